@@ -1,0 +1,77 @@
+"""Augmentation pipelines (albumentations), one a paper, by name.
+
+Photograph, label and FOV go through one call, so the three stay aligned. A pipeline is seeded per drawn sample, so the
+drawn batch depends on (seed, epoch, position) alone and not on what ran before: a resumed run sees the same images.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+# albumentations asks a package index for newer versions when it is imported; a library must not.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+import numpy as np
+
+with warnings.catch_warnings():
+    # Where huggingface_hub is installed albumentations imports it, and in a notebook without widgets it warns.
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    import albumentations as A
+
+from retlib.preprocessing import Prepared
+
+
+def _resaspp_unet() -> list[A.BasicTransform]:
+    """Salsabila et al., 'Data Preprocessing': flips, rotation, brightness and contrast; no ranges are stated.
+
+    Our ranges: any rotation up to 45 degrees, brightness and contrast up to 20 %.
+    """
+    return [
+        A.HorizontalFlip(p=0.5),
+        A.VerticalFlip(p=0.5),
+        A.Rotate(limit=(-45, 45), p=0.5),
+        A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.5),
+    ]
+
+
+def _dihedral() -> list[A.BasicTransform]:
+    """The eight symmetries of the square: lossless, no interpolation."""
+    return [A.D4(p=1.0)]
+
+
+PIPELINES = {"none": list, "dihedral": _dihedral, "resaspp-unet": _resaspp_unet}
+
+
+def list_augmentations() -> list[str]:
+    """Names that :func:`build_augmentation` knows."""
+    return sorted(PIPELINES)
+
+
+def build_augmentation(name: str) -> A.Compose:
+    """The pipeline called ``name``; seed it with ``set_random_seed`` before each use.
+
+    Raises:
+        ValueError: an unknown name; the message lists the known ones.
+    """
+    if name not in PIPELINES:
+        raise ValueError(f"unknown augmentation {name!r}; known: {', '.join(list_augmentations())}")
+    return A.Compose(PIPELINES[name]())
+
+
+def augment(pipeline: A.Compose, sample: Prepared, seed: int) -> Prepared:
+    """One augmented copy of a prepared sample: uint8 (h, w, C), bool (h, w), bool (h, w).
+
+    Args:
+        pipeline: from :func:`build_augmentation`.
+        sample: photograph, label and FOV at working size.
+        seed: the copy is a function of this number and the sample.
+    """
+    pipeline.set_random_seed(seed)
+    result = pipeline(
+        image=np.ascontiguousarray(sample.image),
+        masks=[sample.vessels.astype(np.uint8), sample.fov.astype(np.uint8)],
+    )
+    vessels, fov = result["masks"]
+    image = result["image"].reshape(*vessels.shape, -1)
+    return Prepared(image, vessels.astype(bool), fov.astype(bool))

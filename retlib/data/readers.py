@@ -1,0 +1,101 @@
+"""From files to arrays. Every file is decoded by Pillow; every mask is binarised the same way."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from retlib.data.collection import Collection, sample_files
+from retlib.data.errors import DataError
+from retlib.data.fov import estimate_fov
+from retlib.data.sample import FundusSample
+
+_DECODING_ERRORS = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    zlib.error,
+    struct.error,
+    Image.DecompressionBombError,
+)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Photograph as uint8 (H, W, 3), RGB.
+
+    Raises:
+        DataError: The file is truncated or no image.
+    """
+    return np.array(_decode(path, "RGB"))
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Label or FOV mask as bool (H, W): True where the decoded grey level exceeds 127.
+
+    Grey levels and not stored values: the palette of DRIVE's second observer decodes to 3 and 253, HRF's
+    masks are RGB, and three HRF labels have grey edge pixels.
+
+    Raises:
+        DataError: The file is truncated or no image.
+    """
+    return np.asarray(_decode(path, "L")) > 127
+
+
+def read_role(path: Path, role: str) -> np.ndarray:
+    """Array of a file by its role: the photograph for ``"image"``, else a mask."""
+    return read_image(path) if role == "image" else read_mask(path)
+
+
+def read_sample(collection: Collection, root: Path, name: str) -> FundusSample:
+    """Read one sample; the FOV is the data set's own mask where there is one, else computed from the image.
+
+    Raises:
+        DataMissingError: A file is not there.
+        DataError: A file is truncated, no image, or has another size than the data set's.
+    """
+    arrays = {}
+    for role, path in sample_files(collection, root, name).items():
+        arrays[role] = read_role(path, role)
+        check_size(collection, path, arrays[role].shape)
+    if "fov" not in arrays:
+        arrays["fov"] = estimate_fov(arrays["image"])
+    return FundusSample(name=name, **arrays)
+
+
+def check_size(collection: Collection, path: Path, shape: tuple[int, ...]) -> None:
+    """Compare the shape of a file's array with the size of its data set.
+
+    Raises:
+        DataError: The size differs.
+    """
+    height, width = shape[:2]
+    if (height, width) != (collection.height, collection.width):
+        raise DataError(
+            f"{path} is {width} x {height} pixels (width x height), but every file of {collection.title} is"
+            f" {collection.width} x {collection.height}: it was resized or belongs to another data set."
+            f" Put the original file back; `retlib data verify {collection.key}` checks all of them."
+        )
+
+
+def _decode(path: Path, mode: str) -> Image.Image:
+    """Decode a whole file, gzipped or not, into one of Pillow's modes."""
+    try:
+        opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+        with opened as stream, Image.open(stream) as image:
+            return image.convert(mode)
+    except _DECODING_ERRORS as error:
+        reason = str(error) or type(error).__name__
+    raise DataError(
+        f"{path} cannot be read as an image: it is truncated or no {_format_of(path)} file ({reason})."
+        " Put the original file back; `retlib data verify` checks all files."
+    )
+
+
+def _format_of(path: Path) -> str:
+    return " ".join(suffix.lstrip(".").upper() for suffix in path.suffixes[-2:] if suffix.lower() not in {".ah", ".vk"})

@@ -1,0 +1,137 @@
+"""RunConfig: everything that decides a run's numbers, validated and hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from retlib.data import dataset_fingerprint, list_datasets, split_names
+from retlib.inference import InferenceSettings
+from retlib.losses import build_loss
+from retlib.models import model_options as known_options
+from retlib.preprocessing import InputSettings
+from retlib.training import TrainingSettings
+from retlib.validation import Settings
+
+# Raise this when a change of the code may change numbers: records of an older value are then shown as stale.
+NUMERICS = 1
+
+Profile = Literal["smoke", "lite", "paper"]
+PROFILES: tuple[Profile, ...] = ("smoke", "lite", "paper")
+
+
+class Selection(Settings):
+    """Some images of one data set: ``Selection(dataset="drive", split="test")``."""
+
+    dataset: str
+    split: str
+    options: dict[str, Any] = {}  # of load_dataset: count, height, width, lesions (phantom only)
+
+    @model_validator(mode="after")
+    def _exists(self) -> Selection:
+        if self.dataset not in list_datasets():
+            raise ValueError(f"unknown data set {self.dataset!r}; known: {', '.join(list_datasets())}")
+        split_names(self.dataset, self.split, **self.options)
+        return self
+
+    @property
+    def label(self) -> str:
+        """``drive:test``: the name of this selection in a record."""
+        return f"{self.dataset}:{self.split}"
+
+    def names(self) -> tuple[str, ...]:
+        """Names of the selected images; reads no file."""
+        return split_names(self.dataset, self.split, **self.options)
+
+
+class ScoringSettings(Settings):
+    """What is scored, and where the operating point comes from."""
+
+    region: Literal["fov", "frame"] = "fov"
+    average: Literal["image", "pooled"] = "image"
+    # A probability; or the one with the highest pooled Dice on the training or the validation images.
+    threshold: float | Literal["training", "validation"] = 0.5
+
+    @field_validator("threshold")
+    @classmethod
+    def _in_range(cls, value: float | str) -> float | str:
+        if not isinstance(value, str) and not 0 < value < 1:
+            raise ValueError("a threshold is a probability between 0 and 1, or 'training', or 'validation'")
+        return value
+
+
+class RunConfig(Settings):
+    """One run: train a model on one selection, score it on others. Equal configs give equal numbers."""
+
+    profile: Profile
+    seed: int = Field(ge=0)
+    numerics: int = NUMERICS
+    train: Selection
+    validation: float = Field(0.1, ge=0, lt=1)  # share of the training images, drawn by seed, never trained on
+    test: tuple[Selection, ...] = Field(min_length=1)  # the first is the paper's; others: cross-data-set
+    inputs: InputSettings = InputSettings()
+    model: str
+    model_options: dict[str, Any] = {}
+    training: TrainingSettings
+    inference: InferenceSettings = InferenceSettings()
+    scoring: ScoringSettings = ScoringSettings()
+
+    @model_validator(mode="after")
+    def _known_model_and_loss(self) -> RunConfig:
+        # What would otherwise show only when training starts.
+        known = known_options(self.model)
+        if unknown := sorted(set(self.model_options) - set(known)):
+            raise ValueError(f"{self.model} has no option {', '.join(unknown)}; it takes {', '.join(known)}")
+        build_loss(self.training.loss, **self.training.loss_options)
+        return self
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> RunConfig:
+        trained = set(self.train.names())
+        for selection in self.test:
+            shared = trained & set(selection.names()) if selection.dataset == self.train.dataset else set()
+            if shared and selection.options == self.train.options:
+                raise ValueError(f"test {selection.label} shares images with the training set: {sorted(shared)[:3]}")
+        labels = [selection.label for selection in self.test]
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"test: a selection is named twice in {labels}")
+        return self
+
+    def canonical(self) -> str:
+        """JSON with sorted keys: equal configs, equal text.
+
+        Fields at their defaults are left out, so that a new field does not rename the runs that never used it;
+        changing a default therefore changes what old ids mean, and needs a new ``NUMERICS``.
+        """
+        content = self.model_dump(mode="json", exclude_defaults=True) | {"numerics": self.numerics}
+        return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+    def split_training(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Names of the images to train on and to validate on, drawn by the seed from the training selection."""
+        import numpy as np
+
+        names = self.train.names()
+        count = 0 if self.validation == 0 else max(1, round(self.validation * len(names)))
+        if count >= len(names):
+            raise ValueError(f"validation: {self.validation:g} of {len(names)} images leaves none to train on")
+        order = np.random.default_rng([self.seed, 20041]).permutation(len(names))
+        held_out = {names[i] for i in order[:count]}
+        return tuple(n for n in names if n not in held_out), tuple(n for n in names if n in held_out)
+
+    def fingerprints(self, root: str | None = None) -> dict[str, str]:
+        """Fingerprint of each selection's data, by label: from the files where they are, else the committed one."""
+        selections = {"train": self.train} | {s.label: s for s in self.test}
+        return {key: dataset_fingerprint(s.dataset, s.names(), root=root, **s.options) for key, s in selections.items()}
+
+    def identify(self, root: str | None = None) -> str:
+        """The run's id: 16 hexadecimal digits of the hash of config and data."""
+        return run_id(self.canonical(), self.fingerprints(root))
+
+
+def run_id(canonical: str, fingerprints: dict[str, str]) -> str:
+    """Hash of a canonical config and the fingerprints of its data."""
+    text = canonical + json.dumps(fingerprints, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

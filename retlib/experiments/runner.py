@@ -1,0 +1,265 @@
+"""run: RunConfig -> Record. Load, train (or resume), predict, score, write."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, as_completed
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from tqdm import tqdm
+
+import retlib
+from retlib.cache import cache_folder
+from retlib.data import FundusSample, load_dataset
+from retlib.experiments.config import RunConfig, Selection, run_id
+from retlib.experiments.scoring import best_threshold, score_test
+from retlib.experiments.store import FileContent, Record, Store
+from retlib.inference import predict_logits
+from retlib.models import build_model, count_parameters
+from retlib.preprocessing import crop_sample, prepare
+from retlib.training import Trained, fit
+
+
+def run(
+    config: RunConfig,
+    store: Store | str | Path,
+    *,
+    root: str | Path | None = None,
+    device: str = "auto",
+    force: bool = False,
+    progress: bool = True,
+    keep_checkpoint: bool = False,
+) -> Record:
+    """Make the record of a config, or return the one that is there.
+
+    A run that was killed is resumed from its last finished epoch; two processes that are given the same run do not
+    disturb each other, the second waits and finds the record.
+
+    Args:
+        config: what to run.
+        store: where records live.
+        root: folder of the data sets; RETLIB_DATA by default.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ...; ``auto`` takes CUDA where there is one.
+        force: train again even if there is a record.
+        progress: a bar with the time left, on standard output, once a run takes over two seconds.
+        keep_checkpoint: leave the last checkpoint in the cache, so that a deleted record is scored again without
+            training again.
+
+    Raises:
+        FileNotFoundError: the data is not there; the message says what to do.
+    """
+    store = store if isinstance(store, Store) else Store(store)
+    root = None if root is None else str(root)
+    fingerprints = config.fingerprints(root)
+    identity = run_id(config.canonical(), fingerprints)
+    if not force and (record := store.get(identity)) is not None:
+        return record
+    work = cache_folder() / "work" / identity
+    work.mkdir(parents=True, exist_ok=True)
+    with FileLock(work.with_suffix(".lock")):
+        if not force and (record := store.get(identity)) is not None:
+            return record
+        content, files, trained = _execute(config, root, pick_device(device), work, progress)
+        content = {"id": identity, "config": config.model_dump(mode="json"), "fingerprints": fingerprints, **content}
+        record = store.write(content, files)
+        _keep_weights(identity, trained)
+        if not keep_checkpoint:
+            shutil.rmtree(work, ignore_errors=True)
+    return record
+
+
+def run_all(
+    configs: Sequence[RunConfig],
+    store: Store | str | Path,
+    *,
+    executor: Executor | None = None,
+    **options: Any,
+) -> list[Record]:
+    """Records of many configs, in order; ``executor`` is any concurrent.futures executor (default: in this process).
+
+    Runs are independent: one that fails leaves the others' records in the store, and its error is raised at the end.
+    """
+    if executor is None:
+        return [run(config, store, **options) for config in configs]
+    path = store.path if isinstance(store, Store) else Path(store)
+    futures = {executor.submit(run, config, path, **options): i for i, config in enumerate(configs)}
+    done: dict[int, Record] = {}
+    errors = []
+    for future in as_completed(futures):
+        try:
+            done[futures[future]] = future.result()
+        except Exception as error:  # kept: the other runs go on
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return [done[i] for i in range(len(configs))]
+
+
+def load_weights(identity: str) -> dict[str, torch.Tensor] | None:
+    """State dict that this machine kept of a finished run, or None."""
+    path = weights_path(identity)
+    return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
+
+
+def weights_path(identity: str) -> Path:
+    """Where a finished run's weights are kept on this machine."""
+    return cache_folder() / "weights" / f"{identity}.pt"
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N`` as a device; CUDA that is not there is an error."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device: expected 'auto', 'cpu', 'cuda' or 'cuda:N', got {name!r}") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device: {name!r} was asked for, but torch sees no CUDA device here; use 'cpu' or 'auto'")
+    return device
+
+
+def load_samples(selection: Selection, config: RunConfig, root: str | None, names: Sequence[str] | None = None):
+    """The selected samples (only ``names``, if given), cropped as the config says."""
+    dataset = load_dataset(selection.dataset, split=selection.split, root=root, **selection.options)
+    wanted = None if names is None else set(names)
+    return [
+        crop_sample(dataset[i], config.inputs.crop)
+        for i, name in enumerate(dataset.names)
+        if wanted is None or name in wanted
+    ]
+
+
+def _execute(
+    config: RunConfig, root: str | None, device: torch.device, work: Path, progress: bool
+) -> tuple[dict[str, Any], dict[str, FileContent], Trained]:
+    training_names, validation_names = config.split_training()
+    training = load_samples(config.train, config, root, training_names)
+    validation = load_samples(config.train, config, root, validation_names) if validation_names else []
+    title = f"{config.model} on {config.train.label}, seed {config.seed}"
+    with _deterministic(device), _bar(title, config.training.epochs, progress) as advance:
+        trained = fit(
+            lambda: build_model(config.model, in_channels=config.inputs.channels, **config.model_options),
+            [prepare(s, config.inputs) for s in training],
+            [prepare(s, config.inputs) for s in validation],
+            config.training,
+            config.inputs,
+            seed=config.seed,
+            device=device,
+            checkpoint=work / "checkpoint.pt",
+            progress=advance,
+        )
+
+        def logits_of(samples: Sequence[FundusSample]) -> list[np.ndarray]:
+            return [
+                predict_logits(
+                    trained.model, s, config.inputs, config.inference, device=device, amp=config.training.amp
+                )
+                for s in samples
+            ]
+
+        threshold = config.scoring.threshold
+        if isinstance(threshold, str):
+            chosen_on = training if threshold == "training" else validation
+            if not chosen_on:
+                raise ValueError("scoring.threshold: 'validation' needs validation images, but validation is 0")
+            threshold = best_threshold(logits_of(chosen_on), chosen_on, config.scoring.region)
+        tests, files, seconds, images = {}, {}, 0.0, 0
+        for selection in config.test:
+            samples = load_samples(selection, config, root)
+            started = time.perf_counter()
+            logits = logits_of(samples)
+            seconds, images = seconds + time.perf_counter() - started, images + len(samples)
+            entry, new = score_test(selection.label, logits, samples, threshold, config.scoring.region)
+            tests[selection.label] = entry
+            files |= new
+    content = {
+        "model": {"parameters": count_parameters(trained.model)},
+        "training": {
+            "images": [s.name for s in training],
+            "validation": [s.name for s in validation],
+            "steps": trained.steps,
+            "kept_epoch": trained.epoch,
+        },
+        "threshold": threshold,
+        "history": trained.history,
+        "tests": tests,
+        "timing": {
+            "training_s": trained.seconds,
+            "step_s": trained.seconds / trained.steps,
+            "inference_s_per_image": seconds / images,
+            "resumed_from_epochs": trained.resumed_from,
+        },
+        "environment": environment(device),
+    }
+    return content, files, trained
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions and hardware, as far as they can move numbers or times."""
+    packages = ("torch", "numpy", "scipy", "scikit-image", "opencv-python-headless", "albumentations")
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    found: dict[str, Any] = {
+        "retlib": retlib.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "packages": versions,
+        "device": device.type,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+    if device.type == "cuda":
+        found["gpu"] = torch.cuda.get_device_name(device)
+        found["peak_memory_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
+    return found
+
+
+def _keep_weights(identity: str, trained: Trained) -> None:
+    path = weights_path(identity)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    torch.save({k: v.detach().cpu() for k, v in trained.model.state_dict().items()}, partial)
+    partial.replace(path)
+
+
+@contextmanager
+def _deterministic(device: torch.device) -> Iterator[None]:
+    """Deterministic kernels on the CPU, for numbers that repeat bit for bit; the former setting comes back after."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(device.type == "cpu" or before, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+@contextmanager
+def _bar(title: str, epochs: int, shown: bool) -> Iterator[Callable[[int, int, dict[str, float]], None] | None]:
+    """A bar with the time left that appears after two seconds, on standard output (a notebook's stderr is an alarm)."""
+    if not shown:
+        yield None
+        return
+    with tqdm(total=epochs, desc=title, unit="epoch", delay=2, file=sys.stdout, mininterval=1) as bar:
+
+        def advance(epoch: int, planned: int, row: dict[str, float]) -> None:
+            bar.total = planned
+            bar.update(epoch - bar.n)
+            bar.set_postfix_str(f"loss {row['train_loss']:.4f}", refresh=False)
+
+        yield advance

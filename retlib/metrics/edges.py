@@ -1,0 +1,95 @@
+"""Bin edges for score histograms: quantiles of the logits, where uniform bins of probabilities fail.
+
+A well trained network puts nearly all pixels at probabilities next to 0 and 1, so that a thousand uniform
+bins leave most of the ranking inside two of them. Quantiles of each class's logits put a known, equal share
+of pixels into every bin instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import logit
+
+_LIMIT = np.finfo(np.float32).max
+CALIBRATION_GRID = tuple(step / 20 for step in range(1, 20))
+
+
+def as_logits(values: ArrayLike, name: str) -> np.ndarray:
+    """Logits as float32, infinities (the logit of a hard 0 or 1) brought to the largest finite number.
+
+    Raises:
+        ValueError: another type than floating point, or a NaN.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind != "f":
+        raise ValueError(f"{name} has type {array.dtype}: expected floating-point logits")
+    if np.isnan(array).any():
+        raise ValueError(f"{name} holds NaN: expected logits (a network that gives NaN has diverged)")
+    with np.errstate(over="ignore"):
+        return np.clip(array.astype(np.float32, copy=False), -_LIMIT, _LIMIT)
+
+
+def threshold_to_logit(threshold: float) -> np.float32:
+    """The smallest float32 logit whose probability is at least the threshold, which lies inside (0, 1).
+
+    Rounded up, so that ``logit >= threshold_to_logit(t)`` says the same as ``sigmoid(logit) >= t`` in real
+    arithmetic.
+
+    Raises:
+        ValueError: a threshold that is not inside (0, 1).
+    """
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold is {threshold!r}: expected a probability inside (0, 1), which has a finite logit")
+    exact = float(logit(np.float64(threshold)))
+    nearest = np.float32(exact)
+    # As Python floats: NumPy would compare a float32 with a float in single precision.
+    return nearest if float(nearest) >= exact else np.nextafter(nearest, np.float32(np.inf))
+
+
+def histogram_edges(
+    vessel_logits: ArrayLike,
+    background_logits: ArrayLike,
+    thresholds: Iterable[float] = (0.5,),
+    quantiles: int = 512,
+) -> np.ndarray:
+    """Edges for the score histograms of one run, from its scored pixels pooled over images.
+
+    Edges stand at equally spaced ranks of each class's sorted logits (lowest and highest included), at 0, at
+    the logit of each threshold, and at the logits of 0.05, 0.10, ..., 0.95, so that the bins of a reliability
+    diagram have exact borders. A value that fills more than one rank (a tie, as in a hard segmentation) gets
+    a bin of its own.
+
+    Args:
+        vessel_logits: logits of the vessel pixels, any shape; may be empty.
+        background_logits: logits of the background pixels, any shape; may be empty.
+        thresholds: probabilities inside (0, 1) at which counts must be exact.
+        quantiles: number of ranks a class, at least 2.
+
+    Returns:
+        (E,) float32, strictly increasing; E is about twice ``quantiles``.
+
+    Raises:
+        ValueError: NaN among the logits, a threshold outside (0, 1), fewer than two quantiles.
+    """
+    if quantiles < 2:
+        raise ValueError(f"quantiles is {quantiles}: expected at least 2 (the lowest and the highest score)")
+    parts = [[threshold_to_logit(t) for t in (*CALIBRATION_GRID, *thresholds)]]
+    for name, values in (("vessel_logits", vessel_logits), ("background_logits", background_logits)):
+        scores = np.sort(as_logits(values, name), axis=None)
+        if scores.size:
+            ranks = np.rint(np.linspace(0, scores.size - 1, quantiles)).astype(np.intp)
+            values, repeats = np.unique(scores[ranks], return_counts=True)
+            with np.errstate(over="ignore"):  # nothing follows the largest number: that edge is dropped below
+                parts += [values, np.nextafter(values[repeats > 1], np.float32(np.inf))]
+    edges = np.unique(np.concatenate(parts).astype(np.float32) + np.float32(0))  # + 0: no edge is -0.0
+    return edges[np.isfinite(edges)]
+
+
+def bin_counts(logits: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """(E+1,) int64 histogram of float32 logits; a score equal to an edge falls in the bin above it."""
+    # Sorting and looking the edges up is several times faster than looking each pixel up among the edges.
+    below = np.searchsorted(np.sort(logits, axis=None), edges, side="left")
+    return np.diff(below, prepend=0, append=logits.size)

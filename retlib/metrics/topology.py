@@ -1,0 +1,276 @@
+"""Scores of the vessel tree itself, on two binary masks: centre lines, components and loops, vessel width.
+
+Dice is carried by the wide vessels. These see what it does not: a broken vessel, a false bridge, a missed
+capillary. All of them cut both masks to the FOV first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import ndimage
+
+from retlib.metrics.checks import as_mask, as_pair
+from retlib.metrics.counts import ratio
+
+# Neighbours of a vessel pixel; a background pixel's are the four that share a side with it.
+_EIGHT = np.ones((3, 3), bool)
+
+
+def skeleton(mask: np.ndarray) -> np.ndarray:
+    """One-pixel-wide centre line of a bool (H,W) mask (Zhang and Suen's thinning)."""
+    from skimage.morphology import skeletonize
+
+    return skeletonize(mask)
+
+
+@dataclass(frozen=True)
+class SkeletonOverlap:
+    """Pixel counts from which clDice is made; add those of several images to pool them.
+
+    Attributes:
+        predicted_inside: pixels of the prediction's skeleton that lie on true vessels.
+        predicted: pixels of the prediction's skeleton.
+        true_inside: pixels of the truth's skeleton that the prediction covers.
+        true: pixels of the truth's skeleton.
+    """
+
+    predicted_inside: int
+    predicted: int
+    true_inside: int
+    true: int
+
+    def __add__(self, other: SkeletonOverlap) -> SkeletonOverlap:
+        """Counts of both together."""
+        return SkeletonOverlap(
+            self.predicted_inside + other.predicted_inside,
+            self.predicted + other.predicted,
+            self.true_inside + other.true_inside,
+            self.true + other.true,
+        )
+
+    @property
+    def precision(self) -> float:
+        """Topology precision, |S_P n V_L| / |S_P|; NaN if nothing is predicted."""
+        return self.predicted_inside / self.predicted if self.predicted else float("nan")
+
+    @property
+    def recall(self) -> float:
+        """Topology sensitivity, |S_L n V_P| / |S_L|; NaN if there is no vessel."""
+        return self.true_inside / self.true if self.true else float("nan")
+
+    @property
+    def cldice(self) -> float:
+        """Harmonic mean of the two; 0 if exactly one mask is empty (as Dice is), NaN if both are."""
+        if not self.predicted and not self.true:
+            return float("nan")
+        if not self.predicted_inside or not self.true_inside:
+            return 0.0
+        return 2 * self.precision * self.recall / (self.precision + self.recall)
+
+
+def skeleton_overlap(prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None = None) -> SkeletonOverlap:
+    """Overlap of each mask's skeleton with the other mask, both cut to the FOV first.
+
+    Args:
+        prediction: (H,W) binary segmentation.
+        vessels: (H,W) truth.
+        fov: (H,W) mask of the pixels that count; None takes the whole frame.
+
+    Raises:
+        ValueError: an argument that is no mask, or whose shape differs from that of ``vessels``.
+    """
+    predicted, truth = as_pair(prediction, vessels, fov)
+    predicted_line, true_line = skeleton(predicted), skeleton(truth)
+    return SkeletonOverlap(
+        int(np.count_nonzero(predicted_line & truth)),
+        int(np.count_nonzero(predicted_line)),
+        int(np.count_nonzero(true_line & predicted)),
+        int(np.count_nonzero(true_line)),
+    )
+
+
+def cldice(prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None = None) -> float:
+    """Centre line Dice of two binary masks on hard skeletons (Shit et al., CVPR 2021, equations 1 and 2).
+
+    Args:
+        prediction: (H,W) binary segmentation.
+        vessels: (H,W) truth.
+        fov: (H,W) mask of the pixels that count, everything else is removed from both masks; None takes the
+            whole frame.
+
+    Returns:
+        clDice; 0 if exactly one mask is empty, NaN if both are.
+
+    Raises:
+        ValueError: an argument that is no mask, or whose shape differs from that of ``vessels``.
+    """
+    return skeleton_overlap(prediction, vessels, fov).cldice
+
+
+def skeleton_recall(prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None = None) -> float:
+    """Share of the true centre line that the prediction covers (topology sensitivity of Shit et al., 2021).
+
+    Args:
+        prediction: (H,W) binary segmentation.
+        vessels: (H,W) truth.
+        fov: (H,W) mask of the pixels that count; None takes the whole frame.
+
+    Returns:
+        A value in [0, 1]; NaN without a vessel pixel.
+
+    Raises:
+        ValueError: an argument that is no mask, or whose shape differs from that of ``vessels``.
+    """
+    predicted, truth = as_pair(prediction, vessels, fov)
+    line = skeleton(truth)
+    return float(predicted[line].mean()) if line.any() else float("nan")
+
+
+def betti_numbers(mask: ArrayLike) -> tuple[int, int]:
+    """Number of connected components and of holes of a binary mask.
+
+    Vessel pixels are neighbours when they share a side or a corner (8-connected), background pixels when they
+    share a side (4-connected), so that a closed diagonal line encloses a hole. The frame is surrounded by
+    background.
+
+    Args:
+        mask: (H,W) binary mask.
+
+    Returns:
+        Betti-0 (components) and Betti-1 (holes, the meshes of the vessel net).
+
+    Raises:
+        ValueError: no mask.
+    """
+    vessels = as_mask(mask, "mask")
+    components = ndimage.label(vessels, _EIGHT)[1]
+    background = ndimage.label(~np.pad(vessels, 1))[1]
+    return components, background - 1  # the background around the vessels is no hole
+
+
+def betti_errors(prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None = None) -> dict[str, int]:
+    """Absolute differences of the two masks' Betti numbers, both cut to the FOV first.
+
+    They count, and do not ask where: a missed component and a false one cancel. Average them over images
+    (means of absolute differences); pooling would let images cancel one another too.
+
+    Args:
+        prediction: (H,W) binary segmentation.
+        vessels: (H,W) truth.
+        fov: (H,W) mask of the pixels that count; None takes the whole frame.
+
+    Returns:
+        ``betti0_error`` (components) and ``betti1_error`` (holes); 0 is perfect, two empty masks included.
+
+    Raises:
+        ValueError: an argument that is no mask, or whose shape differs from that of ``vessels``.
+    """
+    (pieces, holes), (true_pieces, true_holes) = map(betti_numbers, as_pair(prediction, vessels, fov))
+    return {"betti0_error": abs(pieces - true_pieces), "betti1_error": abs(holes - true_holes)}
+
+
+def cal(prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None = None) -> dict[str, float]:
+    """Connectivity, area and length agreement, and their product (Gegundez-Arias et al., IEEE TMI 2012).
+
+    With G the truth, S the segmentation, d a dilation by a disc of radius 2 and s the skeleton:
+    C = 1 - min(1, |components(G) - components(S)| / |G|), A = |(d(S) n G) u (S n d(G))| / |S u G|,
+    L = |(s(S) n d(G)) u (d(S) n s(G))| / |s(S) u s(G)|. C is close to 1 for any vessel map, since |G| counts
+    pixels.
+
+    Args:
+        prediction: (H,W) binary segmentation.
+        vessels: (H,W) truth.
+        fov: (H,W) mask of the pixels that count; None takes the whole frame.
+
+    Returns:
+        ``connectivity``, ``area``, ``length`` and ``cal``, in [0, 1]; area, length and their product are 0 if
+        exactly one mask is empty, all four are NaN if both are.
+
+    Raises:
+        ValueError: an argument that is no mask, or whose shape differs from that of ``vessels``.
+    """
+    predicted, truth = as_pair(prediction, vessels, fov)
+    if not predicted.any() and not truth.any():
+        return dict.fromkeys(("connectivity", "area", "length", "cal"), float("nan"))
+    difference = abs(betti_numbers(predicted)[0] - betti_numbers(truth)[0])
+    connectivity = 1 - min(1, difference / max(1, np.count_nonzero(truth)))
+    row, column = np.ogrid[-2:3, -2:3]
+    disc = row**2 + column**2 <= 4
+    wide, wide_truth = (ndimage.binary_dilation(mask, disc) for mask in (predicted, truth))
+    line, true_line = skeleton(predicted), skeleton(truth)
+    area = ((wide & truth) | (predicted & wide_truth)).sum() / (predicted | truth).sum()
+    length = ((line & wide_truth) | (wide & true_line)).sum() / (line | true_line).sum()
+    return {
+        "connectivity": float(connectivity),
+        "area": float(area),
+        "length": float(length),
+        "cal": float(connectivity * area * length),
+    }
+
+
+def vessel_width_counts(
+    prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None = None, edges: Sequence[float] = (2, 4)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of the true centre line, and those of them that the prediction covers, by the vessel's width.
+
+    The width at a pixel of the skeleton is twice its distance to the nearest background pixel, centre to
+    centre, so that vessels of one and of two pixels both have width 2 and three pixels make 4. Beyond the
+    frame is not background, outside the FOV is.
+
+    Args:
+        prediction: (H,W) binary segmentation.
+        vessels: (H,W) truth.
+        fov: (H,W) mask of the pixels that count; None takes the whole frame.
+        edges: rising upper limits of the width classes in pixels, each within its class; a last class holds
+            what is wider.
+
+    Returns:
+        Two integer arrays (len(edges)+1,): found and all. Add those of several images to pool them.
+
+    Raises:
+        ValueError: edges that do not rise; an argument that is no mask, or whose shape differs from that of
+            ``vessels``.
+    """
+    limits = np.asarray(edges, float)
+    if limits.ndim != 1 or not limits.size or not (np.diff(limits) > 0).all():
+        raise ValueError(f"edges is {edges!r}: expected rising widths in pixels, such as (2, 4)")
+    predicted, truth = as_pair(prediction, vessels, fov)
+    line = skeleton(truth)
+    # Without any background pixel there is no distance to one: the frame's border then stands in for it.
+    border = int(truth.all())
+    distance = ndimage.distance_transform_edt(np.pad(truth, border))
+    inside = slice(border, -border or None)
+    place = np.searchsorted(limits, 2 * distance[inside, inside][line], side="left")
+    found, total = (np.bincount(chosen, minlength=limits.size + 1) for chosen in (place[predicted[line]], place))
+    return found, total
+
+
+def vessel_width_recall(
+    prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None = None, edges: Sequence[float] = (2, 4)
+) -> dict[str, float]:
+    """Share of the true centre line that the prediction covers, apart for thin and wide vessels.
+
+    Args:
+        prediction: (H,W) binary segmentation.
+        vessels: (H,W) truth.
+        fov: (H,W) mask of the pixels that count; None takes the whole frame.
+        edges: rising limits of the width classes in pixels; ``vessel_width_counts`` says how width is
+            measured.
+
+    Returns:
+        One value in [0, 1] a class, thinnest first, named ``"<=2"``, ``"2-4"``, ``">4"`` for the default
+        edges; NaN for a class that does not occur.
+
+    Raises:
+        ValueError: edges that do not rise; an argument that is no mask, or whose shape differs from that of
+            ``vessels``.
+    """
+    found, total = vessel_width_counts(prediction, vessels, fov, edges)
+    between = [f"{low:g}-{high:g}" for low, high in pairwise(edges)]
+    names = [f"<={edges[0]:g}", *between, f">{edges[-1]:g}"]
+    return dict(zip(names, map(float, ratio(found, total)), strict=True))

@@ -1,0 +1,66 @@
+"""Segmentation networks by name: every one takes (N, C, H, W), any H and W, and gives logits (N, 1, H, W)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+from torch import nn
+
+from retlib.models.aspp import aspp_branches, live_taps
+from retlib.models.res_unet import ResUNet50
+from retlib.models.resaspp_unet import ResASPPUNet
+from retlib.models.unet import UNet
+
+__all__ = ["aspp_branches", "build_model", "count_parameters", "list_models", "live_taps", "model_options"]
+
+_MODELS: dict[str, Callable[..., nn.Module]] = {
+    "res_unet": ResUNet50,
+    "resaspp_unet": ResASPPUNet,
+    "unet": UNet,
+}
+
+
+def list_models() -> list[str]:
+    """Names that :func:`build_model` knows, sorted."""
+    return sorted(_MODELS)
+
+
+def model_options(name: str) -> dict[str, object]:
+    """Options of a model with their default values, ``in_channels`` aside.
+
+    Raises:
+        ValueError: if there is no model of this name.
+    """
+    if name not in _MODELS:
+        raise ValueError(f"there is no model {name!r}: choose one of {', '.join(list_models())}")
+    parameters = inspect.signature(_MODELS[name]).parameters
+    return {key: value.default for key, value in parameters.items() if key != "in_channels"}
+
+
+def build_model(name: str, in_channels: int = 1, **options: object) -> nn.Module:
+    """Builds a network with fresh weights (torch's global generator decides them: seed it first).
+
+    Args:
+        name: one of :func:`list_models`.
+        in_channels: channels of the images it will see.
+        options: options of that model, see :func:`model_options` and the docstring of its class.
+
+    Returns:
+        A module that maps a floating (N, in_channels, H, W) batch, any H and W, to logits (N, 1, H, W).
+
+    Raises:
+        ValueError: if the name, an option or the value of an option is unknown; the message lists the
+            choices.
+    """
+    known = model_options(name)
+    unknown = [key for key in options if key not in known]
+    if unknown:
+        choices = ", ".join(f"{key}={value!r}" for key, value in known.items())
+        raise ValueError(f"model {name!r} has no option {', '.join(unknown)}: its options are {choices}")
+    return _MODELS[name](in_channels=in_channels, **options)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of trainable values of a model, running statistics of batch normalisation aside."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -1,0 +1,187 @@
+"""Named preprocessing steps that compose: pure functions on uint8 photographs.
+
+``preprocess`` runs a sequence of steps by name; ``prepare`` carries a whole :class:`~retlib.data.FundusSample`
+(photograph, label and FOV together, so they can never part) to the size a network works at, and ``to_input``
+turns the result into the network's float array. The order is fixed: steps on the native grid, then resizing, then
+(in training) augmentation, then normalisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import cv2
+import numpy as np
+from pydantic import field_validator
+
+from retlib.data import FundusSample
+from retlib.validation import Settings
+
+Step = str | dict[str, dict[str, Any]]
+
+
+def rgb(image: np.ndarray) -> np.ndarray:
+    """The photograph as it is: (H, W, 3) uint8."""
+    return image
+
+
+def green(image: np.ndarray) -> np.ndarray:
+    """Green channel, where vessels have the most contrast: (H, W, 3) -> (H, W, 1) uint8."""
+    _require_colour(image, "green")
+    return image[..., 1:2]
+
+
+def gray(image: np.ndarray) -> np.ndarray:
+    """Luma by ITU-R BT.601 weights: (H, W, 3) -> (H, W, 1) uint8."""
+    _require_colour(image, "gray")
+    return cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)[..., None]
+
+
+def clahe(image: np.ndarray, clip_limit: float = 2.0, tile: int = 8) -> np.ndarray:
+    """Contrast-limited adaptive histogram equalisation (OpenCV), channel by channel: (H, W, C) -> (H, W, C) uint8.
+
+    Args:
+        image: uint8 photograph, any number of channels.
+        clip_limit: OpenCV's clip limit, in multiples of a flat histogram; above 0.
+        tile: the image is cut into ``tile`` x ``tile`` regions.
+    """
+    if clip_limit <= 0 or tile < 1:
+        raise ValueError(f"clahe: clip_limit must be above 0 and tile at least 1, got {clip_limit} and {tile}")
+    equaliser = cv2.createCLAHE(clipLimit=float(clip_limit), tileGridSize=(int(tile), int(tile)))
+    channels = [equaliser.apply(np.ascontiguousarray(image[..., c])) for c in range(image.shape[-1])]
+    return np.stack(channels, axis=-1)
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize to ``size`` = (H, W). uint8 (H, W, C): area averaging down, bilinear up; bool (H, W): nearest neighbour.
+
+    Nearest neighbour keeps labels binary and the vessel share unbiased; a label resized so is used in training only,
+    never in scoring, which happens on the native grid.
+    """
+    height, width = size
+    if image.shape[:2] == (height, width):
+        return image
+    if image.dtype == bool:
+        scaled = cv2.resize(image.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        return scaled.astype(bool)
+    shrinks = height * width < image.shape[0] * image.shape[1]
+    scaled = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return scaled.reshape(height, width, -1)
+
+
+def crop(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Centre crop to ``size`` = (H, W); (H, W, ...) of any dtype. A size beyond the image is an error."""
+    height, width = size
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    if top < 0 or left < 0:
+        raise ValueError(f"crop: {height}x{width} does not fit into an image of {image.shape[0]}x{image.shape[1]}")
+    return image[top : top + height, left : left + width]
+
+
+def normalise(image: np.ndarray, method: str = "unit") -> np.ndarray:
+    """uint8 (H, W, C) -> float32 (H, W, C), by one of three methods.
+
+    ``unit``: divided by 255; ``standard``: zero mean, unit variance of this image; ``none``: 0 to 255 as they are.
+    """
+    values = image.astype(np.float32)
+    if method == "unit":
+        return values / np.float32(255)
+    if method == "standard":
+        return (values - values.mean(dtype=np.float64)).astype(np.float32) / np.float32(values.std() + 1e-6)
+    if method == "none":
+        return values
+    raise ValueError(f"normalise: method must be 'unit', 'standard' or 'none', got {method!r}")
+
+
+STEPS: dict[str, Callable[..., np.ndarray]] = {"rgb": rgb, "green": green, "gray": gray, "clahe": clahe}
+
+
+def preprocess(image: np.ndarray, steps: Sequence[Step]) -> np.ndarray:
+    """Run named steps in order on a photograph.
+
+    Args:
+        image: uint8 (H, W, 3).
+        steps: names (``"green"``) or one-entry mappings with arguments (``{"clahe": {"clip_limit": 2.0}}``).
+
+    Returns:
+        uint8 (H, W, C), C = 3 or 1.
+
+    Raises:
+        ValueError: an unknown step, or arguments that the step does not take.
+    """
+    for step in steps:
+        name, arguments = parse_step(step)
+        image = STEPS[name](image, **arguments)
+    return image
+
+
+def parse_step(step: Step) -> tuple[str, dict[str, Any]]:
+    """A step as (name, arguments); an unknown name is an error that lists the known ones."""
+    if isinstance(step, str):
+        name, arguments = step, {}
+    elif isinstance(step, dict) and len(step) == 1:
+        name, arguments = next(iter(step.items()))
+    else:
+        raise ValueError(f"a preprocessing step is a name or a one-entry mapping, got {step!r}")
+    if name not in STEPS:
+        raise ValueError(f"unknown preprocessing step {name!r}; known: {', '.join(STEPS)}")
+    return name, dict(arguments or {})
+
+
+class InputSettings(Settings):
+    """How a photograph becomes the network's input."""
+
+    preprocessing: tuple[Step, ...] = ("rgb",)
+    crop: tuple[int, int] | None = None  # centre crop (H, W) of the sample itself: the crop becomes the native grid
+    size: tuple[int, int] | None = None  # working size (H, W); None keeps the native grid
+    normalisation: Literal["unit", "standard", "none"] = "unit"
+
+    @field_validator("preprocessing")
+    @classmethod
+    def _known_steps(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        for step in steps:
+            parse_step(step)
+        return steps
+
+    @property
+    def channels(self) -> int:
+        """Channels of the network's input."""
+        names = [parse_step(step)[0] for step in self.preprocessing]
+        return 1 if {"green", "gray"} & set(names) else 3
+
+
+class Prepared(NamedTuple):
+    """A sample at working size: uint8 (h, w, C), bool (h, w), bool (h, w)."""
+
+    image: np.ndarray
+    vessels: np.ndarray
+    fov: np.ndarray
+
+
+def crop_sample(sample: FundusSample, size: tuple[int, int] | None) -> FundusSample:
+    """The centre crop of a whole sample, second observer included; ``None`` returns the sample itself."""
+    if size is None:
+        return sample
+    second = None if sample.second_observer is None else crop(sample.second_observer, size)
+    parts = [crop(part, size) for part in (sample.image, sample.vessels, sample.fov)]
+    return FundusSample(sample.name, *parts, second_observer=second)
+
+
+def prepare(sample: FundusSample, settings: InputSettings) -> Prepared:
+    """Carry a sample to working size. Photograph, label and FOV go through the same geometry."""
+    image = preprocess(sample.image, settings.preprocessing)
+    parts = (image, sample.vessels, sample.fov)
+    if settings.size is not None:
+        parts = tuple(resize(part, settings.size) for part in parts)
+    return Prepared(*parts)
+
+
+def to_input(image: np.ndarray, settings: InputSettings) -> np.ndarray:
+    """uint8 (h, w, C) -> float32 (C, h, w), normalised as the settings say."""
+    return np.ascontiguousarray(normalise(image, settings.normalisation).transpose(2, 0, 1))
+
+
+def _require_colour(image: np.ndarray, step: str) -> None:
+    if image.ndim != 3 or image.shape[-1] != 3:
+        raise ValueError(f"{step}: expected a colour photograph (H, W, 3), got an array of shape {image.shape}")

@@ -1,0 +1,152 @@
+"""What our records say about one run of a paper: means over seeds, bootstrap intervals, and the verdict rule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+from retlib.experiments import Record
+from retlib.metrics import COUNT_METRICS, Confusion
+
+RESAMPLES = 2000
+Verdict = Literal["reproduced", "higher", "lower", "impossible as printed", "not run"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The records of one run, one a seed, all of one profile.
+
+    Attributes:
+        run: the run's name in the paper's YAML.
+        profile: ``paper``, ``lite`` or ``smoke``.
+        records: at least one.
+    """
+
+    run: str
+    profile: str
+    records: tuple[Record, ...]
+
+    @property
+    def stale(self) -> bool:
+        """Whether a record was measured by older numerics."""
+        return any(record.stale for record in self.records)
+
+    def value(self, metric: str, label: str | None = None, region: str | None = None, average: str | None = None):
+        """A metric, mean over seeds; NaN where it is undefined. ``label`` names the test selection."""
+        values = [record.metrics(label, region, average).get(metric) for record in self.records]
+        known = [value for value in values if value is not None]
+        return float(np.mean(known)) if known else math.nan
+
+    def interval(
+        self, metric: str, label: str | None = None, region: str | None = None, average: str | None = None
+    ) -> tuple[float, float]:
+        """95 % bootstrap interval of :meth:`value` over test images and seeds; NaN where there is none.
+
+        Images are drawn with replacement, the same ones for every seed; seeds are drawn with replacement too. With one
+        seed the interval speaks of the images alone.
+        """
+        scoring = self.records[0].content["config"]["scoring"]
+        region, average = region or scoring["region"], average or scoring["average"]
+        paths = tuple((str(record.folder), record.id) for record in self.records)
+        return _interval(paths, self.records, metric, label, region, average)
+
+
+def paired_difference(
+    start: Evidence, end: Evidence, metric: str, label: str | None = None
+) -> tuple[float, float, float]:
+    """How much ``end`` is above ``start`` in a metric, with a 95 % bootstrap interval: (difference, low, high).
+
+    Both are resampled with the same images, so what an easy or a hard image does to both cancels out.
+
+    Raises:
+        ValueError: the two were not scored on the same images.
+    """
+    first, second = start.records[0], end.records[0]
+    if first.test(label)["images"] != second.test(label)["images"]:
+        raise ValueError(f"{start.run} and {end.run} were not scored on the same images: they cannot be paired")
+    scoring = first.content["config"]["scoring"]
+    region, average = scoring["region"], scoring["average"]
+    weights = _weights(len(first.test(label)["images"]))
+    means = [
+        np.mean([_resampled(record, weights, metric, label, region, average) for record in evidence.records], axis=0)
+        for evidence in (start, end)
+    ]
+    low, high = np.nanpercentile(means[1] - means[0], [2.5, 97.5])
+    return end.value(metric, label) - start.value(metric, label), float(low), float(high)
+
+
+def _weights(images: int) -> np.ndarray:
+    """How often each image is drawn in each resample, float64 (RESAMPLES, images); always the same draws."""
+    rng = np.random.default_rng(20041)
+    return rng.multinomial(images, np.full(images, 1 / images), size=RESAMPLES).astype(np.float64)
+
+
+def _interval(paths, records, metric, label, region, average) -> tuple[float, float]:
+    key = (paths, metric, label, region, average)
+    if key not in _cache():
+        _cache()[key] = _bootstrap(records, metric, label, region, average)
+    return _cache()[key]
+
+
+@lru_cache(maxsize=1)
+def _cache() -> dict:
+    return {}
+
+
+def _bootstrap(records: Sequence[Record], metric: str, label: str | None, region: str, average: str):
+    weights = _weights(len(records[0].test(label)["images"]))
+    rng = np.random.default_rng(20042)
+    per_seed = np.stack([_resampled(record, weights, metric, label, region, average) for record in records])
+    chosen = rng.integers(len(records), size=(len(records), RESAMPLES))
+    values = per_seed[chosen, np.arange(RESAMPLES)].mean(axis=0)
+    if np.isnan(values).all():
+        return math.nan, math.nan
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _resampled(record: Record, weights: np.ndarray, metric: str, label, region: str, average: str) -> np.ndarray:
+    """The metric of each resample, (RESAMPLES,)."""
+    if average == "image":
+        values = record.per_image(label, region)[metric]
+        known = ~np.isnan(values)
+        total = weights[:, known].sum(axis=1)
+        sums = weights[:, known] @ values[known]
+        return np.divide(sums, total, out=np.full(len(weights), np.nan), where=total > 0)
+    if metric in COUNT_METRICS:
+        histogram = record.histograms(label).select(region=region, pooled=False)
+        counts = histogram.counts(record.content["threshold"])
+        return getattr(Confusion(*(weights @ getattr(counts, name) for name in ("tp", "fp", "fn", "tn"))), metric)
+    return np.full(len(weights), np.nan)  # AUC, AP and clDice of pooled pixels: no interval is computed
+
+
+def verdict(
+    reported: float,
+    half_unit: float,
+    evidence: Evidence | None,
+    metric: str,
+    *,
+    impossible: bool = False,
+) -> Verdict:
+    """The verdict on one cell; the rule is fixed in book/protocol.md and does not look at the size of the gap.
+
+    Args:
+        reported: the paper's number, as a fraction.
+        half_unit: half a unit of its last printed digit.
+        evidence: our records; only those of the ``paper`` profile are judged.
+        metric: retlib's name of the metric.
+        impossible: the row's own numbers contradict each other beyond rounding.
+    """
+    if impossible:
+        return "impossible as printed"
+    if evidence is None or evidence.profile != "paper":
+        return "not run"
+    low, high = evidence.interval(metric)
+    if low - half_unit <= reported <= high + half_unit:
+        return "reproduced"
+    return "higher" if evidence.value(metric) > reported else "lower"

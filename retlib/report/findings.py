@@ -1,0 +1,81 @@
+"""Sentences that are derived from records: every number in them is looked up, and every 'agrees' is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from retlib.report.evidence import paired_difference
+from retlib.report.study import Study
+
+
+@dataclass(frozen=True)
+class Step:
+    """What going from one run to another brings, in the paper and in our records.
+
+    Attributes:
+        reported: difference of the paper's numbers.
+        measured: difference of ours.
+        low: lower end of its 95 % interval, over test images and paired.
+        high: upper end.
+    """
+
+    reported: float
+    measured: float
+    low: float
+    high: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval excludes zero."""
+        return self.low > 0 or self.high < 0
+
+    @property
+    def same_sign(self) -> bool:
+        """Whether our difference points where the paper's points."""
+        return self.reported * self.measured > 0
+
+
+def step(study: Study, start: str, end: str, metric: str) -> Step | None:
+    """The step between two runs of the paper, or None where a record or a printed number is missing."""
+    ours = study.evidence(start, best=False), study.evidence(end, best=False)
+    printed = study.paper.printed(start, metric), study.paper.printed(end, metric)
+    if None in ours or None in printed:
+        return None
+    measured, low, high = paired_difference(*ours, metric)
+    return Step(printed[1].value - printed[0].value, measured, low, high)
+
+
+def step_sentence(study: Study, what: str, start: str, end: str, metric: str, title: str) -> str:
+    """One sentence on a step: reported, measured, and whether the two agree beyond the noise of the test images.
+
+    Args:
+        study: the paper and the records.
+        what: the change, opening the sentence (``"ASPP, on DRIVE"``).
+        start: run before the change.
+        end: run after it.
+        metric: retlib's name.
+        title: the metric's name in the sentence.
+    """
+    found = step(study, start, end, metric)
+    if found is None:
+        return f"{what}: not run."
+    if not found.clear:
+        judged = "which the choice of test images could bring about alone, so nothing is decided"
+    elif found.same_sign:
+        judged = "the same direction"
+    else:
+        judged = "the opposite direction"
+    return (
+        f"{what}: the paper reports {signed(found.reported)} {title}; we measure {signed(found.measured)} "
+        f"(95 % interval {signed(found.low)} to {signed(found.high)}), {judged}."
+    )
+
+
+def signed(value: float, decimals: int = 4) -> str:
+    """A difference with its sign, a real minus sign included."""
+    return f"{value:+.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def counted(evidence_of: dict[str, object]) -> str:
+    """How many of some runs have records: ``"8 of 8"``."""
+    return f"{sum(item is not None for item in evidence_of.values())} of {len(evidence_of)}"

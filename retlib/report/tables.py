@@ -1,0 +1,176 @@
+"""Tables for the notebooks: reported beside measured, as pandas frames and as styled HTML."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from retlib.papers import OpenPoint, Paper, Printed, Stated
+from retlib.report.evidence import Evidence, verdict
+from retlib.report.study import Study
+
+DASH = "—"
+COLUMNS = ("reported", "measured", "difference", "95 % interval", "profile")
+
+
+def comparison(study: Study, number: str, describe: Sequence[str]) -> pd.DataFrame:
+    """One table of the paper, a line per row and metric: reported | measured | difference | interval | profile.
+
+    Args:
+        study: the paper and the records.
+        number: the table's number.
+        describe: the paper's own columns that name a row (``["Model"]``).
+
+    Returns:
+        A frame indexed by those columns and ``metric`` (the paper's own heading). Numbers are fractions of one; what
+        nobody has run is NaN, profile ``—``.
+    """
+    table = study.paper.tables[number]
+    shown = table.reported
+    lines = []
+    for index, row in enumerate(table.rows):
+        evidence = None if row.run is None else study.evidence(row.run)
+        printed = table.values(index).get(row.dataset, {})
+        for column, metric in table.metrics.items():
+            line = {name: shown[name].iloc[index] for name in describe}
+            line |= {"metric": column} | _cell(printed.get(metric), evidence, metric)
+            lines.append(line)
+    return pd.DataFrame(lines).set_index([*describe, "metric"])
+
+
+def _cell(printed: Printed | None, evidence: Evidence | None, metric: str) -> dict[str, object]:
+    # A number measured on phantoms says nothing of the paper: the two are never put side by side.
+    smoke = evidence is not None and evidence.profile == "smoke"
+    reported = math.nan if printed is None or smoke else printed.value
+    if evidence is None:
+        return dict.fromkeys(COLUMNS, math.nan) | {"reported": reported, "95 % interval": None, "profile": DASH}
+    measured, (low, high) = evidence.value(metric), evidence.interval(metric)
+    return {
+        "reported": reported,
+        "measured": measured,
+        "difference": measured - reported,
+        "95 % interval": None if math.isnan(low) else (low, high),
+        "profile": profile_text(evidence),
+    }
+
+
+def with_our_row(study: Study, number: str, run: str, name: str) -> pd.DataFrame:
+    """A literature table as printed, with our own measurement as one more row.
+
+    Args:
+        study: the paper and the records.
+        number: the table's number.
+        run: the run whose numbers make the last row.
+        name: what the row is called, in the table's first column.
+    """
+    table = study.paper.tables[number]
+    frame = table.reported
+    evidence = study.evidence(run)
+    ours: dict[str, object] = dict.fromkeys(frame.columns)
+    ours[frame.columns[0]] = name if evidence is None else f"{name} ({profile_text(evidence)})"
+    for column, metric in table.metrics.items():
+        ours[column] = math.nan if evidence is None else evidence.value(metric)
+    last = pd.DataFrame([ours]).astype(frame.dtypes.to_dict())
+    return pd.concat([frame, last], ignore_index=True)
+
+
+def verdicts(study: Study, numbers: Iterable[str]) -> pd.DataFrame:
+    """The verdict on every measured cell of some tables (rule: book/protocol.md)."""
+    lines = []
+    for number in numbers:
+        table = study.paper.tables[number]
+        for index, row in enumerate(table.rows):
+            if row.kind != "measured" or row.run is None:
+                continue
+            evidence = study.evidence(row.run)
+            for metric, printed in table.values(index).get(row.dataset, {}).items():
+                judged = verdict(printed.value, printed.half_unit, evidence, metric)
+                lines.append({"table": number, "run": row.run, "metric": metric, "verdict": judged})
+    return pd.DataFrame(lines)
+
+
+def open_points(paper: Paper) -> pd.DataFrame:
+    """What the paper leaves open, our choice and the reason; configured values are read from the runs."""
+    return pd.DataFrame(
+        {
+            "open": point.question,
+            "choice": point.choice,
+            "reason": point.reason,
+            "in the config": _configured(paper, point),
+        }
+        for point in paper.open_points
+    )
+
+
+def stated(paper: Paper) -> pd.DataFrame:
+    """What the paper says of its method, where it says it, and the value in our runs."""
+    return pd.DataFrame(
+        {"topic": item.topic, "stated": item.stated, "where": item.where, "in the config": _configured(paper, item)}
+        for item in paper.protocol
+    )
+
+
+def style(frame: pd.DataFrame, caption: str, decimals: int = 4) -> Styler:
+    """A frame as an HTML table: fixed decimals, signed differences, em dashes for what is not there.
+
+    Args:
+        frame: any of this module's frames.
+        caption: one sentence above the table.
+        decimals: digits after the point.
+    """
+    formats = {}
+    for column in frame.columns:
+        if column == "difference":
+            formats[column] = lambda value: _number(value, f"+.{decimals}f")
+        elif column == "95 % interval":
+            formats[column] = lambda value: (
+                DASH if not isinstance(value, tuple) else f"{value[0]:.{decimals}f} to {value[1]:.{decimals}f}"
+            )
+        elif pd.api.types.is_float_dtype(frame[column]):
+            formats[column] = lambda value: _number(value, f".{decimals}f")
+        else:
+            formats[column] = _text
+    # A fixed uuid: pandas draws a random one, and a page that is built twice should be the same page.
+    styler = frame.style.format(formats).set_caption(html.escape(caption)).set_uuid(_slug(caption))
+    styler = styler.set_table_attributes('class="retlib-table"')
+    if isinstance(frame.index, pd.RangeIndex):
+        styler = styler.hide(axis="index")
+    return styler
+
+
+def _configured(paper: Paper, item: Stated | OpenPoint) -> str:
+    return "; ".join(f"{path} = {_short(value)}" for path, value in paper.configured(item).items())
+
+
+def _number(value: float, form: str) -> str:
+    if math.isnan(value):
+        return DASH
+    text = format(value, form)
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def _text(value: object) -> str:
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return DASH if missing else html.escape(str(value))
+
+
+def profile_text(evidence: Evidence) -> str:
+    """The profile that numbers come from, with the number of seeds and a warning if they are stale."""
+    seeds = f", {len(evidence.records)} seeds" if len(evidence.records) > 1 else ""
+    return f"{evidence.profile}{seeds}{' (stale)' if evidence.stale else ''}"
+
+
+def _short(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_short(item)}" for key, item in value.items() if item != {}) or "none"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_short(item) for item in value) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _slug(text: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in text.lower())[:40]

@@ -1,0 +1,332 @@
+"""One readable training loop: full images or patches, AMP, schedules, early stopping, checkpoint and resume.
+
+Nothing random is carried from one epoch to the next: weights, order, patches, augmentation and dropout are functions
+of (seed, epoch), so a run that was killed and resumed from its last finished epoch ends in the same weights, bit for
+bit on the CPU, as one that was left alone.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, field_validator
+from torch import nn
+
+from retlib.augmentation import list_augmentations
+from retlib.batches import Batch, Patches, derive_seed, epoch_batches, stack, steps_per_epoch
+from retlib.losses import build_loss
+from retlib.preprocessing import InputSettings, Prepared
+from retlib.validation import Settings
+
+
+class TrainingSettings(Settings):
+    """How a network is trained."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    augmentation: str = "none"
+    augmented_copies: int = Field(0, ge=0)  # 0: augment in place; k: k augmented copies beside each original
+    patches: Patches | None = None  # None: whole images at working size
+    loss: dict[str, float] = {"bce": 1.0}
+    loss_options: dict[str, Any] = {}
+    loss_region: Literal["fov", "frame"] = "frame"  # pixels that the loss sees
+    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: float = Field(gt=0)  # the peak, for one_cycle
+    weight_decay: float = Field(0.0, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)  # sgd only
+    schedule: Literal["constant", "one_cycle", "cosine", "plateau", "step"] = "constant"
+    schedule_options: dict[str, float] = {}  # plateau: factor, patience (epochs); step: every (epochs), factor
+    patience: int | None = Field(None, ge=1)  # stop after so many epochs without a lower validation loss
+    keep: Literal["last", "best"] = "last"  # best: the epoch with the lowest validation loss
+    gradient_clip: float | None = Field(None, gt=0)  # largest gradient norm
+    amp: bool = True  # bfloat16 autocast, on CUDA only
+
+    @field_validator("augmentation")
+    @classmethod
+    def _known_augmentation(cls, name: str) -> str:
+        if name not in list_augmentations():
+            raise ValueError(f"unknown augmentation {name!r}; known: {', '.join(list_augmentations())}")
+        return name
+
+
+@dataclass
+class Trained:
+    """What training leaves: the network (weights chosen by ``keep``), its history, and how long it took."""
+
+    model: nn.Module
+    history: list[dict[str, float]]
+    epoch: int  # the epoch (from 1) whose weights these are
+    seconds: float  # spent in training steps and validation, over all resumed parts
+    steps: int
+    resumed_from: list[int] = field(default_factory=list)  # epochs that a killed run was picked up at
+
+
+def fit(
+    model_of: Callable[[], nn.Module],
+    training: Sequence[Prepared],
+    validation: Sequence[Prepared],
+    settings: TrainingSettings,
+    inputs: InputSettings,
+    *,
+    seed: int,
+    device: torch.device,
+    checkpoint: Path | None = None,
+    progress: Callable[[int, int, dict[str, float]], None] | None = None,
+) -> Trained:
+    """Train a network.
+
+    Args:
+        model_of: builds the network; called once, after seeding.
+        training: samples at working size; of one size, unless patches are cut.
+        validation: samples at working size, never trained on; may be empty, then ``keep`` must be ``last`` and
+            ``patience`` None.
+        settings: what to do.
+        inputs: normalisation of the input.
+        seed: every random choice follows from it.
+        device: where to train; AMP is used on CUDA only.
+        checkpoint: file that is rewritten after each epoch and resumed from if it exists.
+        progress: called after each epoch with (epochs done, epochs planned, that epoch's row of the history).
+
+    Raises:
+        ValueError: no training samples; validation needed and absent.
+        FloatingPointError: the loss is not finite; the message names epoch and step.
+    """
+    _check(training, validation, settings)
+    seed_torch(seed, "weights")
+    model = model_of().to(device, memory_format=torch.channels_last)
+    loss_of = build_loss(settings.loss, **settings.loss_options)
+    optimiser = build_optimiser(model, settings)
+    planned = settings.epochs * steps_per_epoch(
+        len(training), settings.augmented_copies, settings.patches, settings.batch_size
+    )
+    schedule = build_schedule(optimiser, settings, planned)
+    state = _State()
+    if checkpoint is not None and checkpoint.exists():
+        state = _load(checkpoint, model, optimiser, schedule, device)
+
+    for epoch in range(state.epoch + 1, settings.epochs + 1):
+        if state.stopped:
+            break
+        started = time.perf_counter()
+        seed_torch(seed, "epoch", epoch)
+        batches = epoch_batches(
+            training,
+            inputs,
+            augmentation=settings.augmentation,
+            copies=settings.augmented_copies,
+            patches=settings.patches,
+            batch_size=settings.batch_size,
+            seed=seed,
+            epoch=epoch,
+        )
+        row = {"epoch": epoch, "learning_rate": optimiser.param_groups[0]["lr"]}
+        row |= _train_epoch(model, batches, loss_of, optimiser, schedule, settings, device, epoch, state)
+        if validation:
+            row |= _validate(model, validation, loss_of, settings, inputs, device)
+        if settings.schedule == "plateau":
+            schedule.step(row["validation_loss"])
+        state.finish_epoch(row, model, settings, time.perf_counter() - started)
+        if checkpoint is not None:
+            _save(checkpoint, state, model, optimiser, schedule)
+        if progress is not None:
+            progress(epoch, settings.epochs, row)
+
+    chosen = state.epoch
+    if settings.keep == "best":
+        model.load_state_dict(state.best_weights)
+        chosen = state.best_epoch
+    return Trained(model.eval(), state.history, chosen, state.seconds, state.steps, state.resumed_from)
+
+
+def build_optimiser(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """Adam, AdamW or SGD over all parameters; the fused kernels on CUDA."""
+    fused = next(model.parameters()).is_cuda
+    common = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay, "fused": fused}
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(model.parameters(), momentum=settings.momentum, **common)
+    kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
+    return kind(model.parameters(), **common)
+
+
+def build_schedule(optimiser: torch.optim.Optimizer, settings: TrainingSettings, steps: int) -> Any:
+    """The learning-rate schedule over ``steps`` optimiser steps; ``None`` for a constant rate."""
+    allowed = {"plateau": {"factor", "patience"}, "step": {"every", "factor"}}.get(settings.schedule, set())
+    if extra := set(settings.schedule_options) - allowed:
+        raise ValueError(f"schedule_options: {settings.schedule} takes {sorted(allowed)}, got {sorted(extra)}")
+    options = settings.schedule_options
+    if settings.schedule == "one_cycle":
+        return torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=settings.learning_rate, total_steps=steps)
+    if settings.schedule == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=steps)
+    if settings.schedule == "plateau":
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimiser, factor=options.get("factor", 0.5), patience=int(options.get("patience", 10))
+        )
+    if settings.schedule == "step":
+        every = max(1, round(steps / settings.epochs * options.get("every", 1)))
+        return torch.optim.lr_scheduler.StepLR(optimiser, step_size=every, gamma=options.get("factor", 0.5))
+    return None
+
+
+def seed_torch(*parts: object) -> None:
+    """Seed torch's generators (CPU and CUDA) from any parts."""
+    torch.manual_seed(derive_seed("torch", *parts))
+
+
+def autocast(device: torch.device, enabled: bool) -> torch.autocast:
+    """bfloat16 autocast on CUDA; disabled elsewhere, where it would change numbers and bring no speed."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled and device.type == "cuda")
+
+
+def region_mask(batch: Batch, region: str) -> torch.Tensor:
+    """float32 (N, 1, h, w): 1 where the loss and the running scores look."""
+    return batch.fov if region == "fov" else torch.ones_like(batch.fov)
+
+
+class _Running:
+    """Loss, accuracy and Dice (at probability 0.5, pooled over the pixels of the region) of an epoch."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.sums = torch.zeros(4, device=device, dtype=torch.float64)  # correct, overlap, predicted + labelled, pixels
+        self.loss = torch.zeros((), device=device, dtype=torch.float64)
+        self.samples = 0
+
+    @torch.no_grad()
+    def add(self, loss: torch.Tensor, logits: torch.Tensor, batch: Batch, mask: torch.Tensor) -> None:
+        predicted = (logits >= 0).to(mask.dtype)
+        self.sums += torch.stack(
+            [
+                ((predicted == batch.vessels) * mask).sum(dtype=torch.float64),
+                (predicted * batch.vessels * mask).sum(dtype=torch.float64),
+                ((predicted + batch.vessels) * mask).sum(dtype=torch.float64),
+                mask.sum(dtype=torch.float64),
+            ]
+        )
+        self.loss += loss.detach().double() * len(logits)
+        self.samples += len(logits)
+
+    def row(self, prefix: str) -> dict[str, float]:
+        correct, overlap, total, pixels = self.sums.tolist()
+        return {
+            f"{prefix}_loss": self.loss.item() / self.samples,
+            f"{prefix}_accuracy": correct / pixels,
+            f"{prefix}_dice": 2 * overlap / total if total else math.nan,
+        }
+
+
+def _train_epoch(model, batches, loss_of, optimiser, schedule, settings, device, epoch, state) -> dict[str, float]:
+    model.train()
+    running = _Running(device)
+    for batch in batches:
+        batch = Batch(*(part.to(device, non_blocking=True) for part in batch))
+        image = batch.image.contiguous(memory_format=torch.channels_last)
+        mask = region_mask(batch, settings.loss_region)
+        with autocast(device, settings.amp):
+            logits = model(image)
+        loss = loss_of(logits.float(), batch.vessels, mask)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        if settings.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
+        optimiser.step()
+        state.steps += 1
+        if schedule is not None and settings.schedule != "plateau":
+            schedule.step()
+        running.add(loss, logits, batch, mask)
+    row = running.row("train")
+    # Checked once an epoch: a check a step would make the GPU wait for the CPU at every step.
+    if not math.isfinite(row["train_loss"]):
+        raise FloatingPointError(
+            f"the training loss is not finite in epoch {epoch} (step {state.steps}): "
+            f"lower training.learning_rate ({settings.learning_rate:g}) or check the loss options"
+        )
+    return row
+
+
+@torch.no_grad()
+def _validate(model, validation, loss_of, settings, inputs, device) -> dict[str, float]:
+    model.eval()
+    running = _Running(device)
+    for sample in validation:
+        batch = Batch(*(part.to(device) for part in stack([sample], inputs)))
+        mask = region_mask(batch, settings.loss_region)
+        with autocast(device, settings.amp):
+            logits = model(batch.image.contiguous(memory_format=torch.channels_last))
+        logits = logits.float()
+        running.add(loss_of(logits, batch.vessels, mask), logits, batch, mask)
+    return running.row("validation")
+
+
+@dataclass
+class _State:
+    """All that a resumed run needs beside weights, optimiser and schedule."""
+
+    epoch: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    best_weights: dict[str, torch.Tensor] | None = None
+    stopped: bool = False
+    resumed_from: list[int] = field(default_factory=list)
+
+    def finish_epoch(self, row: dict[str, float], model: nn.Module, settings: TrainingSettings, seconds: float) -> None:
+        self.epoch, self.seconds = int(row["epoch"]), self.seconds + seconds
+        self.history.append(row)
+        loss = row.get("validation_loss", math.inf)
+        if loss < self.best_loss:
+            self.best_loss, self.best_epoch = loss, self.epoch
+            if settings.keep == "best":
+                self.best_weights = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
+        self.stopped = settings.patience is not None and self.epoch - self.best_epoch >= settings.patience
+
+
+def _save(path: Path, state: _State, model: nn.Module, optimiser: torch.optim.Optimizer, schedule: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    content = {
+        "state": vars(state),
+        "model": model.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "schedule": None if schedule is None else schedule.state_dict(),
+    }
+    with partial.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _load(path: Path, model: nn.Module, optimiser: Any, schedule: Any, device: torch.device) -> _State:
+    content = torch.load(path, map_location=device, weights_only=True)
+    model.load_state_dict(content["model"])
+    optimiser.load_state_dict(content["optimiser"])
+    if schedule is not None:
+        schedule.load_state_dict(content["schedule"])
+    state = _State(**content["state"])
+    state.resumed_from.append(state.epoch)
+    return state
+
+
+def _check(training: Sequence[Prepared], validation: Sequence[Prepared], settings: TrainingSettings) -> None:
+    if not training:
+        raise ValueError("training: expected at least one sample, got none")
+    needs = [
+        name
+        for name, wanted in {
+            "training.keep: best": settings.keep == "best",
+            "training.patience": settings.patience is not None,
+            "training.schedule: plateau": settings.schedule == "plateau",
+        }.items()
+        if wanted
+    ]
+    if needs and not validation:
+        raise ValueError(f"{needs[0]} looks at the validation loss, but no validation samples were given")

@@ -1,0 +1,183 @@
+"""run: equal configs, equal records; killed and resumed runs; the store."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from retlib.experiments import OUTSIDE, Record, Store, load_samples, load_weights, run, run_all
+from retlib.inference import predict_logits, probabilities
+from retlib.metrics import evaluate
+from retlib.models import build_model
+from tests.experiments.conftest import tiny
+
+UNTIMED = ("id", "config", "fingerprints", "model", "training", "threshold", "history", "tests")
+
+
+def comparable(record: Record) -> str:
+    """The record without times and hardware."""
+    return json.dumps({key: record.content[key] for key in UNTIMED}, sort_keys=True)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    """One finished run, with weights kept in a cache of its own."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RETLIB_CACHE", str(folder / "cache"))
+        return run(tiny(scoring={"threshold": "validation"}), folder / "records", device="cpu", progress=False)
+
+
+def test_a_record_holds_what_design_asks(finished: Record) -> None:
+    content = finished.content
+    assert content["id"] == finished.folder.name == finished.config.identify()
+    assert len(finished.history) == 4
+    assert {"train_loss", "train_accuracy", "train_dice", "validation_loss"} <= set(finished.history[0])
+    assert content["environment"]["packages"]["torch"]
+    assert content["timing"]["training_s"] > 0
+    entry = finished.test()
+    assert set(entry["metrics"]) == {"fov", "frame"}
+    assert len(entry["images"]) == len(entry["per_image"]["fov"]["dice"]) == 4
+    assert set(entry["cases"]) == {"best", "median", "worst"}
+
+
+def test_error_maps_count_as_the_metrics_do(finished: Record) -> None:
+    entry = finished.test()
+    for case, errors in finished.error_maps().items():
+        index = entry["images"].index(entry["cases"][case]["image"])
+        found, missed, false = (int((errors == value).sum()) for value in (1, 2, 3))
+        dice = 2 * found / (2 * found + missed + false)
+        assert dice == pytest.approx(finished.per_image(region="fov")["dice"][index], abs=1e-12)
+        assert (errors == OUTSIDE).any()
+
+
+def test_curves_come_back_from_the_histograms(finished: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stored histograms give scikit-learn's AUC and AP, and exact counts at the chosen threshold."""
+    monkeypatch.setenv("RETLIB_CACHE", str(finished.folder.parents[1] / "cache"))
+    config = finished.config
+    model = build_model(config.model, in_channels=1, **config.model_options).eval()
+    model.load_state_dict(load_weights(finished.id))
+    samples = load_samples(config.test[0], config, None)
+    scores = np.concatenate([probabilities(predict_logits(model, s, config.inputs))[s.fov] for s in samples])
+    truth = np.concatenate([s.vessels[s.fov] for s in samples])
+    histogram = finished.histograms().select(region="fov", pooled=True)
+    assert float(histogram.auc()) == pytest.approx(roc_auc_score(truth, scores), abs=1e-3)
+    assert float(histogram.average_precision()) == pytest.approx(average_precision_score(truth, scores), abs=1e-3)
+    threshold = finished.content["threshold"]
+    expected = evaluate(scores[None], truth[None], threshold=threshold)
+    got = histogram.metrics(threshold)
+    for metric in ("accuracy", "sensitivity", "specificity", "dice", "mcc"):
+        assert float(got[metric]) == pytest.approx(expected[metric], abs=1e-12)
+        assert finished.metrics(average="pooled")[metric] == pytest.approx(expected[metric], abs=1e-12)
+
+
+def test_two_runs_of_one_config_are_equal(tmp_path: Path) -> None:
+    first = run(tiny(), tmp_path / "a", device="cpu", progress=False)
+    second = run(tiny(), tmp_path / "b", device="cpu", progress=False)
+    assert comparable(first) == comparable(second)
+    for file in ("phantom-test.npz", "phantom-test.best.png"):
+        assert (first.folder / file).read_bytes() == (second.folder / file).read_bytes()
+
+
+def test_a_record_that_is_there_is_not_made_again(tmp_path: Path) -> None:
+    first = run(tiny(), tmp_path, device="cpu", progress=False)
+    written = (first.folder / "record.json").stat().st_mtime_ns
+    again = run(tiny(), tmp_path, device="cpu", progress=False)
+    assert again.content == first.content
+    assert (first.folder / "record.json").stat().st_mtime_ns == written
+    run(tiny(), tmp_path, device="cpu", progress=False, force=True)
+    assert (first.folder / "record.json").stat().st_mtime_ns > written
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir() and path.name.startswith(".")] == []
+
+
+SCRIPT = """
+import sys
+from retlib.experiments import RunConfig, run
+config = RunConfig.model_validate_json(sys.stdin.read())
+run(config, sys.argv[1], device="cpu", progress=False)
+"""
+
+
+@pytest.mark.timeout(500)
+def test_a_killed_run_resumes_and_ends_in_the_same_record(tmp_path: Path) -> None:
+    """SIGKILL in the middle of training, start again: the record equals one of a run left alone, times apart."""
+    config = tiny(
+        training=tiny().training.model_dump() | {"epochs": 12, "keep": "best", "optimiser": "adamw"},
+    )
+    alone = run(config, tmp_path / "alone", device="cpu", progress=False)
+
+    cache = tmp_path / "cache-of-the-killed"
+    environment = {**os.environ, "RETLIB_CACHE": str(cache)}
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "killed")]
+    checkpoint = cache / "work" / config.identify() / "checkpoint.pt"
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, text=True)
+    process.stdin.write(config.model_dump_json())
+    process.stdin.close()
+    deadline = time.monotonic() + 300
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    assert checkpoint.exists() and not (tmp_path / "killed").exists()
+
+    subprocess.run(command, input=config.model_dump_json(), env=environment, text=True, check=True)
+    resumed = Store(tmp_path / "killed").find(config)
+    assert resumed.content["timing"]["resumed_from_epochs"], "the second process started from nothing"
+    assert resumed.history == alone.history
+    assert comparable(resumed) == comparable(alone)
+    assert (resumed.folder / "phantom-test.npz").read_bytes() == (alone.folder / "phantom-test.npz").read_bytes()
+
+
+def test_any_executor_serves(tmp_path: Path) -> None:
+    configs = [tiny(seed=seed, training=tiny().training.model_dump() | {"epochs": 1}) for seed in (0, 1)]
+    with ThreadPoolExecutor(1) as executor:
+        records = run_all(configs, tmp_path, executor=executor, device="cpu", progress=False)
+    assert [record.config.seed for record in records] == [0, 1]
+    assert len(Store(tmp_path)) == 2
+
+
+def test_a_failing_write_leaves_nothing(tmp_path: Path, finished: Record) -> None:
+    def broken(path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        Store(tmp_path).write({"id": "0" * 16}, {"x.npz": broken})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_older_numerics_are_found_and_called_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = run(tiny(), tmp_path, device="cpu", progress=False)
+    assert not old.stale
+    monkeypatch.setattr("retlib.experiments.store.NUMERICS", old.config.numerics + 1)
+    newer = tiny(numerics=old.config.numerics + 1)
+    found = Store(tmp_path).find(newer)
+    assert found.id == old.id and found.stale
+    assert Store(tmp_path).find(newer, stale=False) is None
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    (tmp_path / "abc").mkdir()
+    (tmp_path / "abc" / "record.json").write_text("{")
+    with pytest.raises(ValueError, match=r"abc.record\.json"):
+        list(Store(tmp_path))
+
+
+def test_cuda_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        assert run(tiny(), tmp_path, device="cuda", progress=False).content["environment"]["device"] == "cuda"
+    else:
+        with pytest.raises(ValueError, match="no CUDA device"):
+            run(tiny(), tmp_path, device="cuda", progress=False)

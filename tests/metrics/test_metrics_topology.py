@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import ndimage
+from skimage.draw import disk, line
+from skimage.measure import euler_number, label
+from skimage.morphology import skeletonize
+
+from retlib.metrics import (
+    betti_errors,
+    betti_numbers,
+    cal,
+    cldice,
+    evaluate,
+    skeleton_overlap,
+    skeleton_recall,
+    vessel_width_counts,
+    vessel_width_recall,
+)
+
+MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=14))
+EMPTY, FULL = np.zeros((20, 30), bool), np.ones((20, 30), bool)
+
+
+def tree(seed: int, shape: tuple[int, int] = (90, 110)) -> np.ndarray:
+    """Random straight vessels of different widths."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros(shape, bool)
+    for _ in range(7):
+        ends = rng.integers(5, np.array(shape) - 5, size=(2, 2))
+        stroke = np.zeros(shape, bool)
+        stroke[line(*ends[0], *ends[1])] = True
+        width = int(rng.integers(0, 4))
+        mask |= ndimage.binary_dilation(stroke, iterations=width) if width else stroke
+    return mask
+
+
+def rows(*spans: tuple[int, int, int]) -> np.ndarray:
+    """Horizontal one-pixel lines (row, from, to) in a 20 x 30 frame."""
+    mask = EMPTY.copy()
+    for row, start, stop in spans:
+        mask[row, start:stop] = True
+    return mask
+
+
+# --- clDice
+
+
+def test_cldice_by_hand():
+    truth, prediction = rows((5, 2, 22), (12, 2, 12)), rows((5, 2, 12), (16, 4, 9))
+    overlap = skeleton_overlap(prediction, truth)
+    assert (overlap.predicted_inside, overlap.predicted, overlap.true_inside, overlap.true) == (
+        10,
+        15,
+        10,
+        30,
+    )
+    precision, recall = 10 / 15, 10 / 30
+    assert cldice(prediction, truth) == pytest.approx(2 * precision * recall / (precision + recall))
+    assert skeleton_recall(prediction, truth) == pytest.approx(recall)
+
+
+def test_width_costs_no_cldice_but_a_break_does():
+    truth = np.zeros((40, 80), bool)
+    truth[18:23, 5:75] = True
+    wide = ndimage.binary_dilation(truth, iterations=2)
+    broken = truth & (np.abs(np.arange(80) - 40) > 4)
+    assert cldice(wide, truth) > 0.96 > 0.95 > cldice(broken, truth)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_cldice_agrees_with_monai_where_both_skeletons_are_the_mask(seed):
+    """MONAI's skeleton is soft (repeated openings); like thinning it leaves a line of one pixel as it is."""
+    import torch
+    from monai.losses.cldice import SoftclDiceLoss
+
+    rng = np.random.default_rng(seed)
+    truth = rows(*[(row, rng.integers(1, 8), rng.integers(15, 29)) for row in range(2, 19, 4)])
+    prediction = rows(*[(row, rng.integers(1, 12), rng.integers(13, 29)) for row in range(2, 19, 2)])
+    tensors = [torch.tensor(mask, dtype=torch.float64)[None, None] for mask in (prediction, truth)]
+    loss = SoftclDiceLoss(iter_=3, smooth_nr=0, smooth_dr=0, smooth=1e-12)(*tensors)
+    assert cldice(prediction, truth) == pytest.approx(1 - float(loss), abs=1e-9)
+
+
+@given(MASKS, st.data())
+@settings(max_examples=100, deadline=None)
+def test_cldice_properties(truth, data):
+    prediction = data.draw(hnp.arrays(bool, truth.shape))
+    value = cldice(prediction, truth)
+    assert value == pytest.approx(cldice(truth, prediction), nan_ok=True)
+    assert math.isnan(value) == (not truth.any() and not prediction.any())
+    assert math.isnan(value) or 0 <= value <= 1
+    assert cldice(truth, truth) == (1 if truth.any() else pytest.approx(np.nan, nan_ok=True))
+    assert evaluate(prediction, truth, metrics="cldice")["cldice"] == pytest.approx(value, nan_ok=True)
+
+
+# --- Betti numbers
+
+
+@given(MASKS)
+@settings(max_examples=300, deadline=None)
+def test_betti_numbers_against_scikit_image(mask):
+    components, holes = betti_numbers(mask)
+    assert components == label(mask, connectivity=2).max()
+    assert components - holes == euler_number(mask, connectivity=2)
+
+
+def test_a_diagonal_ring_encloses_a_hole():
+    ring = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
+    assert betti_numbers(ring) == (1, 1)
+    assert betti_numbers(np.ones((3, 3), bool)) == (1, 0) and betti_numbers(np.zeros((3, 3), bool)) == (0, 0)
+
+
+def test_betti_errors_count_breaks_and_meshes():
+    truth = rows((5, 2, 28), (12, 2, 28))
+    truth[5:13, 2] = truth[5:13, 27] = True
+    broken = truth & (np.arange(30) != 15)
+    assert betti_errors(broken, truth) == {"betti0_error": 1, "betti1_error": 1}
+    assert betti_errors(truth, broken) == {"betti0_error": 1, "betti1_error": 1}
+    assert betti_errors(truth, truth) == betti_errors(EMPTY, EMPTY) == {"betti0_error": 0, "betti1_error": 0}
+    elsewhere = np.tile(np.arange(30) < 14, (20, 1))  # the break lies outside this FOV
+    assert betti_errors(broken, truth, elsewhere) == {"betti0_error": 0, "betti1_error": 0}
+
+
+# --- CAL
+
+
+def cal_by_pixels(prediction: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
+    """The definition with distances in place of dilations: within two pixels of the other mask."""
+
+    def near(mask):
+        return ndimage.distance_transform_edt(~mask) <= 2
+
+    parts = abs(label(prediction, connectivity=2).max() - label(truth, connectivity=2).max())
+    area = ((near(prediction) & truth) | (prediction & near(truth))).sum() / (prediction | truth).sum()
+    lines = skeletonize(prediction), skeletonize(truth)
+    length = ((lines[0] & near(truth)) | (lines[1] & near(prediction))).sum() / (lines[0] | lines[1]).sum()
+    return 1 - min(1, parts / truth.sum()), area, length
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_cal_against_distances(seed):
+    truth, prediction = tree(seed), tree(seed) & ~ndimage.binary_dilation(tree(seed + 50)) | tree(seed + 100)
+    got = cal(prediction, truth)
+    expected = cal_by_pixels(prediction, truth)
+    assert list(got.values()) == pytest.approx([*expected, math.prod(expected)])
+    assert 0 < got["cal"] < 1
+
+
+def test_connectivity_is_a_share_of_the_vessel_pixels():
+    truth = rows((8, 2, 22))
+    broken = truth & (np.arange(30) % 4 != 0)  # six pieces in place of one
+    assert cal(broken, truth)["connectivity"] == 1 - 5 / 20
+
+
+def test_cal_forgives_two_pixels_and_no_more():
+    truth = rows((8, 2, 28))
+    assert cal(rows((10, 2, 28)), truth)["cal"] == 1
+    assert cal(rows((11, 2, 28)), truth)["cal"] == 0
+
+
+# --- width
+
+
+def test_recall_by_width():
+    truth = np.zeros((60, 100), bool)
+    truth[5, 5:95] = True  # width 2 by the definition
+    truth[20:23, 5:95] = True  # 4
+    truth[40:47, 5:95] = True  # 8
+    prediction = truth.copy()
+    prediction[5, 50:] = prediction[40:47] = False
+    found, total = vessel_width_counts(prediction, truth)
+    assert total.sum() == skeletonize(truth).sum() and found[2] == 0
+    # A thinned bar is a little shorter than the bar; its ends taper, which leaves them in a thinner class.
+    assert total == pytest.approx([90, 90, 90], abs=9) and found[:2] == pytest.approx([45, 90], abs=5)
+    recall = vessel_width_recall(prediction, truth)
+    assert list(recall) == ["<=2", "2-4", ">4"]
+    assert recall["<=2"] == pytest.approx(0.5, abs=0.02) and recall["2-4"] == pytest.approx(1, abs=0.02)
+    assert recall[">4"] == 0
+    assert list(vessel_width_recall(prediction, truth, edges=(3, 5.5, 9))) == ["<=3", "3-5.5", "5.5-9", ">9"]
+
+
+def test_width_is_twice_the_distance_to_the_background():
+    truth = np.zeros((40, 40), bool)
+    truth[disk((20, 20), 9)] = True
+    nearest = min(np.hypot(r - 20, c - 20) for r, c in np.argwhere(~truth))
+    ends = vessel_width_counts(truth, truth, edges=(2 * nearest - 1e-6,))[1]
+    assert ends[1] >= 1
+    assert vessel_width_counts(truth, truth, edges=(2 * nearest + 0.5,))[1][1] == 0
+
+
+def test_widths_of_whole_tree_add_up():
+    truth, prediction = tree(1), tree(1) & (np.arange(110) < 60)
+    found, total = vessel_width_counts(prediction, truth)
+    assert total.sum() == skeletonize(truth).sum()
+    assert found.sum() / total.sum() == pytest.approx(skeleton_recall(prediction, truth))
+
+
+@pytest.mark.parametrize("edges", [(4, 2), (), (2, 2), 3])
+def test_bad_widths(edges):
+    with pytest.raises(ValueError, match="edges is"):
+        vessel_width_recall(FULL, FULL, edges=edges)
+
+
+# --- all of them
+
+ALL = (cldice, skeleton_recall, betti_errors, cal, vessel_width_recall)
+
+
+def numbers(result) -> list[float]:
+    return list(result.values()) if isinstance(result, dict) else [result]
+
+
+@pytest.mark.parametrize("score", ALL)
+@pytest.mark.parametrize("prediction", [EMPTY, FULL, rows((4, 3, 20))])
+@pytest.mark.parametrize("truth", [EMPTY, FULL, rows((9, 3, 20))])
+def test_extreme_masks_give_numbers_or_nan(score, prediction, truth):
+    for value in numbers(score(prediction, truth)):
+        assert math.isnan(value) or value >= 0
+        if not prediction.any() and truth.any() and score is not betti_errors:
+            assert math.isnan(value) or value == 0 or score is cal
+
+
+@pytest.mark.parametrize("score", ALL)
+def test_outside_the_fov_is_removed_from_both(score):
+    truth, prediction = tree(3), tree(4) | tree(3)
+    fov = np.zeros(truth.shape, bool)
+    fov[10:70, 20:95] = True
+    expected = numbers(score(prediction & fov, truth & fov))
+    assert numbers(score(prediction, truth, fov)) == pytest.approx(expected, nan_ok=True)
+    assert numbers(score(prediction | ~fov, truth & fov, fov)) == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("score", ALL)
+def test_bad_masks_are_named(score):
+    for arguments, words in (
+        ((FULL[:5], FULL), r"prediction has shape \(5, 30\): expected \(20, 30\)"),
+        ((FULL * 0.5, FULL), "prediction has type float64"),
+        ((FULL, FULL * 255), "vessels holds integers from 255 to 255"),
+        ((FULL, FULL, FULL[:, :3]), r"fov has shape \(20, 3\)"),
+        ((FULL[0], FULL[0]), r"vessels has shape \(30,\)"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            score(*arguments)
+
+
+def test_the_second_observer_of_drive(observers):
+    """The figures of a person, inside the FOV: means over the twenty test images, recall by width pooled."""
+    overlaps = [skeleton_overlap(*image) for image in observers]
+    assert round(np.mean([each.cldice for each in overlaps]), 4) == 0.7634
+    assert round(np.mean([each.recall for each in overlaps]), 4) == 0.7592
+    betti = [betti_errors(*image) for image in observers]
+    assert np.mean([each["betti0_error"] for each in betti]) == 0.85
+    assert np.mean([each["betti1_error"] for each in betti]) == 16.8
+    agreement = [cal(*image) for image in observers]
+    mean = {name: np.mean([each[name] for each in agreement]) for name in agreement[0]}
+    assert [round(value, 4) for value in mean.values()] == [1.0, 0.94, 0.8926, 0.8397]
+    found, total = sum(np.array(vessel_width_counts(*image)) for image in observers)
+    assert np.round(found / total, 3).tolist() == [0.533, 0.920, 0.984]

@@ -1,0 +1,107 @@
+"""The cell that opens every notebook: nothing at home, and on Colab nothing that moves Colab's numpy or torch."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import types
+from importlib import metadata
+from pathlib import Path
+
+import nbtools
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = re.compile(r"(numpy|scipy|torch|torchvision|opencv[\w-]*|pandas|scikit[\w-]*|matplotlib|pillow)\b")
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Commands that the cell would run; none is run."""
+    commands: list[list[str]] = []
+
+    def record(command: list[str], **options: object) -> None:
+        assert options == {"check": True}, "a command that fails has to stop the notebook"
+        commands.append(command)
+
+    monkeypatch.setattr(subprocess, "run", record)
+    monkeypatch.setattr(os, "chdir", lambda path: commands.append(["chdir", path]))
+    return commands
+
+
+def run_cell() -> dict:
+    """Run the cell as a notebook would; its global names."""
+    namespace: dict = {}
+    exec(nbtools.colab_cell(ROOT), namespace)
+    return namespace
+
+
+def pretend_colab(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str]) -> None:
+    """Colab's marker module, and these packages as the only installed ones."""
+    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    present = [types.SimpleNamespace(name=name, version=version) for name, version in versions.items()]
+    monkeypatch.setattr(metadata, "distributions", lambda: present)
+
+
+def test_it_does_nothing_outside_colab(recorded: list) -> None:
+    assert "google.colab" not in sys.modules
+    run_cell()
+    assert recorded == []
+
+
+def test_on_colab_it_clones_the_books_version(recorded: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_colab(monkeypatch, {})
+    run_cell()
+    clone, install, chdir = recorded
+    url, tag = nbtools.book_repository(ROOT)
+    assert clone[:2] == ["git", "clone"] and "--depth=1" in clone and f"--branch={tag}" in clone
+    folder = clone[-1]
+    assert clone[-2] == url and folder.endswith(tag)
+    assert install[:4] == [sys.executable, "-m", "pip", "install"] and folder in install
+    assert chdir == ["chdir", f"{folder}/notebooks"]  # so that ../book/records is where the book expects it
+
+
+def test_on_colab_nothing_heavy_is_moved(recorded: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_colab(monkeypatch, {"numpy": "1.0", "torch": "1.0", "opencv-python": "1.0"})
+    run_cell()
+    install = recorded[1]
+    assert "--no-deps" in install
+    packages = [word for word in install if "==" in word]
+    assert packages == [f"{name}=={nbtools.pinned(ROOT)[name]}" for name in nbtools.COLAB_PACKAGES]
+    assert not [word for word in packages if HEAVY.match(word)]
+    assert not {"-U", "--upgrade", "--force-reinstall"} & set(install)
+
+
+def test_what_colab_has_is_left_alone(recorded: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    pins = nbtools.pinned(ROOT)
+    pretend_colab(monkeypatch, {name: pins[name] for name in nbtools.COLAB_PACKAGES} | {"albucore": "0.0.1"})
+    run_cell()
+    assert [word for word in recorded[1] if "==" in word] == [f"albucore=={pins['albucore']}"]
+
+
+def test_a_second_run_does_not_clone_again(recorded: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_colab(monkeypatch, {})
+    monkeypatch.setattr(os.path, "isdir", lambda path: True)
+    run_cell()
+    assert [command[0] for command in recorded] == [sys.executable, "chdir"]
+
+
+def test_it_leaves_no_names_that_look_like_parameters(recorded: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    from retlib.report import check_parameters
+
+    pretend_colab(monkeypatch, {})
+    namespace = run_cell()
+    assert len(recorded) == 3
+    check_parameters(namespace)  # refuses every name that is not a parameter
+
+
+def test_small_packages_cover_what_albumentations_needs() -> None:
+    """What --no-deps leaves out is either listed itself or one of the heavy ones that Colab has."""
+    names = set(nbtools.COLAB_PACKAGES)
+    for package in ("albumentations", "albucore"):
+        for line in metadata.requires(package):
+            name = re.split(r"[ ;<>=!~\[]", line)[0].lower()
+            if "extra ==" not in line and "python_version <" not in line:
+                assert name in names or HEAVY.match(name) or name in {"pyyaml", "pydantic"}, line

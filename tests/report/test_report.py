@@ -1,0 +1,227 @@
+"""Parameters, evidence, verdicts and tables, on records made for the purpose."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from retlib.experiments import Record, run
+from retlib.metrics import Confusion
+from retlib.papers import load_paper
+from retlib.report import Evidence, Parameters, check_parameters, comparison, open_study, style, verdict
+from retlib.report.evidence import paired_difference
+from retlib.report.findings import signed, step_sentence
+from retlib.report.parameters import _KERNEL_NAMES
+from tests.experiments.conftest import tiny
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
+    """Two seeds of one run and another run on the same test images, scored over the frame and pooled."""
+    folder = tmp_path_factory.mktemp("records")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RETLIB_CACHE", str(folder / "cache"))
+        scoring = {"region": "frame", "average": "pooled"}
+        training = tiny().training.model_dump() | {"epochs": 6}
+        configs = [tiny(seed=seed, scoring=scoring, training=training) for seed in (0, 1)]
+        configs.append(tiny(scoring=scoring, training=training | {"epochs": 2}))
+        return [run(config, folder / "records", device="cpu", progress=False) for config in configs]
+
+
+# --- parameters ---------------------------------------------------------------------------------------------------
+
+
+def test_the_defaults_of_every_paper_notebook_are_the_models(repository: Path) -> None:
+    assert check_parameters({"In": [], "Out": {}, "_": 1, "pd": pd, "check_parameters": check_parameters}) == Parameters()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"profil": "smoke"}, ["'profil'", "profile"]),
+        ({"profile": "full"}, ["profile", "smoke", "lite", "paper"]),
+        ({"train": "yes"}, ["train", "missing"]),
+        ({"seeds": [0, 0]}, ["seeds", "distinct"]),
+        ({"seeds": []}, ["seeds"]),
+        ({"seeds": True}, ["seeds"]),
+        ({"device": "gpu"}, ["device", "cuda"]),
+        ({"data_root": "/no/such/folder"}, ["data_root", "retlib data where"]),
+        ({"measure": "missing"}, ["measure"]),
+    ],
+)
+def test_wrong_parameters_are_named(given: dict, words: list[str]) -> None:
+    with pytest.raises(ValueError) as caught:
+        check_parameters(given)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_notebooks_own_parameters() -> None:
+    extra = {"measure": ("missing", "never")}
+    assert check_parameters({"measure": "never", "seeds": 3}, extra).seeds == (3,)
+    with pytest.raises(ValueError, match="measure"):
+        check_parameters({"measure": "often"}, extra)
+
+
+def test_a_fresh_kernel_is_not_mistaken_for_parameters() -> None:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell()
+    shell.init_user_ns()
+    assert {name for name in shell.user_ns if not name.startswith("_")} <= _KERNEL_NAMES
+
+
+# --- evidence -----------------------------------------------------------------------------------------------------
+
+
+def counts(record: Record) -> Confusion:
+    return record.histograms().select(region="frame", pooled=False).counts(0.5)
+
+
+def test_the_value_is_the_mean_over_seeds(records) -> None:
+    both = Evidence("x", "lite", tuple(records[:2]))
+    values = [Evidence("x", "lite", (record,)).value("dice") for record in records[:2]]
+    assert both.value("dice") == pytest.approx(np.mean(values))
+    pooled = [Confusion(*(getattr(counts(r), k).sum() for k in ("tp", "fp", "fn", "tn"))).dice for r in records[:2]]
+    assert values == pytest.approx(pooled)
+
+
+@pytest.mark.parametrize(("region", "average"), [("frame", "pooled"), ("fov", "image")])
+def test_intervals_agree_with_a_bootstrap_written_otherwise(records, region: str, average: str) -> None:
+    record = records[0]
+    rng = np.random.default_rng(1)
+    found = record.histograms().select(region=region, pooled=False).counts(0.5)
+    per_image = record.per_image(region=region)["dice"]
+    draws = []
+    for _ in range(4000):
+        chosen = rng.integers(len(per_image), size=len(per_image))
+        tp, fp, fn = (getattr(found, key)[chosen].sum() for key in ("tp", "fp", "fn"))
+        draws.append(2 * tp / (2 * tp + fp + fn) if average == "pooled" else per_image[chosen].mean())
+    expected = np.percentile(draws, [2.5, 97.5])
+    low, high = Evidence("x", "lite", (record,)).interval("dice", region=region, average=average)
+    width = expected[1] - expected[0]
+    assert low == pytest.approx(expected[0], abs=0.15 * width) and high == pytest.approx(expected[1], abs=0.15 * width)
+    assert low <= Evidence("x", "lite", (record,)).value("dice", region=region, average=average) <= high
+
+
+def test_paired_differences(records) -> None:
+    first, second = Evidence("a", "lite", (records[0],)), Evidence("b", "lite", (records[2],))
+    difference, low, high = paired_difference(first, second, "dice")
+    assert difference == pytest.approx(second.value("dice") - first.value("dice")) and low <= difference <= high
+    assert paired_difference(first, first, "dice") == (0.0, 0.0, 0.0)
+    other = run_elsewhere(records)
+    with pytest.raises(ValueError, match="same images"):
+        paired_difference(first, Evidence("c", "lite", (other,)), "dice")
+
+
+def run_elsewhere(records) -> Record:
+    content = {**records[2].content, "tests": {"phantom:test": dict(records[2].test(), images=["a", "b", "c", "d"])}}
+    return Record(records[2].folder, content)
+
+
+def test_the_verdict_rule(records) -> None:
+    """Only `paper` records are judged; inside the widened interval is reproduced; otherwise above or below."""
+    paper, lite = (Evidence("x", profile, (records[0],)) for profile in ("paper", "lite"))
+    low, high = paper.interval("dice")
+    assert verdict((low + high) / 2, 5e-5, paper, "dice") == "reproduced"
+    assert verdict(low - 4e-5, 5e-5, paper, "dice") == "reproduced"
+    assert verdict(low - 2e-4, 5e-5, paper, "dice") == "higher"
+    assert verdict(high + 2e-4, 5e-5, paper, "dice") == "lower"
+    assert verdict((low + high) / 2, 5e-5, paper, "dice", impossible=True) == "impossible as printed"
+    assert verdict((low + high) / 2, 5e-5, lite, "dice") == verdict(0.5, 5e-5, None, "dice") == "not run"
+
+
+# --- tables -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def study(tmp_path: Path):
+    return open_study("resaspp-unet", Parameters(records=str(tmp_path)))
+
+
+def test_what_nobody_has_run_stays_a_dash(study) -> None:
+    frame = comparison(study, "8", ["Model"])
+    assert len(frame) == 15 and frame["measured"].isna().all() and (frame["profile"] == "—").all()
+    assert frame.loc[("ResASPP-UNet", "Dice"), "reported"] == 0.7408
+    html = style(frame, "Table 8").to_html()
+    assert "0.7408" in html and html.count("—") >= 4 * 15
+    assert step_sentence(study, "ASPP", "drive-res-unet", "drive-resaspp-unet", "dice", "Dice") == "ASPP: not run."
+
+
+def test_measured_numbers_come_from_the_record(study, records, monkeypatch: pytest.MonkeyPatch) -> None:
+    def evidence(self, name: str, best: bool = True) -> Evidence:
+        return Evidence(name, "lite", (records[0 if name == "drive-resaspp-unet" else 2],))
+
+    monkeypatch.setattr("retlib.report.study.Study.evidence", evidence)
+    frame = comparison(study, "8", ["Model"])
+    line = frame.loc[("ResASPP-UNet", "Dice")]
+    assert line["measured"] == records[0].metrics()["dice"] and line["profile"] == "lite"
+    assert line["difference"] == pytest.approx(line["measured"] - 0.7408)
+    sentence = step_sentence(study, "ASPP", "drive-res-unet", "drive-resaspp-unet", "dice", "Dice")
+    assert signed(0.7408 - 0.7153) in sentence
+
+
+def test_a_smoke_number_never_stands_beside_a_reported_one(tmp_path: Path, records, monkeypatch) -> None:
+    study = open_study("resaspp-unet", Parameters(profile="smoke", records=str(tmp_path)))
+    monkeypatch.setattr(
+        "retlib.report.study.Study.evidence", lambda self, name, best=True: Evidence(name, "smoke", (records[0],))
+    )
+    frame = comparison(study, "8", ["Model"])
+    assert frame["measured"].notna().all() and frame["reported"].isna().all() and frame["difference"].isna().all()
+
+
+def test_the_best_record_wins_and_its_profile_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = open_study("resaspp-unet", Parameters(records=str(tmp_path)))
+    have = {"lite"}
+
+    def find(self, config, root=None, stale=True):
+        return f"record of {config.profile}" if config.profile in have else None
+
+    monkeypatch.setattr("retlib.experiments.store.Store.find", find)
+    assert study.evidence("drive-unet").profile == "lite"
+    have.add("paper")
+    assert study.evidence("drive-unet").profile == "paper"
+    assert study.evidence("drive-unet", best=False).profile == "lite"
+
+
+def test_style_escapes_and_signs() -> None:
+    frame = pd.DataFrame({"name": ["<b>"], "difference": [-0.01], "measured": [math.nan]})
+    html = style(frame, "a < b").to_html()
+    assert "&lt;b&gt;" in html and "\N{MINUS SIGN}0.0100" in html and "—" in html and "a &lt; b" in html
+    assert html == style(frame, "a < b").to_html()
+
+
+# --- the committed records ----------------------------------------------------------------------------------------
+
+
+def test_every_row_of_the_tables_has_a_committed_record(repository: Path) -> None:
+    """Every row of Tables 4, 5, 8 and 9 stands beside a real record whose config is the paper's YAML's."""
+    study = open_study("resaspp-unet", Parameters(), repository / "notebooks")
+    paper = load_paper("resaspp-unet")
+    for table in ("4", "5", "8", "9"):
+        for _, name in paper.table_runs(table):
+            evidence = study.evidence(name)
+            assert evidence is not None, f"table {table}: {name} has no record"
+            assert not evidence.stale
+            record = evidence.records[0]
+            expected = paper.runs(evidence.profile)[name]
+            assert record.config == expected and record.id == expected.identify()
+
+
+def test_committed_records_add_up(repository: Path) -> None:
+    """The numbers of a record follow from its own histograms."""
+    study = open_study("resaspp-unet", Parameters(), repository / "notebooks")
+    for record in study.store:
+        for label in record.content["tests"]:
+            for region in ("fov", "frame"):
+                histogram = record.histograms(label).select(region=region, pooled=True)
+                again = histogram.metrics(record.content["threshold"])
+                stored = record.metrics(label, region, "pooled")
+                for metric in ("accuracy", "sensitivity", "specificity", "precision", "dice", "iou", "mcc"):
+                    assert float(again[metric]) == pytest.approx(stored[metric], abs=1e-12)
+                assert float(again["auc"]) == pytest.approx(stored["auc"], abs=1e-3)
+                assert float(again["average_precision"]) == pytest.approx(stored["average_precision"], abs=1e-3)

@@ -1,0 +1,136 @@
+"""Preprocessing steps and augmentation: against OpenCV and scikit-image; the parts of a sample stay together."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from skimage.color import rgb2gray
+
+from retlib.augmentation import augment, build_augmentation, list_augmentations
+from retlib.data import load_dataset
+from retlib.preprocessing import (
+    InputSettings,
+    Prepared,
+    clahe,
+    crop,
+    crop_sample,
+    gray,
+    green,
+    normalise,
+    prepare,
+    preprocess,
+    resize,
+    to_input,
+)
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return load_dataset("phantom", "training", count=1, height=120, width=100)[0]
+
+
+def test_green_and_gray(sample) -> None:
+    assert np.array_equal(green(sample.image)[..., 0], sample.image[..., 1])
+    # scikit-image weighs by Rec. 709, OpenCV by Rec. 601: near, not equal.
+    expected = rgb2gray(sample.image) * 255
+    assert np.abs(gray(sample.image)[..., 0] - expected).mean() < 12
+    weights = sample.image @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(gray(sample.image)[..., 0] - weights).max() <= 1
+
+
+def test_clahe_is_opencvs_and_raises_local_contrast(sample) -> None:
+    channel = green(sample.image)
+    result = clahe(channel, 2.0, 8)
+    expected = cv2.createCLAHE(2.0, (8, 8)).apply(np.ascontiguousarray(channel[..., 0]))
+    assert np.array_equal(result[..., 0], expected)
+    assert clahe(sample.image).shape == sample.image.shape
+    inside = sample.fov & ~sample.vessels
+
+    def contrast(image: np.ndarray) -> float:
+        return (image[inside].mean() - image[sample.vessels].mean()) / image[sample.fov].std()
+
+    assert contrast(result[..., 0].astype(float)) > contrast(channel[..., 0].astype(float))
+
+
+def test_preprocess_composes_by_name(sample) -> None:
+    composed = preprocess(sample.image, ["green", {"clahe": {"clip_limit": 3.0, "tile": 4}}])
+    assert np.array_equal(composed, clahe(green(sample.image), 3.0, 4))
+
+
+@pytest.mark.parametrize("steps", [["sharpen"], [{"clahe": {}, "green": {}}], [3]])
+def test_unknown_steps_are_named(sample, steps) -> None:
+    with pytest.raises(ValueError, match="preprocessing step"):
+        preprocess(sample.image, steps)
+
+
+def test_bad_arguments_are_named(sample) -> None:
+    with pytest.raises(ValueError, match="clip_limit"):
+        clahe(sample.image, clip_limit=0)
+    with pytest.raises(ValueError, match="green: expected a colour photograph"):
+        green(green(sample.image))
+    with pytest.raises(ValueError, match="does not fit"):
+        crop(sample.image, (500, 10))
+    with pytest.raises(ValueError, match="method"):
+        normalise(sample.image, "zscore")
+
+
+def test_normalise(sample) -> None:
+    assert normalise(sample.image).dtype == np.float32
+    assert np.allclose(normalise(sample.image) * 255, sample.image)
+    standard = normalise(sample.image, "standard")
+    assert abs(standard.mean()) < 1e-4 and abs(standard.std() - 1) < 1e-3
+
+
+def test_resize_keeps_labels_binary_and_their_share(sample) -> None:
+    small = resize(sample.fov, (60, 50))
+    assert small.dtype == bool and small.shape == (60, 50)
+    assert small.mean() == pytest.approx(sample.fov.mean(), abs=0.02)
+    assert resize(sample.image, (60, 50)).shape == (60, 50, 3)
+    assert resize(green(sample.image), (240, 200)).shape == (240, 200, 1)
+    assert resize(sample.image, (120, 100)) is sample.image
+
+
+def test_prepare_moves_all_parts_alike(sample) -> None:
+    settings = InputSettings(preprocessing=("green",), size=(64, 48))
+    prepared = prepare(sample, settings)
+    assert prepared.image.shape == (64, 48, 1) and settings.channels == 1
+    assert prepared.vessels.shape == prepared.fov.shape == (64, 48)
+    # The photograph's outside is dark, so the FOV must lie where the photograph is bright.
+    assert prepared.image[prepared.fov].mean() > 3 * prepared.image[~prepared.fov].mean()
+    array = to_input(prepared.image, settings)
+    assert array.shape == (1, 64, 48) and array.max() <= 1
+
+
+def test_crop_sample_crops_every_part(sample) -> None:
+    cropped = crop_sample(sample, (100, 80))
+    assert cropped.image.shape == (100, 80, 3) and cropped.vessels.shape == cropped.fov.shape == (100, 80)
+    assert np.array_equal(cropped.vessels, sample.vessels[10:110, 10:90])
+    assert crop_sample(sample, None) is sample
+
+
+@pytest.mark.parametrize("name", [name for name in list_augmentations() if name != "none"])
+def test_augmentation_is_seeded_and_keeps_the_parts_together(sample, name: str) -> None:
+    """The label is painted into the photograph: after augmentation it must still be found under the label."""
+    painted = np.repeat((sample.vessels * 255).astype(np.uint8)[..., None], 1, axis=-1)
+    square = Prepared(painted[:100], sample.vessels[:100], sample.fov[:100])
+    pipeline = build_augmentation(name)
+    copies = [augment(pipeline, square, seed) for seed in range(12)]
+    for copy in copies:
+        assert copy.vessels.dtype == bool and copy.fov.dtype == bool
+        if copy.vessels.any() and not copy.vessels.all():
+            assert copy.image[copy.vessels].mean() > 4 * copy.image[~copy.vessels].mean()
+    again = augment(pipeline, square, 5)
+    assert all(np.array_equal(a, b) for a, b in zip(copies[5], again, strict=True))
+    assert len({copy.image.tobytes() for copy in copies}) > 3
+
+
+def test_none_changes_nothing(sample) -> None:
+    prepared = prepare(sample, InputSettings())
+    copy = augment(build_augmentation("none"), prepared, 3)
+    assert all(np.array_equal(a, b) for a, b in zip(copy, prepared, strict=True))
+
+
+def test_unknown_augmentation_lists_the_known() -> None:
+    with pytest.raises(ValueError, match="resaspp-unet"):
+        build_augmentation("flips")
