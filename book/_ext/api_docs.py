@@ -69,7 +69,7 @@ def resolve(app, env, node, contnode):
         return None
     domain = env.get_domain("py")
     described = {name for name in domain.objects if name.split(".")[0] == PACKAGE}
-    if len(getattr(env, "retlib_origins", ())) != len(described):
+    if getattr(env, "retlib_origins", {}).keys() != described or not described:
         env.retlib_origins = {name: origin(name) for name in sorted(described)}
     if target.startswith(f"{PACKAGE}."):
         definition = origin(target)

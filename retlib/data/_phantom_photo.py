@@ -19,14 +19,14 @@ from retlib.data._phantom_tree import REFERENCE_RADIUS
 
 Float = NDArray[np.float64]
 
-# Measured on DRIVE's training images, inside the FOV, red, green, blue.
+# Set so that the statistics of the photographs inside the FOV are those of DRIVE's training images; red, green, blue.
 # Logarithms of the mean red, of green / red and of blue / green, and their standard deviations from image to image:
-_COLOUR = np.array([5.22, -0.61, -0.53])
-_COLOUR_SPREAD = np.array([0.17, 0.13, 0.11])
-ABSORPTION = np.array([0.36, 1.0, 0.70])  # of blood, relative to green
+_COLOUR = np.array([5.22, -0.63, -0.53])
+_COLOUR_SPREAD = np.array([0.17, 0.115, 0.10])
+ABSORPTION = np.array([0.40, 1.0, 0.68])  # of blood, relative to green
 _VIGNETTING = np.array([0.42, 0.20, 0.05])  # fall of the light from the centre to the rim
 # Standard deviation of the texture about each scale (pixels of a 565 x 584 frame), relative to the mean, in green:
-_TEXTURE = ((2.6, 0.013), (5.5, 0.014), (11.0, 0.019), (23.0, 0.025), (60.0, 0.032), (140.0, 0.06))
+_TEXTURE = ((2.6, 0.012), (5.5, 0.010), (11.0, 0.012), (23.0, 0.016), (60.0, 0.034), (140.0, 0.065))
 _TEXTURE_TINT = np.array([0.78, 1.0, 0.85])
 _NOISE = np.array([2.5, 2.6, 2.8])  # sensor noise, grey levels
 _NOTCH = 0.056  # radius of the notch
@@ -141,7 +141,7 @@ def _background(scene: Scene, rng: np.random.Generator, square: Float) -> Float:
             continue  # finer than a pixel
         layer = smooth_noise(rng, shape, size * scale)
         if index == 1:  # choroidal vessels: bright ridges, strong in some eyes
-            strength = min(0.09, 0.014 * rng.lognormal(0, 0.9))
+            strength = min(0.08, 0.009 * rng.lognormal(0, 1.0))
             tone += strength * (np.exp(-((layer / 0.55) ** 2)) - 0.48)
         tone += amount * layer
     tilt = rng.normal(0, 0.07, 2)
@@ -216,6 +216,7 @@ def _draw_disc(scene: Scene, rng: np.random.Generator, plane: Float, base: Float
         + 0.13 * np.clip(dx / scene.disc_radius, -1, 1)
         + 0.03 * smooth_noise(rng, dy.shape[:1] + dx.shape[1:], 4 * scene.scale)
     )
+    rim[1] = min(rim[1], 0.8 * rim[0])
     rim_plane = rim[:, None, None] * shade
     size, shift = rng.uniform(0.38, 0.66), rng.uniform(0.02, 0.2)
     cup_radial = np.hypot(
@@ -239,7 +240,7 @@ def blood_absorption(scene: Scene, distance: Float, radius: Float) -> Float:
     """
     spread = np.sqrt(2) * scene.blur
     band = 0.5 * (erf((distance + radius) / spread) - erf((distance - radius) / spread))
-    return (0.066 + 0.070 * np.minimum(radius / max(scene.scale, 0.12), 5.0)) * band
+    return (0.056 + 0.086 * np.minimum(radius / max(scene.scale, 0.12), 5.0)) * band
 
 
 def _draw_vessels(
@@ -267,12 +268,13 @@ def _draw_vessels(
     reflex.reshape(scene.height, scene.width)[part] *= 1 - np.exp(-(dx * dx + dy * dy) / (0.4 * scene.disc_radius) ** 2)
     touched = np.nonzero(absorbed)[0]
     # Behind the rest of the retina lies more blood, which takes away contrast; behind the disc there is none.
-    absorbed[touched] *= 1 + 1.3 * disc.ravel()[touched]
+    absorbed[touched] *= 1 + 0.9 * disc.ravel()[touched]
     wobble = 1 + 0.1 * smooth_noise(rng, (scene.height, scene.width), 14 * scene.scale).ravel()[touched]
     flat = plane.reshape(3, -1)
     for channel in range(3):
-        net = ABSORPTION[channel] * (absorbed[touched] * wobble - reflex[touched])
-        flat[channel, touched] *= np.exp(-net)
+        # On the white disc blood takes blue away as much as green; elsewhere the choroid has taken much of it before.
+        weight = ABSORPTION[channel] + 0.35 * (channel == 2) * disc.ravel()[touched]
+        flat[channel, touched] *= np.exp(-weight * (absorbed[touched] * wobble - reflex[touched]))
 
 
 def _draw_haze(scene: Scene, rng: np.random.Generator, plane: Float, base: Float, square: Float) -> None:

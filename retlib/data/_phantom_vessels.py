@@ -67,8 +67,8 @@ def _sprout(
         node = int((0.17 if generation == 0 else 0.035) / anatomy.step * rng.uniform(0.9, 1.6))
         sign = 1 if rng.random() < 0.5 else -1
         while node < len(branch.path) - 3 and left > 1.25 * anatomy.narrowest:
-            big = generation == 0 and rng.random() < 0.22
-            ratio = rng.uniform(0.62, 0.82) if big else rng.uniform(0.3, 0.6) + 0.12 * min(generation, 2)
+            big = generation == 0 and rng.random() < 0.28
+            ratio = rng.uniform(0.62, 0.82) if big else rng.uniform(0.36, 0.68) + 0.1 * min(generation, 2)
             root = max(ratio * left, anatomy.narrowest * rng.uniform(1.0, 1.2))
             ahead = np.array([branch.path[node] + 1j * sign * 0.08 * heading[node]])
             crowded = occupancy.look(occupancy.crowding, ahead, np.array([branch.vein]))[0]

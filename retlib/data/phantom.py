@@ -76,7 +76,7 @@ def _eye(rng: np.random.Generator, height: int, width: int) -> tuple[Scene, Anat
     centre = complex((width - 1) / 2, (height - 1) / 2) + 0.45 * margin * complex(*rng.uniform(-1, 1, 2))
     # A photograph with fewer pixels still shows its wide vessels: they shrink less than the frame does.
     shrunk = min(1.0, radius / REFERENCE_RADIUS)
-    narrowest = max(0.6 / REFERENCE_RADIUS, 0.52 / radius)
+    narrowest = max(0.64 / REFERENCE_RADIUS, 0.52 / radius)
     anatomy = Anatomy(
         disc=disc,
         fovea=fovea,

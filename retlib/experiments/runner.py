@@ -70,6 +70,8 @@ def run(
     with FileLock(work.with_suffix(".lock")):
         if not force and (record := store.get(identity)) is not None:
             return record
+        if force:  # from the start, not from what an earlier run left
+            (work / "checkpoint.pt").unlink(missing_ok=True)
         content, files, trained = _execute(config, root, pick_device(device), work, progress)
         content = {"id": identity, "config": config.model_dump(mode="json"), "fingerprints": fingerprints, **content}
         record = store.write(content, files)

@@ -1,0 +1,174 @@
+"""The book in a real browser, from file://, wide and narrow, with no server and no network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import check_site
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra [test]")
+pytestmark = pytest.mark.xdist_group("book")
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WIDTHS = {"wide": (1280, 900), "narrow": (390, 844)}
+
+# Elements that stick out to the right of the screen, unless a box around them scrolls.
+TOO_WIDE = """() => {
+  const limit = document.documentElement.clientWidth + 1;
+  const scrolls = node => {
+    for (let box = node.parentElement; box; box = box.parentElement) {
+      if (['auto', 'scroll', 'hidden'].includes(getComputedStyle(box).overflowX) && box !== document.body
+          && box !== document.documentElement && box.getBoundingClientRect().right <= limit) return true;
+    }
+    return false;
+  };
+  return [...document.querySelectorAll('main *')]
+    .filter(node => node.getBoundingClientRect().right > limit && node.getBoundingClientRect().width > 0)
+    .filter(node => getComputedStyle(node).visibility !== 'hidden' && !scrolls(node))
+    .slice(0, 3).map(node => node.tagName + ' ' + node.className + ': ' + node.textContent.trim().slice(0, 60));
+}"""
+
+
+def find_browser() -> str | None:
+    """Path of a Chromium, the way tools/browser.sh looks for one."""
+    named = os.environ.get("RETLIB_BROWSER")
+    return named or next((path for path in map(shutil.which, NAMES) if path), None)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    """A headless Chromium; where there is none the tests are skipped, but not in continuous integration."""
+    path = find_browser()
+    if path is None:
+        message = "no Chromium found: `make browser` installs one or says how"
+        if os.environ.get("CI", "").lower() in ("1", "true"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with playwright.sync_playwright() as engine:
+        chromium = engine.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+class Visit:
+    """A fresh profile that opens pages and keeps what goes wrong on them."""
+
+    def __init__(self, browser: object, size: tuple[int, int]) -> None:
+        self.context = browser.new_context(viewport={"width": size[0], "height": size[1]})
+        self.page = self.context.new_page()
+        self.faults: list[str] = []
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.faults.append(f"script error: {error}"))
+        self.page.on("requestfailed", lambda request: self.faults.append(f"failed: {request.url}"))
+        self.page.on("request", self._request)
+
+    def _console(self, message: object) -> None:
+        if message.type in ("error", "warning"):
+            self.faults.append(f"console {message.type}: {message.text}")
+
+    def _request(self, request: object) -> None:
+        if not request.url.startswith(("file:", "data:", "blob:")):
+            self.faults.append(f"asks outside: {request.url}")
+
+    def open(self, path: Path) -> object:
+        """Open a page and wait until it has loaded."""
+        self.page.goto(path.as_uri(), wait_until="load")
+        return self.page
+
+
+@pytest.mark.parametrize("size", WIDTHS.values(), ids=WIDTHS.keys())
+def test_every_page_is_sound(browser: object, site: Path, size: tuple[int, int]) -> None:
+    visit = Visit(browser, size)
+    problems: dict[str, list[str]] = {}
+    for path in check_site.read_site(site):
+        if path == site.resolve() / "index.html":
+            continue  # only leads on to the first page; has its own test
+        visit.faults = found = []
+        page = visit.open(path)
+        if path.name not in ("genindex.html", "py-modindex.html", "search.html"):
+            title = page.locator("article h1").first
+            if not (title.count() and title.is_visible() and title.inner_text().strip()):
+                found.append("no visible title")
+        page.evaluate("document.querySelectorAll('img').forEach(image => { image.loading = 'eager'; })")
+        page.wait_for_function("[...document.images].every(image => image.complete)")
+        empty = page.evaluate("[...document.images].filter(i => !i.naturalWidth).map(i => i.getAttribute('src'))")
+        found += [f"image did not load: {source}" for source in empty]
+        page_width = page.evaluate("document.documentElement.scrollWidth")
+        if page_width > size[0]:
+            found.append(f"the page is {page_width} pixels wide: {page.evaluate(TOO_WIDE)}")
+        if found:
+            problems[str(path.relative_to(site.resolve()))] = found
+    visit.context.close()
+    assert not problems
+
+
+def test_the_first_page_is_where_it_is_said_to_be(browser: object, site: Path) -> None:
+    visit = Visit(browser, WIDTHS["wide"])
+    page = visit.open(site / "index.html")
+    page.wait_for_url("**/book/index.html")
+    assert "re‑executed" in page.locator("article h1").first.inner_text()
+    assert visit.faults == []
+    visit.context.close()
+
+
+def test_the_search_finds_pages(browser: object, site: Path) -> None:
+    visit = Visit(browser, WIDTHS["wide"])
+    page = visit.page
+    page.goto((site / "search.html").as_uri() + "?q=verdict")
+    page.wait_for_selector("#search-results li a", timeout=30_000)
+    hits = page.locator("#search-results li a").all_inner_texts()
+    assert "Protocol" in hits
+    assert [fault for fault in visit.faults if "asks outside" in fault or "script error" in fault] == []
+    visit.context.close()
+
+
+def test_the_contents_open_on_a_narrow_screen(browser: object, site: Path) -> None:
+    visit = Visit(browser, WIDTHS["narrow"])
+    page = visit.open(site / "book" / "protocol.html")
+    entry = page.locator(".bd-sidebar-primary a", has_text="How to read this book").first
+    assert not entry.is_visible() or entry.bounding_box()["x"] < 0
+    page.locator("button.primary-toggle").first.click()
+    entry.wait_for(state="visible")
+    entry.click()
+    page.wait_for_url("**/how-to-read.html")
+    visit.context.close()
+
+
+def test_folded_code_opens(browser: object, site: Path) -> None:
+    visit = Visit(browser, WIDTHS["wide"])
+    page = visit.open(site / "notebooks" / "datasets.html")
+    folded = page.locator("details.hide").first
+    assert not folded.locator("pre").first.is_visible()
+    folded.locator("summary").click()
+    assert folded.locator("pre").first.is_visible()
+    visit.context.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ("<script>throw new Error('broken')</script>", "script error: broken"),
+        ("<script>console.error('bad')</script>", "console error: bad"),
+        ("<img src='gone.png'>", "failed: "),
+        ("<img src='http://127.0.0.1:9/x.png'>", "asks outside: http://127.0.0.1:9/x.png"),
+    ],
+)
+def test_the_watch_notices(browser: object, tmp_path: Path, body: str, fault: str) -> None:
+    (tmp_path / "page.html").write_text(f"<html><body><h1>x</h1>{body}</body></html>", encoding="utf-8")
+    visit = Visit(browser, WIDTHS["wide"])
+    visit.open(tmp_path / "page.html")
+    assert any(found.startswith(fault) for found in visit.faults), visit.faults
+    visit.context.close()
