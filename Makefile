@@ -3,6 +3,7 @@
 
 PYTHON  ?= python3
 JOBS    ?= 2
+ARGS    ?=
 PAPER   ?= resaspp-unet
 PROFILE ?= paper
 DEVICE  ?= auto
@@ -39,7 +40,7 @@ book: $(STAMP)  ## execute every notebook and render the book into _build/html
 	@$(PY) tools/build_book.py
 
 test: $(STAMP)  ## run the whole test suite (about ten minutes on two cores)
-	$(PY) -m pytest -n $(JOBS) --dist loadgroup
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 bench: $(STAMP)  ## run the benchmarks
 	$(PY) -m pytest -m benchmark --benchmark-only

@@ -51,9 +51,9 @@ if "google.colab" in sys.modules:
 # papermill replaces these by name.
 
 # %% tags=["parameters"]
-data_root: str = None  # folder of the data sets; None takes RETLIB_DATA
+data_root: str = None  # folder of the data sets; None: RETLIB_DATA
 records: str = None  # folder of the book's records; None finds it
-measure: str = "missing"  # missing: measure the sets that have no numbers yet and are on this machine; never; always
+measure: str = "missing"  # missing, never, always: which sets to measure
 
 # %% tags=["hide-input"]
 from retlib.report import check_parameters

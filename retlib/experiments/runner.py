@@ -150,7 +150,7 @@ def _execute(
     training = load_samples(config.train, config, root, training_names)
     validation = load_samples(config.train, config, root, validation_names) if validation_names else []
     title = f"{config.model} on {config.train.label}, seed {config.seed}"
-    with _deterministic(device), _bar(title, config.training.epochs, progress) as advance:
+    with _bar(title, config.training.epochs, progress) as advance:
         trained = fit(
             lambda: build_model(config.model, in_channels=config.inputs.channels, **config.model_options),
             [prepare(s, config.inputs) for s in training],
@@ -238,17 +238,6 @@ def _keep_weights(identity: str, trained: Trained) -> None:
     partial = path.with_suffix(f".{os.getpid()}.partial")
     torch.save({k: v.detach().cpu() for k, v in trained.model.state_dict().items()}, partial)
     partial.replace(path)
-
-
-@contextmanager
-def _deterministic(device: torch.device) -> Iterator[None]:
-    """Deterministic kernels on the CPU, for numbers that repeat bit for bit; the former setting comes back after."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(device.type == "cpu" or before, warn_only=True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
 
 
 @contextmanager

@@ -100,9 +100,7 @@ def score_test(
             rows.append(row)
             overlaps.append(overlap)
         per_image[name] = {key: [row[key] for row in rows] for key in rows[0]}
-        pooled = evaluate(
-            scores, vessels, fov=masks, threshold=threshold, average="pooled", metrics=PIXEL_METRICS
-        )
+        pooled = evaluate(scores, vessels, fov=masks, threshold=threshold, average="pooled", metrics=PIXEL_METRICS)
         pooled["cldice"] = functools.reduce(operator.add, overlaps).cldice
         metrics[name] = {
             "image": {key: _mean(values) for key, values in per_image[name].items()},

@@ -14,11 +14,20 @@ from retlib.report.evidence import Evidence, verdict
 from retlib.report.study import Study
 
 DASH = "—"
-COLUMNS = ("reported", "measured", "difference", "95 % interval", "profile")
+LABELS = {
+    "auc": "AUC",
+    "average_precision": "AP",
+    "cldice": "clDice",
+    "dice": "Dice",
+    "iou": "IoU",
+    "betti0_error": "Betti-0 error",
+    "recall_thin": "thin-vessel recall",
+}
+COLUMNS = ("reported", "measured", "profile", "difference", "95 % interval")
 
 
 def comparison(study: Study, number: str, describe: Sequence[str]) -> pd.DataFrame:
-    """One table of the paper, a line per row and metric: reported | measured | difference | interval | profile.
+    """One table of the paper, a line per row and metric: reported | measured | profile | difference | interval.
 
     Args:
         study: the paper and the records.
@@ -52,9 +61,9 @@ def _cell(printed: Printed | None, evidence: Evidence | None, metric: str) -> di
     return {
         "reported": reported,
         "measured": measured,
+        "profile": profile_text(evidence),
         "difference": measured - reported,
         "95 % interval": None if math.isnan(low) else (low, high),
-        "profile": profile_text(evidence),
     }
 
 
@@ -122,6 +131,7 @@ def style(frame: pd.DataFrame, caption: str, decimals: int = 4) -> Styler:
         caption: one sentence above the table.
         decimals: digits after the point.
     """
+    frame = frame.rename(columns=LABELS)
     formats = {}
     for column in frame.columns:
         if column == "difference":
@@ -137,6 +147,17 @@ def style(frame: pd.DataFrame, caption: str, decimals: int = 4) -> Styler:
     # A fixed uuid: pandas draws a random one, and a page that is built twice should be the same page.
     styler = frame.style.format(formats).set_caption(html.escape(caption)).set_uuid(_slug(caption))
     styler = styler.set_table_attributes('class="retlib-table"')
+    styler = styler.set_properties(**{"vertical-align": "top"})
+    for column in frame.columns:
+        longest = max((len(value) for value in frame[column] if isinstance(value, str)), default=0)
+        if longest:
+            # Prose wraps, and the longest column gets the most room.
+            width = (
+                {"white-space": "normal", "min-width": "18em" if longest > 120 else "12em" if longest > 60 else "8em"}
+                if longest > 30
+                else {}
+            )
+            styler = styler.set_properties(subset=[column], **{"text-align": "left", **width})
     if isinstance(frame.index, pd.RangeIndex):
         styler = styler.hide(axis="index")
     return styler
