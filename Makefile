@@ -40,7 +40,7 @@ book: $(STAMP)  ## execute every notebook and render the book into _build/html
 	@$(PY) tools/build_book.py
 
 test: $(STAMP)  ## run the whole test suite (about ten minutes on two cores)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(STAMP)  ## run the benchmarks
 	$(PY) -m pytest -m benchmark --benchmark-only

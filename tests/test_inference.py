@@ -45,7 +45,7 @@ def test_working_size_moves_nothing(sample) -> None:
     back = predict_logits(Pointwise(), sample, INPUTS.model_copy(update={"size": (400, 360)}))
     assert np.abs(direct - back).mean() < 0.05
     shifted = np.abs(direct[:, 1:] - back[:, :-1]).mean()
-    assert np.abs(direct - back).mean() < 0.3 * shifted
+    assert np.abs(direct - back).mean() < 0.4 * shifted
 
 
 def test_tiles_agree_with_one_pass(sample, network) -> None:

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from nbtools import pinned
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
@@ -71,6 +72,17 @@ def test_what_is_installed_is_what_the_constraints_say() -> None:
         if metadata.version(name) != pinned()[name]
     }
     assert not wrong, f"installed, pinned: {wrong}. Run `make setup`."
+
+
+def test_pins_work_on_every_python_that_is_promised() -> None:
+    """A pin that wants a later patch release of Python would break the set-up on a distribution's own Python."""
+    oldest = re.fullmatch(r">=(\d+\.\d+)", PROJECT["requires-python"])[1] + ".0"
+    too_new = {
+        name: metadata.metadata(name)["Requires-Python"]
+        for name in closure("book", "test")
+        if not SpecifierSet(metadata.metadata(name)["Requires-Python"] or "").contains(oldest)
+    }
+    assert not too_new
 
 
 def test_constraints_are_plain_pins() -> None:

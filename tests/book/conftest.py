@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import build_book
 import pytest
+from filelock import FileLock
 
 
 @pytest.fixture(scope="session")
 def build_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a whole build, as `make book` makes it, outside the checkout."""
-    folder = tmp_path_factory.mktemp("book") / "_build"
-    build_book.build(folder, progress=False)
+    """Folder of a whole build, as `make book` makes it, outside the checkout; pytest-xdist's workers share one."""
+    shared = "PYTEST_XDIST_WORKER" in os.environ
+    folder = (tmp_path_factory.getbasetemp().parent if shared else tmp_path_factory.mktemp("book")) / "_build"
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / "html").is_dir():
+            build_book.build(folder, progress=False)
     return folder
 
 

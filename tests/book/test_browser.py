@@ -11,7 +11,6 @@ import check_site
 import pytest
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra [test]")
-pytestmark = pytest.mark.xdist_group("book")
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = [

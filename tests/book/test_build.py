@@ -15,7 +15,6 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.xdist_group("book")
 
 
 @pytest.fixture

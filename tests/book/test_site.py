@@ -15,7 +15,6 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 COLAB = "https://colab.research.google.com/github/"
-pytestmark = pytest.mark.xdist_group("book")  # one worker builds the book and uses it
 
 
 def toc_files() -> list[str]:

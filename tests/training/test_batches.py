@@ -46,7 +46,7 @@ def test_patches_have_their_centre_in_the_fov(samples) -> None:
     for seed in range(50):
         patch = cut_patch(samples[0], patches, seed)
         assert patch.image.shape == (16, 16, 1) and patch.fov.any()
-    anywhere = [cut_patch(samples[0], Patches(size=16, per_epoch=1, inside_fov=False), seed) for seed in range(200)]
+    anywhere = [cut_patch(samples[0], Patches(size=6, per_epoch=1, inside_fov=False), seed) for seed in range(300)]
     assert any(not patch.fov.any() for patch in anywhere)
     assert steps_per_epoch(5, 0, patches, 8) == 3
     with pytest.raises(ValueError, match=r"patches\.size: 65"):
@@ -72,4 +72,4 @@ def test_an_error_in_the_thread_reaches_the_caller() -> None:
 
 def test_seeds_differ_and_stay() -> None:
     assert derive_seed("a", 1) == derive_seed("a", 1) != derive_seed("a", 2)
-    assert derive_seed("order", 0, 1) == 1183092116
+    assert derive_seed("order", 0, 1) == 290653569
