@@ -17,7 +17,7 @@ UV    := $(PY) -m uv pip
 export NO_ALBUMENTATIONS_UPDATE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test bench reproduce notebooks browser lint format serve clean
+.PHONY: help setup book test bench reproduce rehearse notebooks browser lint format serve clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +29,8 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo "retlib needs Python 3.11 or newer, found: $$($(PYTHON) --version 2>&1). Try: make setup PYTHON=python3.12"; exit 1; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || { echo "creating .venv"; $(PYTHON) -m venv --clear .venv; }
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	$(UV) install --python $(PY) -c constraints.txt -e '.[book,test]'
+	@# Compiled once here: every notebook starts a Python of its own, and most of its time would go into this.
+	$(UV) install --python $(PY) --compile-bytecode -c constraints.txt -e '.[book,test]'
 	@# opencv-python and its headless build share one cv2 folder, and the last one installed wins.
 	@# The full build needs libGL, so where both are present the headless files go in last.
 	@if $(UV) show --quiet --python $(PY) opencv-python 2>/dev/null; then \
@@ -47,6 +48,9 @@ bench: $(STAMP)  ## run the benchmarks
 
 reproduce: $(STAMP)  ## train what is missing of one paper: PAPER=af-unet PROFILE=paper DEVICE=cuda
 	@$(PY) tools/nbtools.py run '$(PAPER)' -p profile '$(PROFILE)' -p device '$(DEVICE)' -p train missing
+
+rehearse: $(STAMP)  ## two steps of every run of the paper profile, on the CPU, at full size
+	@$(PY) tools/rehearse.py
 
 notebooks: $(STAMP)  ## write notebooks/*.ipynb from notebooks/*.py
 	@$(PY) tools/nbtools.py pair

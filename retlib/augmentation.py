@@ -12,6 +12,7 @@ import warnings
 # albumentations asks a package index for newer versions when it is imported; a library must not.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
+import cv2
 import numpy as np
 
 with warnings.catch_warnings():
@@ -35,12 +36,40 @@ def _resaspp_unet() -> list[A.BasicTransform]:
     ]
 
 
+def _af_unet() -> list[A.BasicTransform]:
+    """AF-UNet, section 3.1: random rotation, horizontal and vertical flips, contrast enhancement; no ranges are stated.
+
+    Our ranges: any rotation up to 45 degrees, contrast up to 20 % either way.
+    """
+    return [
+        A.HorizontalFlip(p=0.5),
+        A.VerticalFlip(p=0.5),
+        A.Rotate(limit=(-45, 45), p=0.5),
+        A.RandomBrightnessContrast(brightness_limit=0.0, contrast_limit=0.2, p=0.5),
+    ]
+
+
+def _convlstm_unet() -> list[A.BasicTransform]:
+    """The ConvLSTM U-Net study names data augmentation as a factor and no transform; ours: flips and rotation.
+
+    Its inputs are patches, whose corners a rotation leaves empty: they are filled by reflection, label included.
+    """
+    turn = A.Rotate(limit=(-45, 45), border_mode=cv2.BORDER_REFLECT_101, p=0.5)
+    return [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5), turn]
+
+
 def _dihedral() -> list[A.BasicTransform]:
     """The eight symmetries of the square: lossless, no interpolation."""
     return [A.D4(p=1.0)]
 
 
-PIPELINES = {"none": list, "dihedral": _dihedral, "resaspp-unet": _resaspp_unet}
+PIPELINES = {
+    "none": list,
+    "dihedral": _dihedral,
+    "resaspp-unet": _resaspp_unet,
+    "af-unet": _af_unet,
+    "convlstm-unet": _convlstm_unet,
+}
 
 
 def list_augmentations() -> list[str]:

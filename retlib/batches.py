@@ -6,10 +6,11 @@ import hashlib
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import Field, model_validator
 
 from retlib.augmentation import augment, build_augmentation
 from retlib.preprocessing import InputSettings, Prepared, to_input
@@ -19,9 +20,17 @@ from retlib.validation import Settings
 class Patches(Settings):
     """Square patches instead of whole images."""
 
-    size: int  # side, pixels of the working grid
-    per_epoch: int  # patches drawn in one epoch
+    size: int = Field(ge=1)  # side, pixels of the working grid
+    per_epoch: int | None = Field(None, ge=1)  # patches drawn in one epoch; None: every tile of a grid
     inside_fov: bool = True  # the patch's centre lies inside the FOV
+    layout: Literal["random", "grid"] = "random"  # anywhere, with replacement; or side by side, each at most once
+    validation: int | None = Field(None, ge=1)  # patches that validation looks at; None: whole images
+
+    @model_validator(mode="after")
+    def _counted(self) -> Patches:
+        if self.layout == "random" and self.per_epoch is None:
+            raise ValueError("per_epoch: expected a number of patches; only a grid has an end of its own")
+        return self
 
 
 class Batch(NamedTuple):
@@ -46,34 +55,82 @@ def stack(samples: Sequence[Prepared], settings: InputSettings) -> Batch:
     return Batch(image, vessels, fov)
 
 
-def epoch_plan(count: int, copies: int, patches: Patches | None, seed: int, epoch: int) -> list[tuple[int, bool]]:
-    """What an epoch visits, shuffled: (index of the sample, whether it is augmented).
+class Draw(NamedTuple):
+    """One entry of an epoch: which sample, whether it is augmented, and for a tile of a grid its (top, left)."""
+
+    index: int
+    augmented: bool
+    corner: tuple[int, int] | None = None
+
+
+def epoch_plan(samples: Sequence[Prepared], copies: int, patches: Patches | None, seed: int, epoch: int) -> list[Draw]:
+    """What an epoch visits, shuffled.
 
     Full images: with ``copies`` = 0 every sample once, augmented in place; with ``copies`` = k the originals as they
-    are plus k augmented copies of each. Patches: ``patches.per_epoch`` augmented patches from random samples.
+    are plus k augmented copies of each. Patches: ``patches.per_epoch`` augmented patches from random samples, or of
+    the grids of all samples.
     """
     rng = np.random.default_rng(derive_seed("order", seed, epoch))
+    if patches is not None and patches.layout == "grid":
+        tiles = [Draw(i, True, corner) for i, sample in enumerate(samples) for corner in grid_corners(sample, patches)]
+        return [tiles[i] for i in rng.permutation(len(tiles))[: patches.per_epoch]]
     if patches is not None:
-        return [(int(i), True) for i in rng.integers(0, count, patches.per_epoch)]
-    entries = [(i, copies == 0) for i in range(count)] + [(i, True) for _ in range(copies) for i in range(count)]
+        return [Draw(int(i), True) for i in rng.integers(0, len(samples), patches.per_epoch)]
+    places = range(len(samples))
+    entries = [Draw(i, copies == 0) for i in places] + [Draw(i, True) for _ in range(copies) for i in places]
     return [entries[i] for i in rng.permutation(len(entries))]
 
 
-def cut_patch(sample: Prepared, patches: Patches, seed: int) -> Prepared:
-    """A square patch of ``sample`` drawn by ``seed``; the centre is inside the FOV if the settings ask for it."""
+def grid_corners(sample: Prepared, patches: Patches) -> list[tuple[int, int]]:
+    """(top, left) of the tiles that cover a sample side by side, row by row.
+
+    The last row and column are moved inside where the side is no multiple, so they overlap their neighbours. With
+    ``inside_fov`` only tiles whose centre is inside the FOV.
+    """
+    _check_fits(sample, patches)
+    tops, lefts = (
+        sorted({*range(0, length - patches.size + 1, patches.size), length - patches.size})
+        for length in sample.vessels.shape
+    )
+    half = patches.size // 2
+    corners = [(top, left) for top in tops for left in lefts]
+    return [(y, x) for y, x in corners if not patches.inside_fov or sample.fov[y + half, x + half]]
+
+
+def cut_patch(sample: Prepared, patches: Patches, seed: int, corner: tuple[int, int] | None = None) -> Prepared:
+    """A square patch of ``sample``, at ``corner`` or drawn by ``seed`` (centred inside the FOV, if asked for)."""
+    _check_fits(sample, patches)
+    top, left = _random_corner(sample, patches, seed) if corner is None else corner
+    window = np.s_[top : top + patches.size, left : left + patches.size]
+    return Prepared(sample.image[window], sample.vessels[window], sample.fov[window])
+
+
+def validation_patches(samples: Sequence[Prepared], patches: Patches, seed: int) -> list[Prepared]:
+    """``patches.validation`` patches of the same layout, not augmented, the same ones in every epoch."""
+    drawn = patches.model_copy(update={"per_epoch": patches.validation})
+    seed = derive_seed("validation", seed)
+    plan = epoch_plan(samples, 0, drawn, seed, 0)
+    return [
+        cut_patch(samples[draw.index], drawn, derive_seed("patch", seed, place), draw.corner)
+        for place, draw in enumerate(plan)
+    ]
+
+
+def _random_corner(sample: Prepared, patches: Patches, seed: int) -> tuple[int, int]:
     height, width = sample.vessels.shape
-    if patches.size > min(height, width):
-        raise ValueError(f"patches.size: {patches.size} does not fit into an image of {height}x{width}")
     rng = np.random.default_rng(seed)
     half = patches.size // 2
     candidates = np.flatnonzero(sample.fov) if patches.inside_fov else np.arange(height * width)
     if not candidates.size:
         raise ValueError("patches.inside_fov: a sample has an empty FOV, so no patch can have its centre there")
     y, x = divmod(int(candidates[rng.integers(candidates.size)]), width)
-    top = min(max(y - half, 0), height - patches.size)
-    left = min(max(x - half, 0), width - patches.size)
-    window = np.s_[top : top + patches.size, left : left + patches.size]
-    return Prepared(sample.image[window], sample.vessels[window], sample.fov[window])
+    return min(max(y - half, 0), height - patches.size), min(max(x - half, 0), width - patches.size)
+
+
+def _check_fits(sample: Prepared, patches: Patches) -> None:
+    height, width = sample.vessels.shape
+    if patches.size > min(height, width):
+        raise ValueError(f"patches.size: {patches.size} does not fit into an image of {height}x{width}")
 
 
 def epoch_batches(
@@ -91,14 +148,14 @@ def epoch_batches(
 
     The last batch may be smaller. Every random choice is a function of (seed, epoch, position).
     """
-    plan = epoch_plan(len(samples), copies, patches, seed, epoch)
+    plan = epoch_plan(samples, copies, patches, seed, epoch)
     pipeline = build_augmentation(augmentation)
 
     def draw(position: int) -> Prepared:
-        index, augmented = plan[position]
+        index, augmented, corner = plan[position]
         sample = samples[index]
         if patches is not None:
-            sample = cut_patch(sample, patches, derive_seed("patch", seed, epoch, position))
+            sample = cut_patch(sample, patches, derive_seed("patch", seed, epoch, position), corner)
         return augment(pipeline, sample, derive_seed("augment", seed, epoch, position)) if augmented else sample
 
     def produce() -> Iterator[Batch]:
@@ -108,10 +165,9 @@ def epoch_batches(
     return prefetch(produce())
 
 
-def steps_per_epoch(count: int, copies: int, patches: Patches | None, batch_size: int) -> int:
+def steps_per_epoch(samples: Sequence[Prepared], copies: int, patches: Patches | None, batch_size: int) -> int:
     """Optimiser steps in one epoch."""
-    entries = patches.per_epoch if patches is not None else count * (copies + 1)
-    return -(-entries // batch_size)
+    return -(-len(epoch_plan(samples, copies, patches, 0, 0)) // batch_size)
 
 
 def prefetch(iterator: Iterator[Batch], depth: int = 2) -> Iterator[Batch]:

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from retlib.audit.commands import audit
 from retlib.data.commands import app as data_app
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data_app)
+app.command()(audit)
 
 
 def _print_version(wanted: bool) -> None:

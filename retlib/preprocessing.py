@@ -80,18 +80,21 @@ def crop(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def normalise(image: np.ndarray, method: str = "unit") -> np.ndarray:
-    """uint8 (H, W, C) -> float32 (H, W, C), by one of three methods.
+    """uint8 (H, W, C) -> float32 (H, W, C), by one of four methods.
 
-    ``unit``: divided by 255; ``standard``: zero mean, unit variance of this image; ``none``: 0 to 255 as they are.
+    ``unit``: divided by 255; ``signed``: from -1 to 1; ``standard``: zero mean, unit variance of this array, be it a
+    patch or a whole photograph with its black surround; ``none``: 0 to 255 as they are.
     """
     values = image.astype(np.float32)
     if method == "unit":
         return values / np.float32(255)
+    if method == "signed":
+        return values / np.float32(127.5) - np.float32(1)
     if method == "standard":
         return (values - values.mean(dtype=np.float64)).astype(np.float32) / np.float32(values.std() + 1e-6)
     if method == "none":
         return values
-    raise ValueError(f"normalise: method must be 'unit', 'standard' or 'none', got {method!r}")
+    raise ValueError(f"normalise: method must be 'unit', 'signed', 'standard' or 'none', got {method!r}")
 
 
 STEPS: dict[str, Callable[..., np.ndarray]] = {"rgb": rgb, "green": green, "gray": gray, "clahe": clahe}
@@ -134,8 +137,10 @@ class InputSettings(Settings):
 
     preprocessing: tuple[Step, ...] = ("rgb",)
     crop: tuple[int, int] | None = None  # centre crop (H, W) of the sample itself: the crop becomes the native grid
+    # Then the sample itself, label and all, is resized to (H, W): that becomes the native grid, on which is scored.
+    resample: tuple[int, int] | None = None
     size: tuple[int, int] | None = None  # working size (H, W); None keeps the native grid
-    normalisation: Literal["unit", "standard", "none"] = "unit"
+    normalisation: Literal["unit", "signed", "standard", "none"] = "unit"
 
     @field_validator("preprocessing")
     @classmethod
@@ -159,12 +164,21 @@ class Prepared(NamedTuple):
     fov: np.ndarray
 
 
-def crop_sample(sample: FundusSample, size: tuple[int, int] | None) -> FundusSample:
-    """The centre crop of a whole sample, second observer included; ``None`` returns the sample itself."""
-    if size is None:
-        return sample
-    second = None if sample.second_observer is None else crop(sample.second_observer, size)
-    parts = [crop(part, size) for part in (sample.image, sample.vessels, sample.fov)]
+def to_grid(sample: FundusSample, settings: InputSettings) -> FundusSample:
+    """The sample on the grid that it is scored on: cropped, then resized, second observer included.
+
+    Without ``crop`` and ``resample`` it is the sample itself.
+    """
+    if settings.crop is not None:
+        sample = _each_part(sample, lambda part: crop(part, settings.crop))
+    if settings.resample is not None:
+        sample = _each_part(sample, lambda part: resize(part, settings.resample))
+    return sample
+
+
+def _each_part(sample: FundusSample, change: Callable[[np.ndarray], np.ndarray]) -> FundusSample:
+    second = None if sample.second_observer is None else change(sample.second_observer)
+    parts = [change(part) for part in (sample.image, sample.vessels, sample.fov)]
     return FundusSample(sample.name, *parts, second_observer=second)
 
 

@@ -20,7 +20,15 @@ from pydantic import Field, field_validator
 from torch import nn
 
 from retlib.augmentation import list_augmentations
-from retlib.batches import Batch, Patches, derive_seed, epoch_batches, stack, steps_per_epoch
+from retlib.batches import (
+    Batch,
+    Patches,
+    derive_seed,
+    epoch_batches,
+    stack,
+    steps_per_epoch,
+    validation_patches,
+)
 from retlib.losses import build_loss
 from retlib.preprocessing import InputSettings, Prepared
 from retlib.validation import Settings
@@ -46,7 +54,8 @@ class TrainingSettings(Settings):
     patience: int | None = Field(None, ge=1)  # stop after so many epochs without a lower validation loss
     keep: Literal["last", "best"] = "last"  # best: the epoch with the lowest validation loss
     gradient_clip: float | None = Field(None, gt=0)  # largest gradient norm
-    amp: bool = True  # bfloat16 autocast, on CUDA only
+    amp: bool = True  # bfloat16 autocast on CUDA
+    amp_cpu: bool = False  # and on the CPU: half the time where it has bf16 instructions, slow where it has none
 
     @field_validator("augmentation")
     @classmethod
@@ -54,6 +63,15 @@ class TrainingSettings(Settings):
         if name not in list_augmentations():
             raise ValueError(f"unknown augmentation {name!r}; known: {', '.join(list_augmentations())}")
         return name
+
+    @property
+    def looks_at_validation(self) -> str | None:
+        """The first setting that needs validation images, for a message; None if there is none."""
+        if self.keep == "best":
+            return "training.keep: best"
+        if self.patience is not None:
+            return "training.patience"
+        return "training.schedule: plateau" if self.schedule == "plateau" else None
 
 
 @dataclass
@@ -83,14 +101,14 @@ def fit(
     """Train a network.
 
     Args:
-        model_of: builds the network; called once, after seeding.
+        model_of: builds the network, or returns one to go on from; called once, after seeding.
         training: samples at working size; of one size, unless patches are cut.
         validation: samples at working size, never trained on; may be empty, then ``keep`` must be ``last`` and
             ``patience`` None.
         settings: what to do.
         inputs: normalisation of the input.
         seed: every random choice follows from it.
-        device: where to train; AMP is used on CUDA only.
+        device: where to train.
         checkpoint: file that is rewritten after each epoch and resumed from if it exists.
         progress: called after each epoch with (epochs done, epochs planned, that epoch's row of the history).
 
@@ -104,8 +122,9 @@ def fit(
     loss_of = build_loss(settings.loss, **settings.loss_options)
     optimiser = build_optimiser(model, settings)
     planned = settings.epochs * steps_per_epoch(
-        len(training), settings.augmented_copies, settings.patches, settings.batch_size
+        training, settings.augmented_copies, settings.patches, settings.batch_size
     )
+    checks = _validation_batches(validation, settings, seed)
     schedule = build_schedule(optimiser, settings, planned)
     state = _State()
     if checkpoint is not None and checkpoint.exists():
@@ -128,8 +147,8 @@ def fit(
         )
         row = {"epoch": epoch, "learning_rate": optimiser.param_groups[0]["lr"]}
         row |= _train_epoch(model, batches, loss_of, optimiser, schedule, settings, device, epoch, state)
-        if validation:
-            row |= _validate(model, validation, loss_of, settings, inputs, device)
+        if checks:
+            row |= _validate(model, checks, loss_of, settings, inputs, device)
         if settings.schedule == "plateau":
             schedule.step(row["validation_loss"])
         state.finish_epoch(row, model, settings, time.perf_counter() - started)
@@ -180,9 +199,9 @@ def seed_torch(*parts: object) -> None:
     torch.manual_seed(derive_seed("torch", *parts))
 
 
-def autocast(device: torch.device, enabled: bool) -> torch.autocast:
-    """bfloat16 autocast on CUDA; disabled elsewhere, where it would change numbers and bring no speed."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled and device.type == "cuda")
+def autocast(device: torch.device, cuda: bool, cpu: bool = False) -> torch.autocast:
+    """bfloat16 autocast, if it is wanted on the kind of device at hand."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled={"cuda": cuda, "cpu": cpu}.get(device.type, False))
 
 
 def region_mask(batch: Batch, region: str) -> torch.Tensor:
@@ -191,10 +210,11 @@ def region_mask(batch: Batch, region: str) -> torch.Tensor:
 
 
 class _Running:
-    """Loss, accuracy and Dice (at probability 0.5, pooled over the pixels of the region) of an epoch."""
+    """Loss, and accuracy, sensitivity and Dice (at probability 0.5, pooled over the region's pixels), of an epoch."""
 
     def __init__(self, device: torch.device) -> None:
-        self.sums = torch.zeros(4, device=device, dtype=torch.float64)  # correct, overlap, predicted + labelled, pixels
+        # Pixels: correct, vessel and found, found, vessel, all.
+        self.sums = torch.zeros(5, device=device, dtype=torch.float64)
         self.loss = torch.zeros((), device=device, dtype=torch.float64)
         self.samples = 0
 
@@ -205,7 +225,8 @@ class _Running:
             [
                 ((predicted == batch.vessels) * mask).sum(dtype=torch.float64),
                 (predicted * batch.vessels * mask).sum(dtype=torch.float64),
-                ((predicted + batch.vessels) * mask).sum(dtype=torch.float64),
+                (predicted * mask).sum(dtype=torch.float64),
+                (batch.vessels * mask).sum(dtype=torch.float64),
                 mask.sum(dtype=torch.float64),
             ]
         )
@@ -213,11 +234,12 @@ class _Running:
         self.samples += len(logits)
 
     def row(self, prefix: str) -> dict[str, float]:
-        correct, overlap, total, pixels = self.sums.tolist()
+        correct, overlap, found, vessel, pixels = self.sums.tolist()
         return {
             f"{prefix}_loss": self.loss.item() / self.samples,
             f"{prefix}_accuracy": correct / pixels,
-            f"{prefix}_dice": 2 * overlap / total if total else math.nan,
+            f"{prefix}_sensitivity": overlap / vessel if vessel else math.nan,
+            f"{prefix}_dice": 2 * overlap / (found + vessel) if found + vessel else math.nan,
         }
 
 
@@ -228,7 +250,7 @@ def _train_epoch(model, batches, loss_of, optimiser, schedule, settings, device,
         batch = Batch(*(part.to(device, non_blocking=True) for part in batch))
         image = batch.image.contiguous(memory_format=torch.channels_last)
         mask = region_mask(batch, settings.loss_region)
-        with autocast(device, settings.amp):
+        with autocast(device, settings.amp, settings.amp_cpu):
             logits = model(image)
         loss = loss_of(logits.float(), batch.vessels, mask)
         optimiser.zero_grad(set_to_none=True)
@@ -250,14 +272,22 @@ def _train_epoch(model, batches, loss_of, optimiser, schedule, settings, device,
     return row
 
 
+def _validation_batches(validation, settings: TrainingSettings, seed: int) -> list[list[Prepared]]:
+    """What validation looks at: whole images one by one (their sizes may differ), or batches of patches."""
+    if not validation or settings.patches is None or settings.patches.validation is None:
+        return [[sample] for sample in validation]
+    patches = validation_patches(validation, settings.patches, seed)
+    return [patches[i : i + settings.batch_size] for i in range(0, len(patches), settings.batch_size)]
+
+
 @torch.no_grad()
-def _validate(model, validation, loss_of, settings, inputs, device) -> dict[str, float]:
+def _validate(model, checks, loss_of, settings, inputs, device) -> dict[str, float]:
     model.eval()
     running = _Running(device)
-    for sample in validation:
-        batch = Batch(*(part.to(device) for part in stack([sample], inputs)))
+    for samples in checks:
+        batch = Batch(*(part.to(device) for part in stack(samples, inputs)))
         mask = region_mask(batch, settings.loss_region)
-        with autocast(device, settings.amp):
+        with autocast(device, settings.amp, settings.amp_cpu):
             logits = model(batch.image.contiguous(memory_format=torch.channels_last))
         logits = logits.float()
         running.add(loss_of(logits, batch.vessels, mask), logits, batch, mask)
@@ -319,14 +349,7 @@ def _load(path: Path, model: nn.Module, optimiser: Any, schedule: Any, device: t
 def _check(training: Sequence[Prepared], validation: Sequence[Prepared], settings: TrainingSettings) -> None:
     if not training:
         raise ValueError("training: expected at least one sample, got none")
-    needs = [
-        name
-        for name, wanted in {
-            "training.keep: best": settings.keep == "best",
-            "training.patience": settings.patience is not None,
-            "training.schedule: plateau": settings.schedule == "plateau",
-        }.items()
-        if wanted
-    ]
-    if needs and not validation:
-        raise ValueError(f"{needs[0]} looks at the validation loss, but no validation samples were given")
+    if settings.looks_at_validation and not validation:
+        raise ValueError(
+            f"{settings.looks_at_validation} looks at the validation loss, but no validation samples were given"
+        )

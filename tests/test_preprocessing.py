@@ -14,13 +14,13 @@ from retlib.preprocessing import (
     Prepared,
     clahe,
     crop,
-    crop_sample,
     gray,
     green,
     normalise,
     prepare,
     preprocess,
     resize,
+    to_grid,
     to_input,
 )
 
@@ -102,11 +102,25 @@ def test_prepare_moves_all_parts_alike(sample) -> None:
     assert array.shape == (1, 64, 48) and array.max() <= 1
 
 
-def test_crop_sample_crops_every_part(sample) -> None:
-    cropped = crop_sample(sample, (100, 80))
+def test_the_grid_is_that_of_every_part(sample) -> None:
+    cropped = to_grid(sample, InputSettings(crop=(100, 80)))
     assert cropped.image.shape == (100, 80, 3) and cropped.vessels.shape == cropped.fov.shape == (100, 80)
     assert np.array_equal(cropped.vessels, sample.vessels[10:110, 10:90])
-    assert crop_sample(sample, None) is sample
+    assert to_grid(sample, InputSettings(size=(32, 32))) is sample
+    smaller = to_grid(sample, InputSettings(crop=(100, 80), resample=(50, 40)))
+    assert smaller.image.shape == (50, 40, 3) and smaller.vessels.shape == smaller.fov.shape == (50, 40)
+    assert np.array_equal(smaller.vessels, resize(cropped.vessels, (50, 40)))
+
+
+def test_normalisations(sample) -> None:
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    found = {method: normalise(ramp, method) for method in ("unit", "signed", "standard", "none")}
+    assert {values.dtype for values in found.values()} == {np.dtype(np.float32)}
+    for method, (low, high) in {"unit": (0, 1), "signed": (-1, 1), "none": (0, 255)}.items():
+        assert (found[method].min(), found[method].max()) == (low, high)
+    assert abs(found["standard"].mean()) < 1e-6 and found["standard"].std() == pytest.approx(1, abs=1e-4)
+    with pytest.raises(ValueError, match="'unit', 'signed', 'standard' or 'none', got 'z'"):
+        normalise(ramp, "z")
 
 
 @pytest.mark.parametrize("name", [name for name in list_augmentations() if name != "none"])

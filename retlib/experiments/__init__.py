@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from retlib.experiments.config import NUMERICS, PROFILES, RunConfig, ScoringSettings, Selection, run_id
+from retlib.experiments.rehearsal import rehearse
 from retlib.experiments.runner import load_samples, load_weights, pick_device, run, run_all, weights_path
 from retlib.experiments.scoring import (
     BACKGROUND,
@@ -35,6 +36,7 @@ __all__ = [
     "load_weights",
     "pick_cases",
     "pick_device",
+    "rehearse",
     "run",
     "run_all",
     "run_id",

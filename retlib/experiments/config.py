@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from retlib.training import TrainingSettings
 from retlib.validation import Settings
 
 # Raise this when a change of the code may change numbers: records of an older value are then shown as stale.
-NUMERICS = 1
+NUMERICS = 2
 
 Profile = Literal["smoke", "lite", "paper"]
 PROFILES: tuple[Profile, ...] = ("smoke", "lite", "paper")
@@ -63,6 +64,19 @@ class ScoringSettings(Settings):
         return value
 
 
+class Pretraining(Settings):
+    """Training on other images before the training proper, which starts from its weights."""
+
+    train: Selection
+    training: TrainingSettings
+
+    @model_validator(mode="after")
+    def _without_validation(self) -> Pretraining:
+        if self.training.looks_at_validation:
+            raise ValueError(f"pretraining holds no images out, so {self.training.looks_at_validation} cannot be used")
+        return self
+
+
 class RunConfig(Settings):
     """One run: train a model on one selection, score it on others. Equal configs give equal numbers."""
 
@@ -75,6 +89,7 @@ class RunConfig(Settings):
     inputs: InputSettings = InputSettings()
     model: str
     model_options: dict[str, Any] = {}
+    pretraining: Pretraining | None = None
     training: TrainingSettings
     inference: InferenceSettings = InferenceSettings()
     scoring: ScoringSettings = ScoringSettings()
@@ -90,10 +105,10 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _disjoint(self) -> RunConfig:
-        trained = set(self.train.names())
-        for selection in self.test:
-            shared = trained & set(selection.names()) if selection.dataset == self.train.dataset else set()
-            if shared and selection.options == self.train.options:
+        seen = [self.train] if self.pretraining is None else [self.train, self.pretraining.train]
+        for trained, selection in itertools.product(seen, self.test):
+            shared = set(trained.names()) & set(selection.names()) if selection.dataset == trained.dataset else set()
+            if shared and selection.options == trained.options:
                 raise ValueError(f"test {selection.label} shares images with the training set: {sorted(shared)[:3]}")
         labels = [selection.label for selection in self.test]
         if len(set(labels)) < len(labels):
@@ -124,6 +139,8 @@ class RunConfig(Settings):
     def fingerprints(self, root: str | None = None) -> dict[str, str]:
         """Fingerprint of each selection's data, by label: from the files where they are, else the committed one."""
         selections = {"train": self.train} | {s.label: s for s in self.test}
+        if self.pretraining is not None:
+            selections["pretraining"] = self.pretraining.train
         return {key: dataset_fingerprint(s.dataset, s.names(), root=root, **s.options) for key, s in selections.items()}
 
     def identify(self, root: str | None = None) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from filelock import FileLock
+from torch import nn
 from tqdm import tqdm
 
 import retlib
@@ -27,7 +28,7 @@ from retlib.experiments.scoring import best_threshold, score_test
 from retlib.experiments.store import FileContent, Record, Store
 from retlib.inference import predict_logits
 from retlib.models import build_model, count_parameters
-from retlib.preprocessing import crop_sample, prepare
+from retlib.preprocessing import prepare, to_grid
 from retlib.training import Trained, fit
 
 
@@ -71,7 +72,8 @@ def run(
         if not force and (record := store.get(identity)) is not None:
             return record
         if force:  # from the start, not from what an earlier run left
-            (work / "checkpoint.pt").unlink(missing_ok=True)
+            for name in ("checkpoint.pt", "pretraining.pt"):
+                (work / name).unlink(missing_ok=True)
         content, files, trained = _execute(config, root, pick_device(device), work, progress)
         content = {"id": identity, "config": config.model_dump(mode="json"), "fingerprints": fingerprints, **content}
         record = store.write(content, files)
@@ -133,13 +135,11 @@ def pick_device(name: str) -> torch.device:
 
 
 def load_samples(selection: Selection, config: RunConfig, root: str | None, names: Sequence[str] | None = None):
-    """The selected samples (only ``names``, if given), cropped as the config says."""
+    """The selected samples (only ``names``, if given), on the grid that the config scores on."""
     dataset = load_dataset(selection.dataset, split=selection.split, root=root, **selection.options)
     wanted = None if names is None else set(names)
     return [
-        crop_sample(dataset[i], config.inputs.crop)
-        for i, name in enumerate(dataset.names)
-        if wanted is None or name in wanted
+        to_grid(dataset[i], config.inputs) for i, name in enumerate(dataset.names) if wanted is None or name in wanted
     ]
 
 
@@ -149,10 +149,16 @@ def _execute(
     training_names, validation_names = config.split_training()
     training = load_samples(config.train, config, root, training_names)
     validation = load_samples(config.train, config, root, validation_names) if validation_names else []
-    title = f"{config.model} on {config.train.label}, seed {config.seed}"
-    with _bar(title, config.training.epochs, progress) as advance:
+    before = _pretrain(config, root, device, work, progress)
+
+    def starting_model() -> nn.Module:
+        return build(config) if before is None else before.model
+
+    with _bar(
+        f"{config.model} on {config.train.label}, seed {config.seed}", config.training.epochs, progress
+    ) as advance:
         trained = fit(
-            lambda: build_model(config.model, in_channels=config.inputs.channels, **config.model_options),
+            starting_model,
             [prepare(s, config.inputs) for s in training],
             [prepare(s, config.inputs) for s in validation],
             config.training,
@@ -205,7 +211,38 @@ def _execute(
         },
         "environment": environment(device),
     }
+    if before is not None:
+        content["pretraining"] = {
+            "images": list(config.pretraining.train.names()),
+            "steps": before.steps,
+            "history": before.history,
+        }
+        content["timing"]["pretraining_s"] = before.seconds
     return content, files, trained
+
+
+def build(config: RunConfig) -> nn.Module:
+    """The network of a config, with fresh weights."""
+    return build_model(config.model, in_channels=config.inputs.channels, **config.model_options)
+
+
+def _pretrain(config: RunConfig, root: str | None, device: torch.device, work: Path, progress: bool) -> Trained | None:
+    if config.pretraining is None:
+        return None
+    selection, settings = config.pretraining.train, config.pretraining.training
+    samples = [prepare(s, config.inputs) for s in load_samples(selection, config, root)]
+    with _bar(f"{config.model}, first on {selection.label}", settings.epochs, progress) as advance:
+        return fit(
+            lambda: build(config),
+            samples,
+            [],
+            settings,
+            config.inputs,
+            seed=config.seed,
+            device=device,
+            checkpoint=work / "pretraining.pt",
+            progress=advance,
+        )
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -127,11 +127,15 @@ def score_test(
 
 
 def pick_cases(dice: Sequence[float]) -> dict[str, int]:
-    """Which images stand for the rest: highest, median (lower of the two middle ones) and lowest Dice."""
+    """Which images stand for the rest: highest, median (lower of the two middle ones) and lowest Dice, and the first.
+
+    The first one is the same for every model, whatever its scores.
+    """
     known = [index for index in np.argsort(dice, kind="stable") if not math.isnan(dice[index])]
     if not known:
         return {}
-    return {"best": int(known[-1]), "median": int(known[(len(known) - 1) // 2]), "worst": int(known[0])}
+    middle = known[(len(known) - 1) // 2]
+    return {"best": int(known[-1]), "median": int(middle), "worst": int(known[0]), "first": 0}
 
 
 def error_map(prediction: np.ndarray, vessels: np.ndarray, mask: np.ndarray) -> np.ndarray:

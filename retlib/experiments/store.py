@@ -75,7 +75,7 @@ class Record:
         return ScoreHistograms.load(self.folder / self.test(label)["scores"])
 
     def error_maps(self, label: str | None = None) -> dict[str, np.ndarray]:
-        """Case (``"best"``, ``"median"``, ``"worst"``) -> uint8 (H, W) map, see retlib.experiments.error_maps."""
+        """Case (``"best"``, ``"median"``, ``"worst"``, ``"first"``) -> uint8 (H, W), see `error_map`."""
         from PIL import Image
 
         maps = {}

@@ -7,17 +7,46 @@ from collections.abc import Callable
 
 from torch import nn
 
+from retlib.models.af_unet import AFUNet
 from retlib.models.aspp import aspp_branches, live_taps
+from retlib.models.attention_unet import AttentionUNet
+from retlib.models.attention_unetpp import AttentionUNetPP
+from retlib.models.attention_unetpp_resnet34 import AttentionUNetPPResNet34
+from retlib.models.convlstm_unet import ConvLSTMUNet
+from retlib.models.cost import multiply_adds
+from retlib.models.r2unet import R2UNet
 from retlib.models.res_unet import ResUNet50
 from retlib.models.resaspp_unet import ResASPPUNet
+from retlib.models.resunet import ResUNet
+from retlib.models.resunetpp import ResUNetPlusPlus
+from retlib.models.segnet import SegNet
 from retlib.models.unet import UNet
+from retlib.models.unetpp import UNetPlusPlus
 
-__all__ = ["aspp_branches", "build_model", "count_parameters", "list_models", "live_taps", "model_options"]
+__all__ = [
+    "aspp_branches",
+    "build_model",
+    "count_parameters",
+    "list_models",
+    "live_taps",
+    "model_options",
+    "multiply_adds",
+]
 
 _MODELS: dict[str, Callable[..., nn.Module]] = {
+    "af_unet": AFUNet,
+    "attention_unet": AttentionUNet,
+    "attention_unetpp": AttentionUNetPP,
+    "attention_unetpp_resnet34": AttentionUNetPPResNet34,
+    "convlstm_unet": ConvLSTMUNet,
+    "r2unet": R2UNet,
     "res_unet": ResUNet50,
     "resaspp_unet": ResASPPUNet,
+    "resunet": ResUNet,
+    "resunetpp": ResUNetPlusPlus,
+    "segnet": SegNet,
     "unet": UNet,
+    "unetpp": UNetPlusPlus,
 }
 
 

@@ -1,7 +1,7 @@
 """Pieces that several architectures share: convolution blocks, up-sampling, padding to a multiple.
 
-All tensors are (N, C, H, W). Convolutions that a batch normalisation follows carry no bias: the normalisation
-would cancel it.
+All tensors are (N, C, H, W). Convolutions that a batch normalisation follows carry no bias, which the normalisation
+would cancel, except where a model is to have as many parameters as a reference that keeps them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ UPSAMPLING = ("bilinear", "transposed")
 
 
 def conv_bn_relu(
-    in_channels: int, out_channels: int, kernel: int = 3, dilation: int = 1, norm: bool = True
+    in_channels: int, out_channels: int, kernel: int = 3, dilation: int = 1, norm: bool = True, bias: bool = False
 ) -> list[nn.Module]:
-    """Convolution that keeps the size, batch normalisation (without ``norm`` a bias) and ReLU, as a list."""
+    """Convolution that keeps the size, batch normalisation and ReLU, as a list; a bias if ``bias`` or not ``norm``."""
     padding = dilation * (kernel // 2)
     layers: list[nn.Module] = [
-        nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, bias=not norm)
+        nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, bias=bias or not norm)
     ]
     if norm:
         layers.append(nn.BatchNorm2d(out_channels))
@@ -30,11 +30,67 @@ def conv_bn_relu(
 class DoubleConv(nn.Sequential):
     """Two 3x3 convolutions, each with batch normalisation (``norm``) and ReLU; keeps H and W."""
 
-    def __init__(self, in_channels: int, out_channels: int, norm: bool = True) -> None:
+    def __init__(self, in_channels: int, out_channels: int, norm: bool = True, bias: bool = False) -> None:
         super().__init__(
-            *conv_bn_relu(in_channels, out_channels, norm=norm),
-            *conv_bn_relu(out_channels, out_channels, norm=norm),
+            *conv_bn_relu(in_channels, out_channels, norm=norm, bias=bias),
+            *conv_bn_relu(out_channels, out_channels, norm=norm, bias=bias),
         )
+
+
+class PointwiseConv(nn.Conv2d):
+    """1x1 convolution of any stride, computed as one of stride 1 on every stride-th pixel: the same numbers.
+
+    torch 2.15's own strided one overruns its memory on the CPU, in the gradient of the weights, for channels-last maps
+    of fewer than sixteen channels.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, bias: bool = True) -> None:
+        super().__init__(in_channels, out_channels, kernel_size=1, bias=bias)
+        self.every = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) to (N, out_channels, ceil(H / stride), ceil(W / stride))."""
+        return super().forward(x[..., :: self.every, :: self.every])
+
+
+class PreActivationUnit(nn.Module):
+    """Residual unit of the deep residual U-Net: twice batch normalisation, ReLU, 3x3 convolution; 1x1 shortcut.
+
+    The stride is in the first convolution and in the shortcut. All convolutions carry a bias.
+
+    Args:
+        in_channels: channels of the map.
+        out_channels: channels of the result.
+        stride: factor by which H and W shrink.
+        first: leave out the leading normalisation and ReLU, as the unit that sees the image does.
+        shortcut_norm: batch normalisation after the shortcut's convolution.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        first: bool = False,
+        shortcut_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        # The ReLU works in place on the normalised copy: x itself stays whole for the shortcut.
+        activation = [] if first else [nn.BatchNorm2d(in_channels), nn.ReLU(inplace=True)]
+        self.main = nn.Sequential(
+            *activation,
+            nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1),
+        )
+        self.shortcut = nn.Sequential(PointwiseConv(in_channels, out_channels, stride))
+        if shortcut_norm:
+            self.shortcut.append(nn.BatchNorm2d(out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) to (N, out_channels, ceil(H / stride), ceil(W / stride))."""
+        return self.main(x) + self.shortcut(x)
 
 
 def up_convolution(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:
@@ -77,6 +133,13 @@ def positive_int(name: str, value: object, least: int = 1) -> int:
     """``value`` if it is an int of at least ``least``, else a ValueError that names the option."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+    return value
+
+
+def true_or_false(name: str, value: object) -> bool:
+    """``value`` if it is True or False, else a ValueError that names the option."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, not {value!r}")
     return value
 
 

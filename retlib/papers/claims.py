@@ -18,7 +18,12 @@ from retlib.validation import Settings
 RECORDED_METRICS = (*METRICS, "betti0_error", "betti1_error", "recall_thin", "recall_medium", "recall_wide")
 """Metrics that a record holds: `evaluate`'s; inside the FOV also Betti errors and recall by vessel width."""
 
-CURVES = tuple(f"{part}_{name}" for part in ("train", "validation") for name in ("loss", "accuracy", "dice"))
+COSTS = ("parameters", "step_s")
+"""What a run costs, from its record: weights that are trained; seconds of one optimiser step on its machine."""
+
+CURVES = tuple(
+    f"{part}_{name}" for part in ("train", "validation") for name in ("loss", "accuracy", "sensitivity", "dice")
+)
 """Columns of a record's history."""
 
 ValueOf = Callable[[str, str], float | None]
@@ -50,11 +55,12 @@ class Below(Settings):
 
 
 class Level(Settings):
-    """Where a curve settles (see :func:`settled`): above a number, or above another run's."""
+    """Where a curve settles (see :func:`settled`): above or below a number, or above another run's."""
 
     run: str
     curves: tuple[str, ...]
     above: Text | None = None
+    below: Text | None = None
     above_run: str | None = None
 
 
@@ -120,14 +126,15 @@ class Claim(Settings):
                 found.append(f"values.{metric}: expected a number of one of {', '.join(METRICS)}, got {text!r}")
         for kind in ("compare", "gains", "below"):
             for index, item in enumerate(getattr(self, kind)):
-                if unknown := [metric for metric in item.metrics if metric not in RECORDED_METRICS]:
-                    known = ", ".join(RECORDED_METRICS)
+                if unknown := [metric for metric in item.metrics if metric not in (*RECORDED_METRICS, *COSTS)]:
+                    known = ", ".join((*RECORDED_METRICS, *COSTS))
                     found.append(f"{kind}.{index}.metrics: expected some of {known}, got {', '.join(unknown)}")
         for index, item in enumerate(self.levels):
             if unknown := [curve for curve in item.curves if curve not in CURVES]:
                 found.append(f"levels.{index}.curves: expected some of {', '.join(CURVES)}, got {', '.join(unknown)}")
-            if (item.above is None) == (item.above_run is None) or (item.above and not is_number(item.above)):
-                found.append(f"levels.{index}: expected either a number in `above` or a run in `above_run`")
+            named = [value for value in (item.above, item.below, item.above_run) if value is not None]
+            if len(named) != 1 or not is_number(item.above or item.below or "0"):
+                found.append(f"levels.{index}: expected either a number in `above` or `below`, or a run in `above_run`")
         if unknown := sorted(set(self.facts) - set(FACTS)):
             found.append(f"facts: expected some of {', '.join(FACTS)}, got {', '.join(unknown)}")
         if self.facts and self.dataset is None:
@@ -185,8 +192,10 @@ def compare_levels(claim: Claim, curve_of: CurveOf) -> list[Finding]:
     for item in claim.levels:
         for column in item.curves:
             left = settled(curve_of(item.run, column))
-            if item.above_run is None:
+            if item.above is not None:
                 found.append(_higher(f"{item.run} above {item.above}", column, left, float(item.above)))
+            elif item.below is not None:
+                found.append(_higher(f"{item.run} below {item.below}", column, float(item.below), left))
             else:
                 right = settled(curve_of(item.above_run, column))
                 found.append(_higher(f"{item.run} above {item.above_run}", column, left, right))

@@ -77,7 +77,7 @@ class Paper(Settings):
         title: Its title.
         short: A short name for headings.
         authors: Family name last.
-        year: Of publication.
+        year: Of publication; None where the text at hand has no date.
         venue: Journal or series; None where the paper at hand does not name it.
         citation: Key in the book's bibliography.
         datasets: Data sets it works on, retlib's names.
@@ -95,7 +95,7 @@ class Paper(Settings):
     title: str
     short: str
     authors: tuple[str, ...]
-    year: int
+    year: int | None
     venue: str | None = None
     citation: str
     datasets: tuple[str, ...]
@@ -121,7 +121,7 @@ class Paper(Settings):
         Args:
             profile: ``smoke``, ``lite`` or ``paper``.
             seed: The seed of every run.
-            role: Only runs of this role: ``table``, ``fold`` or ``control``.
+            role: Only runs of this role: ``table``, ``fold``, ``ablation`` or ``control``.
             dataset: Only runs that stand for this data set.
 
         Raises:
@@ -137,11 +137,11 @@ class Paper(Settings):
         """(index of the row, name of the run) for the rows of a table that a record can stand beside."""
         return [(index, row.run) for index, row in enumerate(self.tables[number].rows) if row.run is not None]
 
-    def printed(self, run: str, metric: str) -> Printed | None:
-        """What the tables print for a run: the first measured row that names it; None if none does."""
+    def printed(self, run: str, metric: str, quoted: bool = False) -> Printed | None:
+        """What the tables print for a run: the first measured row (or quoted one, if so) that names it; else None."""
         for table in self.tables.values():
             for index, row in enumerate(table.rows):
-                if row.run == run and row.kind == "measured" and row.epoch is None:
+                if row.run == run and row.epoch is None and (quoted or row.kind == "measured"):
                     found = table.values(index).get(row.dataset, {}).get(metric)
                     if found is not None:
                         return found
@@ -185,7 +185,7 @@ class Paper(Settings):
             found += self._same_numbers(claim)
 
             def value_of(run: str, metric: str) -> float | None:
-                printed = self.printed(run, metric)
+                printed = self.printed(run, metric, quoted=True)
                 return None if printed is None else printed.value
 
         found += compare(claim, value_of)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Profile = Literal["smoke", "lite", "paper"]
 PROFILES: tuple[Profile, ...] = ("smoke", "lite", "paper")
-Role = Literal["table", "fold", "control"]
+Role = Literal["table", "fold", "ablation", "control"]
 
 _DESCRIPTION = ("role", "dataset", "about")
 
@@ -48,10 +48,12 @@ class Fields(Settings):
     inputs: dict[str, Any] | None = None
     model: str | None = None
     model_options: dict[str, Any] | None = None
+    pretraining: dict[str, Any] | None = None
     training: dict[str, Any] | None = None
     inference: dict[str, Any] | None = None
     scoring: dict[str, Any] | None = None
-    # table: stands beside a row; fold: one part of a cross-validation; control: ours, beside no row
+    # table: stands beside a row; fold: one part of a cross-validation; ablation: a table run with one thing changed;
+    # control: ours, beside no row
     role: Role | None = None
     dataset: str | None = None  # the data set that the run stands for, in every profile
     about: str | None = None

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from retlib.report.architecture import architecture_figure
+from retlib.report.distribution import (
+    held_out,
+    settled_sentences,
+    show_distribution,
+    show_losses,
+    show_overlay,
+    where_it_falls,
+)
 from retlib.report.evidence import Evidence, verdict
+from retlib.report.improvement import fine_structure, gains
+from retlib.report.ledger import all_verdicts, ledger_lines, verdict_counts
+from retlib.report.nested_grid import grid_figure, grid_nodes
 from retlib.report.overview import (
     branch_row,
     claims,
@@ -16,29 +28,46 @@ from retlib.report.overview import (
 )
 from retlib.report.parameters import Parameters, check_parameters
 from retlib.report.study import Study, book_records, open_study
-from retlib.report.tables import comparison, open_points, stated, style, verdicts, with_our_row
+from retlib.report.tables import comparison, cost_table, open_points, stated, style, verdicts, with_our_row
+from retlib.report.thin import show_thin
 
 __all__ = [
     "Evidence",
     "Parameters",
     "Study",
+    "all_verdicts",
+    "architecture_figure",
     "book_records",
     "branch_row",
     "check_parameters",
     "claims",
     "comparison",
+    "cost_table",
     "count_text",
     "cross_dataset",
+    "fine_structure",
     "folds",
+    "gains",
+    "grid_figure",
+    "grid_nodes",
+    "held_out",
     "inside_fov",
+    "ledger_lines",
     "open_points",
     "open_study",
     "profiles",
+    "settled_sentences",
     "show_cases",
+    "show_distribution",
+    "show_losses",
+    "show_overlay",
     "show_roc",
+    "show_thin",
     "stated",
     "style",
     "verdict",
+    "verdict_counts",
     "verdicts",
+    "where_it_falls",
     "with_our_row",
 ]

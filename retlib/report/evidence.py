@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 
 from retlib.experiments import Record
-from retlib.metrics import COUNT_METRICS, Confusion
+from retlib.metrics import COUNT_METRICS, METRICS, Confusion, ScoreHistogram
+from retlib.papers.claims import COSTS
 
 RESAMPLES = 2000
 Verdict = Literal["reproduced", "higher", "lower", "impossible as printed", "not run"]
@@ -54,6 +55,43 @@ class Evidence:
         region, average = region or scoring["region"], average or scoring["average"]
         paths = tuple((str(record.folder), record.id) for record in self.records)
         return _interval(paths, self.records, metric, label, region, average)
+
+    def cost(self, name: str) -> float:
+        """``parameters`` of the network, or the fewest ``step_s`` (seconds an optimiser step) among the seeds."""
+        contents = [record.content for record in self.records]
+        if name == "parameters":
+            return contents[0]["model"]["parameters"]
+        return min(content["timing"][name] for content in contents)
+
+    def number(self, metric: str) -> float:
+        """What a claim's ``metric`` is: a score as the run is scored, or a cost.
+
+        Betti errors and recall by vessel width are recorded inside the FOV alone, as means over images: those are
+        taken, whatever the run's own region and average.
+        """
+        if metric in COSTS:
+            return self.cost(metric)
+        if metric not in METRICS:
+            return self.value(metric, region="fov", average="image")
+        return self.value(metric)
+
+    def epoch_value(self, metric: str, epoch: int) -> float:
+        """A validation score (``loss``, ``accuracy``, ``sensitivity``, ``dice``) of an epoch, mean over seeds.
+
+        NaN where it was not recorded, for instance because training had stopped before.
+        """
+        known = self._at_epoch(metric, epoch)
+        return float(np.mean(known)) if known else math.nan
+
+    def epoch_interval(self, metric: str, epoch: int) -> tuple[float, float]:
+        """Lowest and highest :meth:`epoch_value` over seeds: an epoch's scores are kept for all images together."""
+        known = self._at_epoch(metric, epoch)
+        return (min(known), max(known)) if known else (math.nan, math.nan)
+
+    def _at_epoch(self, metric: str, epoch: int) -> list[float]:
+        rows = [row for record in self.records for row in record.history if row["epoch"] == epoch]
+        found = [row.get(f"validation_{metric}") for row in rows]
+        return [value for value in found if value is not None]
 
 
 def paired_difference(
@@ -118,11 +156,15 @@ def _resampled(record: Record, weights: np.ndarray, metric: str, label, region: 
         total = weights[:, known].sum(axis=1)
         sums = weights[:, known] @ values[known]
         return np.divide(sums, total, out=np.full(len(weights), np.nan), where=total > 0)
+    histogram = record.histograms(label).select(region=region, pooled=False)
     if metric in COUNT_METRICS:
-        histogram = record.histograms(label).select(region=region, pooled=False)
         counts = histogram.counts(record.content["threshold"])
         return getattr(Confusion(*(weights @ getattr(counts, name) for name in ("tp", "fp", "fn", "tn"))), metric)
-    return np.full(len(weights), np.nan)  # AUC, AP and clDice of pooled pixels: no interval is computed
+    if metric in ("auc", "average_precision"):
+        drawn = weights.astype(np.int64)
+        vessel, background = drawn @ histogram.vessel, drawn @ histogram.background
+        return getattr(ScoreHistogram(histogram.edges, vessel, background, ()), metric)()
+    return np.full(len(weights), np.nan)  # clDice of pooled pixels: no interval is computed
 
 
 def verdict(
@@ -131,6 +173,7 @@ def verdict(
     evidence: Evidence | None,
     metric: str,
     *,
+    epoch: int | None = None,
     impossible: bool = False,
 ) -> Verdict:
     """The verdict on one cell; the rule is fixed in book/protocol.md and does not look at the size of the gap.
@@ -140,13 +183,19 @@ def verdict(
         half_unit: half a unit of its last printed digit.
         evidence: our records; only those of the ``paper`` profile are judged.
         metric: retlib's name of the metric.
+        epoch: for a number of one epoch: which.
         impossible: the row's own numbers contradict each other beyond rounding.
     """
     if impossible:
         return "impossible as printed"
     if evidence is None or evidence.profile != "paper":
         return "not run"
-    low, high = evidence.interval(metric)
+    if epoch is None:
+        measured, (low, high) = evidence.value(metric), evidence.interval(metric)
+    else:
+        measured, (low, high) = evidence.epoch_value(metric, epoch), evidence.epoch_interval(metric, epoch)
+        if math.isnan(measured):  # our run had stopped before this epoch
+            return "not run"
     if low - half_unit <= reported <= high + half_unit:
         return "reproduced"
-    return "higher" if evidence.value(metric) > reported else "lower"
+    return "higher" if measured > reported else "lower"

@@ -90,8 +90,9 @@ def case_figure(titles: Mapping[str, np.ndarray], photographs: Mapping[str, Fund
         figure, axes = plt.subplots(len(titles), 4, figsize=(11, 3 * len(titles)), squeeze=False)
         for row, (title, errors) in zip(axes, titles.items(), strict=True):
             sample = photographs[title]
-            _show(row[0], sample.image, title)
-            _show(row[1], sample.vessels, "truth")
+            step = -(-max(sample.vessels.shape) // max(errors.shape))  # error maps of large images are thinned
+            _show(row[0], sample.image[::step, ::step], title)
+            _show(row[1], sample.vessels[::step, ::step], "truth")
             _show(row[2], np.isin(errors, (TRUE_VESSEL, FALSE_ALARM)), "prediction")
             show_errors(row[3], errors, "errors")
     else:

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from retlib.data import load_dataset
+from retlib.preprocessing import to_grid
 from retlib.report import figures
 from retlib.report.evidence import Evidence
+from retlib.report.ledger import outcome
 from retlib.report.study import Study
 from retlib.report.tables import DASH, profile_text
 
@@ -40,8 +42,8 @@ def claims(study: Study) -> pd.DataFrame:
             {
                 "where": claim.where,
                 "claim": claim.statement,
-                "the paper's tables": _outcome([finding.holds for finding in own]),
-                f"our {study.parameters.profile} records": _outcome([finding.holds for finding in ours]),
+                "the paper's tables": outcome(finding.holds for finding in own) or DASH,
+                f"our {study.parameters.profile} records": outcome(finding.holds for finding in ours) or DASH,
                 "note": claim.note or None,
             }
         )
@@ -111,14 +113,15 @@ def show_cases(study: Study, run: str) -> None:
     record = evidence.records[0]
     entry = record.test()
     dice = dict(zip(entry["images"], record.per_image()["dice"], strict=True))
-    maps = record.error_maps()
+    maps = {case: errors for case, errors in record.error_maps().items() if case != "first"}
     names = {case: entry["cases"][case]["image"] for case in maps}
     titles = {case: f"{case} ({name}), Dice {dice[name]:.3f}" for case, name in names.items()}
     photographs = None
     selection = record.config.test[0]
     if study.root is not None or selection.dataset == "phantom":
         dataset = load_dataset(selection.dataset, selection.split, study.root, **selection.options)
-        samples = {case: dataset[dataset.names.index(name)] for case, name in names.items()}
+        inputs = record.config.inputs
+        samples = {case: to_grid(dataset[dataset.names.index(name)], inputs) for case, name in names.items()}
         photographs = {titles[case]: sample for case, sample in samples.items()}
     figures.case_figure({titles[case]: maps[case] for case in maps}, photographs)
     plt.show()
@@ -146,7 +149,7 @@ def show_roc(study: Study, names: Sequence[str], table: str) -> None:
 def _measured(study: Study, run: str, metric: str) -> float | None:
     # One profile for all: a claim compares runs, and runs of different sizes are not comparable.
     evidence = study.evidence(run, best=False)
-    value = np.nan if evidence is None else evidence.value(metric)
+    value = np.nan if evidence is None else evidence.number(metric)
     return None if np.isnan(value) else value
 
 
@@ -156,12 +159,3 @@ def _curves(study: Study):
         return None if evidence is None else [row[column] for row in evidence.records[0].history if column in row]
 
     return curve
-
-
-def _outcome(holds: Sequence[bool | None]) -> str:
-    known = [item for item in holds if item is not None]
-    if not known:
-        return DASH
-    if all(known):
-        return "holds"
-    return "fails" if not any(known) else f"holds in {sum(known)} of {len(known)} comparisons"

@@ -46,18 +46,21 @@ def comparison(study: Study, number: str, describe: Sequence[str]) -> pd.DataFra
         printed = table.values(index).get(row.dataset, {})
         for column, metric in table.metrics.items():
             line = {name: shown[name].iloc[index] for name in describe}
-            line |= {"metric": column} | _cell(printed.get(metric), evidence, metric)
+            line |= {"metric": column} | _cell(printed.get(metric), evidence, metric, row.epoch)
             lines.append(line)
     return pd.DataFrame(lines).set_index([*describe, "metric"])
 
 
-def _cell(printed: Printed | None, evidence: Evidence | None, metric: str) -> dict[str, object]:
+def _cell(printed: Printed | None, evidence: Evidence | None, metric: str, epoch: int | None) -> dict[str, object]:
     # A number measured on phantoms says nothing of the paper: the two are never put side by side.
     smoke = evidence is not None and evidence.profile == "smoke"
     reported = math.nan if printed is None or smoke else printed.value
     if evidence is None:
         return dict.fromkeys(COLUMNS, math.nan) | {"reported": reported, "95 % interval": None, "profile": DASH}
-    measured, (low, high) = evidence.value(metric), evidence.interval(metric)
+    if epoch is None:
+        measured, (low, high) = evidence.value(metric), evidence.interval(metric)
+    else:  # one number a seed: no interval over images
+        measured, low, high = evidence.epoch_value(metric, epoch), math.nan, math.nan
     return {
         "reported": reported,
         "measured": measured,
@@ -97,9 +100,45 @@ def verdicts(study: Study, numbers: Iterable[str]) -> pd.DataFrame:
                 continue
             evidence = study.evidence(row.run)
             for metric, printed in table.values(index).get(row.dataset, {}).items():
-                judged = verdict(printed.value, printed.half_unit, evidence, metric)
+                judged = verdict(printed.value, printed.half_unit, evidence, metric, epoch=row.epoch)
                 lines.append({"table": number, "run": row.run, "metric": metric, "verdict": judged})
     return pd.DataFrame(lines)
+
+
+def cost_table(study: Study, names: Sequence[str], size: tuple[int, int]) -> pd.DataFrame:
+    """What the networks of some runs cost: as published, and in our records.
+
+    Args:
+        study: the paper and the records.
+        names: runs, each with its own network; named as in the ``paper`` profile.
+        size: height and width at which multiply-adds are counted.
+
+    Returns:
+        Indexed by run: parameters and multiply-adds (in 10^9) of the network of the ``paper`` profile, parameters of
+        the one that we trained, and its seconds an optimiser step; NaN where nobody has run it.
+    """
+    import torch
+
+    from retlib.models import build_model, count_parameters, multiply_adds
+
+    runs = study.paper.runs("paper")
+    lines = []
+    for name in names:
+        config, evidence = runs[name], study.evidence(name)
+        with torch.device("meta"):  # shapes alone: nothing is computed
+            model = build_model(config.model, in_channels=config.inputs.channels, **config.model_options)
+        contents = [] if evidence is None else [record.content for record in evidence.records]
+        lines.append(
+            {
+                "run": name,
+                "parameters": count_parameters(model),
+                "multiply-adds, 10^9": multiply_adds(model, config.inputs.channels, *size) / 1e9,
+                "our parameters": contents[0]["model"]["parameters"] if contents else None,
+                "our seconds a step": min((c["timing"]["step_s"] for c in contents), default=math.nan),
+                "profile": DASH if evidence is None else profile_text(evidence),
+            }
+        )
+    return pd.DataFrame(lines).set_index("run").astype({"our parameters": "Int64"})
 
 
 def open_points(paper: Paper) -> pd.DataFrame:
@@ -175,7 +214,7 @@ def _number(value: float, form: str) -> str:
 
 
 def _text(value: object) -> str:
-    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    missing = value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
     return DASH if missing else html.escape(str(value))
 
 

@@ -48,7 +48,8 @@ def test_a_record_holds_what_design_asks(finished: Record) -> None:
     entry = finished.test()
     assert set(entry["metrics"]) == {"fov", "frame"}
     assert len(entry["images"]) == len(entry["per_image"]["fov"]["dice"]) == 4
-    assert set(entry["cases"]) == {"best", "median", "worst"}
+    assert set(entry["cases"]) == {"best", "median", "worst", "first"}
+    assert entry["cases"]["first"]["image"] == entry["images"][0]
 
 
 def test_error_maps_count_as_the_metrics_do(finished: Record) -> None:

@@ -11,7 +11,6 @@ import pytest
 
 from retlib.experiments import Record, run
 from retlib.metrics import Confusion
-from retlib.papers import load_paper
 from retlib.report import Evidence, Parameters, check_parameters, comparison, open_study, style, verdict
 from retlib.report.evidence import paired_difference
 from retlib.report.findings import signed, step_sentence
@@ -196,33 +195,24 @@ def test_style_escapes_and_signs() -> None:
     assert html == style(frame, "a < b").to_html()
 
 
-# --- the committed records ----------------------------------------------------------------------------------------
+# --- numbers of one epoch, and costs ----------------------------------------------------------------------------------
 
 
-def test_every_row_of_the_tables_has_a_committed_record(repository: Path) -> None:
-    """Every row of Tables 4, 5, 8 and 9 stands beside a real record whose config is the paper's YAML's."""
-    study = open_study("resaspp-unet", Parameters(), repository / "notebooks")
-    paper = load_paper("resaspp-unet")
-    for table in ("4", "5", "8", "9"):
-        for _, name in paper.table_runs(table):
-            evidence = study.evidence(name)
-            assert evidence is not None, f"table {table}: {name} has no record"
-            assert not evidence.stale
-            record = evidence.records[0]
-            expected = paper.runs(evidence.profile)[name]
-            assert record.config == expected and record.id == expected.identify()
+def test_a_number_of_an_epoch_is_judged_by_the_spread_of_the_seeds(records: list[Record]) -> None:
+    evidence = Evidence("run", "paper", tuple(records[:2]))
+    rows = [record.history[1] for record in records[:2]]
+    values = [row["validation_sensitivity"] for row in rows]
+    assert evidence.epoch_value("sensitivity", 2) == pytest.approx(np.mean(values))
+    assert evidence.epoch_interval("sensitivity", 2) == (min(values), max(values))
+    assert evidence.epoch_value("loss", 2) == pytest.approx(np.mean([row["validation_loss"] for row in rows]))
+    assert math.isnan(evidence.epoch_value("dice", 7)) and math.isnan(evidence.epoch_interval("dice", 7)[0])
+    assert verdict(float(np.mean(values)), 5e-5, evidence, "sensitivity", epoch=2) == "reproduced"
+    assert verdict(min(values) - 0.01, 5e-5, evidence, "sensitivity", epoch=2) == "higher"
+    assert verdict(max(values) + 0.01, 5e-5, evidence, "sensitivity", epoch=2) == "lower"
+    assert verdict(0.5, 5e-5, evidence, "sensitivity", epoch=7) == "not run"
 
 
-def test_committed_records_add_up(repository: Path) -> None:
-    """The numbers of a record follow from its own histograms."""
-    study = open_study("resaspp-unet", Parameters(), repository / "notebooks")
-    for record in study.store:
-        for label in record.content["tests"]:
-            for region in ("fov", "frame"):
-                histogram = record.histograms(label).select(region=region, pooled=True)
-                again = histogram.metrics(record.content["threshold"])
-                stored = record.metrics(label, region, "pooled")
-                for metric in ("accuracy", "sensitivity", "specificity", "precision", "dice", "iou", "mcc"):
-                    assert float(again[metric]) == pytest.approx(stored[metric], abs=1e-12)
-                assert float(again["auc"]) == pytest.approx(stored["auc"], abs=1e-3)
-                assert float(again["average_precision"]) == pytest.approx(stored["average_precision"], abs=1e-3)
+def test_costs_come_from_the_records(records: list[Record]) -> None:
+    evidence = Evidence("run", "lite", tuple(records[:2]))
+    assert evidence.cost("parameters") == records[0].content["model"]["parameters"]
+    assert evidence.cost("step_s") == min(record.content["timing"]["step_s"] for record in records[:2])

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from retlib.batches import Patches, cut_patch, derive_seed, epoch_batches, epoch_plan, prefetch, steps_per_epoch
+from retlib.batches import (
+    Patches,
+    cut_patch,
+    derive_seed,
+    epoch_batches,
+    epoch_plan,
+    grid_corners,
+    prefetch,
+    steps_per_epoch,
+    validation_patches,
+)
 from retlib.data import load_dataset
 from retlib.preprocessing import InputSettings, prepare
 
@@ -31,11 +41,12 @@ def test_equal_arguments_give_equal_batches(samples) -> None:
 
 
 def test_an_epoch_holds_originals_and_copies(samples) -> None:
-    plan = epoch_plan(5, 2, None, seed=3, epoch=1)
+    plan = [draw[:2] for draw in epoch_plan(samples, 2, None, seed=3, epoch=1)]
     assert sorted(plan) == sorted([(i, False) for i in range(5)] + 2 * [(i, True) for i in range(5)])
-    assert sorted(epoch_plan(5, 0, None, seed=3, epoch=1)) == [(i, True) for i in range(5)]
+    in_place = [draw[:2] for draw in epoch_plan(samples, 0, None, seed=3, epoch=1)]
+    assert sorted(in_place) == [(i, True) for i in range(5)]
     found = batches(samples)
-    assert [len(b.image) for b in found] == [4, 4, 2] and len(found) == steps_per_epoch(5, 1, None, 4)
+    assert [len(b.image) for b in found] == [4, 4, 2] and len(found) == steps_per_epoch(samples, 1, None, 4)
     originals = {s.image.tobytes() for s in samples}
     drawn = [np.round(image.numpy() * 255).astype(np.uint8)[0][..., None] for b in found for image in b.image]
     assert sum(image.tobytes() in originals for image in drawn) >= 5
@@ -48,9 +59,47 @@ def test_patches_have_their_centre_in_the_fov(samples) -> None:
         assert patch.image.shape == (16, 16, 1) and patch.fov.any()
     anywhere = [cut_patch(samples[0], Patches(size=6, per_epoch=1, inside_fov=False), seed) for seed in range(300)]
     assert any(not patch.fov.any() for patch in anywhere)
-    assert steps_per_epoch(5, 0, patches, 8) == 3
+    assert steps_per_epoch(samples, 0, patches, 8) == 3
     with pytest.raises(ValueError, match=r"patches\.size: 65"):
         cut_patch(samples[0], Patches(size=65, per_epoch=1), 0)
+
+
+def test_a_grid_visits_every_tile_once_an_epoch(samples) -> None:
+    everywhere = Patches(size=24, layout="grid", inside_fov=False)
+    corners = grid_corners(samples[0], everywhere)
+    assert corners == [(top, left) for top in (0, 24, 40) for left in (0, 24, 40)]
+    covered = np.zeros((64, 64), int)
+    for top, left in corners:
+        covered[top : top + 24, left : left + 24] += 1
+    assert covered.min() == 1
+    plan = epoch_plan(samples, 0, everywhere, seed=1, epoch=1)
+    assert len(plan) == len(set(plan)) == 45 == steps_per_epoch(samples, 0, everywhere, 1)
+    assert plan != epoch_plan(samples, 0, everywhere, seed=1, epoch=2)
+    some = epoch_plan(samples, 0, everywhere.model_copy(update={"per_epoch": 7}), seed=1, epoch=1)
+    assert some == plan[:7]
+    inside = grid_corners(samples[0], Patches(size=8, layout="grid"))
+    assert len(inside) < 64 and all(samples[0].fov[y + 4, x + 4] for y, x in inside)
+    found = batches(samples, patches=everywhere, augmentation="none")
+    assert sum(len(b.image) for b in found) == 45
+    index, _, (top, left) = plan_of_first = epoch_plan(samples, 0, everywhere, seed=0, epoch=1)[0]
+    assert plan_of_first.augmented
+    window = samples[index].vessels[top : top + 24, left : left + 24]
+    assert np.array_equal(found[0].vessels[0, 0].numpy().astype(bool), window)
+
+
+def test_validation_patches_stay_the_same_and_are_not_the_training_ones(samples) -> None:
+    patches = Patches(size=16, per_epoch=5, validation=9)
+    first, second = (validation_patches(samples, patches, seed=4) for _ in range(2))
+    assert len(first) == 9 and all(np.array_equal(a.image, b.image) for a, b in zip(first, second, strict=True))
+    other = validation_patches(samples, patches, seed=5)
+    assert not all(np.array_equal(a.image, b.image) for a, b in zip(first, other, strict=True))
+    tiles = validation_patches(samples, Patches(size=32, layout="grid", inside_fov=False, validation=20), seed=0)
+    assert len({tile.image.tobytes() for tile in tiles}) == 20
+
+
+def test_random_patches_need_a_number() -> None:
+    with pytest.raises(ValueError, match="per_epoch: expected a number of patches"):
+        Patches(size=16)
 
 
 def test_masks_are_zero_and_one(samples) -> None:

@@ -1,0 +1,93 @@
+"""All confusion matrices whose scores round to the numbers of a row, and what any other score can be for them.
+
+Divided by the number of pixels, a confusion matrix is four shares (TP, FN, FP, TN) from 0 up with the sum 1: a point of
+a tetrahedron. Each score here is a ratio N / D of sums of shares, so "N / D rounds to what is printed", low <= N / D <=
+high, says low D <= N <= high D: the point lies between two planes. The matrices that agree with a whole row are what
+the planes of its numbers leave of the tetrahedron, a convex polytope, which is known by its corners.
+
+A score takes its lowest and highest value over the polytope at corners: with a point x = sum w_i c_i of corners c_i,
+N(x) / D(x) is the mean of the corners' N / D with weights w_i D(c_i), for D is nowhere negative. (Where D(c_i) = 0 the
+score is undefined, N(c_i) is 0 too, and the corner weighs nothing.) All of this is done with fractions, so a range here
+is exact but for one relaxation: counts of pixels are whole numbers, shares need not be. So an empty set proves that
+there is no matrix; and on photographs, with a million pixels, the relaxation is far below the last printed digit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+from retlib.audit.intervals import Exact
+
+SCORES: dict[str, tuple[tuple[int, int, int, int], tuple[int, int, int, int]]] = {
+    #                TP FN FP TN   over  TP FN FP TN
+    "accuracy": ((1, 0, 0, 1), (1, 1, 1, 1)),
+    "sensitivity": ((1, 0, 0, 0), (1, 1, 0, 0)),
+    "specificity": ((0, 0, 0, 1), (0, 0, 1, 1)),
+    "precision": ((1, 0, 0, 0), (1, 0, 1, 0)),
+    "dice": ((2, 0, 0, 0), (2, 1, 1, 0)),
+    "iou": ((1, 0, 0, 0), (1, 1, 1, 0)),
+    "prevalence": ((1, 1, 0, 0), (1, 1, 1, 1)),
+}
+"""Score -> the cells in its numerator and denominator, in the order TP, FN, FP, TN."""
+
+Point = tuple[Fraction, Fraction, Fraction, Fraction]
+Plane = tuple[Fraction, Fraction, Fraction, Fraction]
+
+
+class Matrices:
+    """The confusion matrices, in shares of the pixels, that give every score of a row within its range.
+
+    Args:
+        row: Score (a key of `SCORES`) -> range.
+    """
+
+    def __init__(self, row: Mapping[str, Exact]) -> None:
+        # Corner -> numbers of the planes it lies on. Plane i of the tetrahedron is "cell i is 0".
+        corners: dict[Point, frozenset[int]] = {
+            tuple(Fraction(int(i == k)) for i in range(4)): frozenset(i for i in range(4) if i != k) for k in range(4)
+        }
+        number = 4
+        for score, (low, high) in row.items():
+            top, bottom = SCORES[score]
+            for plane in (
+                tuple(n - low * d for n, d in zip(top, bottom, strict=True)),
+                tuple(high * d - n for n, d in zip(top, bottom, strict=True)),
+            ):
+                corners = _cut(corners, plane, number)
+                number += 1
+        # A matrix for which a printed score is undefined does not count. Where every score is defined at some corner,
+        # all are at the corners' mean.
+        defined = all(any(_dot(SCORES[score][1], corner) for corner in corners) for score in row)
+        self.corners: list[Point] = list(corners) if defined else []
+
+    def __bool__(self) -> bool:
+        return bool(self.corners)
+
+    def range(self, score: str) -> Exact | None:
+        """Lowest and highest value of a score over these matrices; None if there is none, or none that defines it."""
+        top, bottom = SCORES[score]
+        values = [_dot(top, c) / d for c in self.corners if (d := _dot(bottom, c))]
+        return Exact(min(values), max(values)) if values else None
+
+
+def _cut(corners: dict[Point, frozenset[int]], plane: Plane, number: int) -> dict[Point, frozenset[int]]:
+    """What is left of a polytope on the side ``plane . x >= 0``: its corners there, and new ones where edges cross it.
+
+    Two corners are the ends of an edge if no third one lies on all the planes that they share (two at least).
+    """
+    sides = {corner: _dot(plane, corner) for corner in corners}
+    left = {corner: corners[corner] | ({number} if not side else set()) for corner, side in sides.items() if side >= 0}
+    for inside, a in sides.items():
+        for outside, b in sides.items():
+            if not a > 0 > b:
+                continue
+            common = corners[inside] & corners[outside]
+            if len(common) >= 2 and sum(common <= planes for planes in corners.values()) == 2:
+                point = tuple((a * y - b * x) / (a - b) for x, y in zip(inside, outside, strict=True))
+                left[point] = common | {number}
+    return left
+
+
+def _dot(weights: tuple, point: Point) -> Fraction:
+    return sum((w * x for w, x in zip(weights, point, strict=True) if w), Fraction(0))

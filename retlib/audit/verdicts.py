@@ -1,0 +1,73 @@
+"""The three verdicts, what each rests on, and the outcome of one check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from retlib.audit.background import Tolerance
+from retlib.audit.intervals import Exact
+
+CONSISTENT = "consistent"
+ONLY_MEAN = "only as a mean over images"
+IMPOSSIBLE = "impossible"
+VERDICTS = (CONSISTENT, ONLY_MEAN, IMPOSSIBLE)
+"""From the mildest to the hardest."""
+
+BASES = {
+    "rounding": "some confusion matrix rounds to the numbers",
+    "records": "no confusion matrix does; held against how far averaging over images went in our records",
+    "bound": "breaks a bound that is proven for every average over images",
+    "pooled": "no confusion matrix rounds to the numbers; that averaging over images explains it is not excluded",
+    "not judged": "no confusion matrix does; without records of ours nothing is said of how far averaging can go",
+    "text": "the numbers are compared as they are printed",
+}
+"""What a verdict can rest on."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of one check.
+
+    Attributes:
+        name: What was held against what.
+        metrics: The scores that take part.
+        assumption: What the check takes for granted.
+        arithmetic: The intervals, in words.
+        verdict: One of `VERDICTS`.
+        basis: What the verdict rests on, a key of `BASES`.
+    """
+
+    name: str
+    metrics: tuple[str, ...]
+    assumption: str
+    arithmetic: str
+    verdict: str
+    basis: str
+
+
+def worst(verdicts: Iterable[str]) -> str | None:
+    """The hardest of some verdicts; None for none."""
+    found = list(verdicts)
+    return max(found, key=VERDICTS.index) if found else None
+
+
+def judge(
+    printed: Exact, pooled: Exact | None, tolerance: Tolerance | None, bound: Exact | None = None
+) -> tuple[str, str]:
+    """Verdict and basis for a printed number, given what the other numbers of its row make of it.
+
+    Args:
+        printed: What the number stands for.
+        pooled: Its range over all confusion matrices that agree with the others; None if there is none.
+        tolerance: How far averaging moved this identity in our records; None if there are none.
+        bound: A proven range for means over images, where there is one.
+    """
+    if pooled is not None and pooled.meets(printed):
+        return CONSISTENT, "rounding"
+    if bound is not None and not bound.meets(printed):
+        return IMPOSSIBLE, "bound"
+    if tolerance is None:
+        return ONLY_MEAN, "not judged"
+    near = pooled is not None and pooled.widened(tolerance.exact).meets(printed)
+    return (ONLY_MEAN if near else IMPOSSIBLE), "records"

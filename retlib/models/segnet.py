@@ -1,0 +1,147 @@
+"""SegNet (Badrinarayanan, Kendall and Cipolla 2017): VGG-16 without its classifier, and its mirror image.
+
+The encoder remembers where each 2x2 max-pooling found its maximum; the decoder puts values back there and fills the
+rest with convolutions. No feature map is handed across.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http.client import HTTPException
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from retlib.models.blocks import check_images, crop_back, pad_to_multiple, positive_int
+from retlib.models.resnet import initialise
+
+STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
+"""Stages of VGG-16: channels as a multiple of the width, and the number of convolutions."""
+
+IMAGENET_WIDTH = 64
+
+
+class SegNet(nn.Module):
+    """SegNet with VGG-16's thirteen convolutions, each batch-normalised, and a decoder that mirrors them.
+
+    ``encoder`` is torchvision's ``vgg16_bn().features``, module by module, and has its parameter names; so its
+    convolutions keep the biases that batch normalisation makes idle, and the decoder's do as well. 29,443,585
+    parameters for three channels in and one logit map, as in the paper but for the number of classes (two logit
+    maps would be 29,444,162).
+
+    Args:
+        in_channels: channels of the image.
+        width: channels of the first stage (64: 64-128-256-512-512, VGG-16's own).
+        imagenet: start the encoder from ImageNet weights (torchvision's, see :func:`imagenet_state_dict`) instead
+            of a random initialisation; at width 64 only.
+
+    Raises:
+        ValueError: if ``imagenet`` is asked for at another width or for a number of channels other than 1 and 3.
+        FileNotFoundError: if the ImageNet weights are neither cached nor to be had.
+        ImportError: if ImageNet weights are asked for and torchvision cannot be imported.
+    """
+
+    def __init__(self, in_channels: int = 1, width: int = 64, imagenet: bool = False) -> None:
+        super().__init__()
+        self.in_channels = positive_int("in_channels", in_channels)
+        positive_int("width", width)
+        if not isinstance(imagenet, bool):
+            raise ValueError(f"imagenet must be True or False, not {imagenet!r}")
+        if imagenet and width != IMAGENET_WIDTH:
+            raise ValueError(
+                f"ImageNet weights exist at width {IMAGENET_WIDTH} only: width={width} needs imagenet=False"
+            )
+        if imagenet and in_channels not in (1, 3):
+            raise ValueError(f"ImageNet weights fit 1 or 3 channels: in_channels={in_channels} needs imagenet=False")
+
+        layers: list[nn.Module] = []
+        channels = in_channels
+        for multiple, count in STAGES:
+            for _ in range(count):
+                layers += _conv_bn_relu(channels, multiple * width)
+                channels = multiple * width
+            layers.append(nn.MaxPool2d(kernel_size=2, stride=2, return_indices=True))
+        self.encoder = nn.Sequential(*layers)
+
+        # Each stage ends at the width of the stage above it, so that the next unpooling finds its own indices' width.
+        self.decoder = nn.ModuleList()
+        for stage in range(len(STAGES) - 1, -1, -1):
+            multiple, count = STAGES[stage]
+            last = STAGES[stage - 1][0] * width if stage > 0 else width
+            layers = []
+            for _ in range(count - 1):
+                layers += _conv_bn_relu(channels, multiple * width)
+                channels = multiple * width
+            if stage > 0:
+                layers += _conv_bn_relu(channels, last)
+                channels = last
+            self.decoder.append(nn.Sequential(*layers))
+        # Both before the head: a head of He's scale would start with logits in the tens.
+        initialise(self)
+        self.head = nn.Conv2d(width, 1, kernel_size=3, padding=1)
+        if imagenet:
+            self.encoder.load_state_dict(_adapt_first_convolution(imagenet_state_dict(), in_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, 1, H, W) of a floating batch (N, in_channels, H, W), any H and W."""
+        check_images(x, self.in_channels)
+        size = (x.shape[-2], x.shape[-1])
+        x, offset = pad_to_multiple(x, 2 ** len(STAGES))
+        places = []
+        for layer in self.encoder:
+            if isinstance(layer, nn.MaxPool2d):
+                x, indices = layer(x)
+                places.append(indices)
+            else:
+                x = layer(x)
+        for stage in self.decoder:
+            x = stage(F.max_unpool2d(x, places.pop(), kernel_size=2, stride=2))
+        return crop_back(self.head(x), offset, size)
+
+
+def _conv_bn_relu(in_channels: int, out_channels: int) -> list[nn.Module]:
+    """3x3 convolution with a bias, batch normalisation and ReLU, the triple of torchvision's ``vgg16_bn``."""
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1)
+    return [conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)]
+
+
+def imagenet_state_dict() -> dict[str, Tensor]:
+    """VGG-16-BN weights ``IMAGENET1K_V1`` of torchvision, convolutional part; downloaded once, then cached.
+
+    Raises:
+        FileNotFoundError: if they can be neither found nor downloaded; the message says where the file belongs.
+        ImportError: if torchvision cannot be imported.
+    """
+    try:
+        from torchvision.models import VGG16_BN_Weights
+    except (ImportError, RuntimeError, OSError) as error:  # RuntimeError: a build that does not match torch's
+        raise ImportError(
+            f"imagenet=True needs torchvision, which cannot be imported here ({_one_line(error)}): "
+            "install the build that matches torch, or train from scratch with imagenet=False"
+        ) from None
+    weights = VGG16_BN_Weights.IMAGENET1K_V1
+    try:
+        state = weights.get_state_dict(progress=True, check_hash=True)
+    except (OSError, RuntimeError, HTTPException) as error:  # RuntimeError: a truncated file, by its hash
+        file = Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name)
+        raise FileNotFoundError(
+            f"the ImageNet weights of VGG-16-BN could not be loaded ({_one_line(error)}): "
+            f"put {weights.url} at {file}, or train from scratch with imagenet=False"
+        ) from None
+    prefix = "features."
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def _adapt_first_convolution(state: Mapping[str, Tensor], in_channels: int) -> dict[str, Tensor]:
+    """For one channel the three kernels of the colours are summed: gray gives what gray in R, G and B gave."""
+    adapted = dict(state)
+    if in_channels == 1:
+        adapted["0.weight"] = state["0.weight"].sum(dim=1, keepdim=True)
+    return adapted
+
+
+def _one_line(error: Exception) -> str:
+    """An error as one line of text."""
+    return " ".join(str(error).split()) or type(error).__name__

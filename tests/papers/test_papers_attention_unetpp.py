@@ -1,0 +1,269 @@
+"""attention-unetpp.yaml against numbers typed a second time, by hand, from the paper; its runs; its figures."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from retlib.data import split_names
+from retlib.experiments import Store, run
+from retlib.papers import Printed, load_paper
+from retlib.report import Parameters, Study, grid_figure, grid_nodes, held_out, settled_sentences, where_it_falls
+from retlib.report import distribution as drawing
+
+PAPER = load_paper("attention-unetpp")
+PLAIN, RESIDUAL = "hrf-attention-unetpp", "hrf-attention-unetpp-resnet34"
+PRINTED = {
+    "U-Net": ("0.5644", "0.3931"),
+    "SegNet": ("0.7093", "0.5496"),
+    "Attention U-Net": ("0.8334", "0.7144"),
+    "Attention U-Net with ResNet": ("0.8694", "0.7690"),
+}
+
+
+# --- what the paper prints ---------------------------------------------------------------------------------------
+
+
+def test_the_table_holds_every_number_of_the_paper_s():
+    assert list(PAPER.tables) == ["1"]
+    table = PAPER.tables["1"]
+    assert {row.cells[0]: row.cells[1:] for row in table.rows} == PRINTED
+    assert [row.kind for row in table.rows] == ["quoted", "quoted", "measured", "measured"]
+    assert list(table.reported.columns) == ["Model", "Dice", "IOU"] and table.decimals == {"Dice": 4, "IOU": 4}
+
+
+def test_every_row_has_a_run_and_quoted_ones_are_not_judged():
+    assert [name for _, name in PAPER.table_runs("1")] == ["hrf-unet", "hrf-segnet", PLAIN, RESIDUAL]
+    assert PAPER.printed("hrf-unet", "dice") is None and PAPER.printed("hrf-segnet", "iou") is None
+    assert PAPER.printed(RESIDUAL, "dice").text == "0.8694"
+
+
+def test_the_table_s_note_on_dice_and_iou_is_borne_out():
+    for dice, iou in PRINTED.values():
+        half = Printed(iou).half_unit
+        low, high = (2 * value / (1 + value) for value in (float(iou) - half, float(iou) + half))
+        assert low - half <= float(dice) <= high + half
+
+
+def test_the_headline_is_the_same_wherever_it_is_given():
+    for identity in ("abstract", "introduction", "conclusion", "resnet-improves"):
+        assert PAPER.claim(identity).values == {"dice": "0.8694", "iou": "0.7690"}
+        assert all(finding.holds for finding in PAPER.test_claim(identity))
+    assert PAPER.claim("attention-improves").values == {"dice": "0.8334", "iou": "0.7144"}
+
+
+@pytest.mark.parametrize(("identity", "base", "stated"), [("above-unet", 0, "54.03"), ("above-segnet", 1, "22.57")])
+def test_percentages_of_improvement(identity, base, stated):
+    claim = PAPER.claim(identity)
+    dice = [table.value for table in (PAPER.tables["1"].values(row)["hrf"]["dice"] for row in (3, base))]
+    percent = 100 * (dice[0] - dice[1]) / dice[1]
+    assert f"{stated} %" in claim.statement
+    # What the note says: the first is cut off, the second is right.
+    assert f"{percent:.2f}" in ((claim.note, "54.04")[1], stated)
+    assert abs(percent - float(stated)) < 0.01
+    assert (f"{percent:.2f}" == stated) == (identity == "above-segnet")
+
+
+def test_what_the_paper_states_of_hrf_is_so():
+    assert [finding.holds for finding in PAPER.test_claim("hrf-facts")] == [True, True, True]
+    height, width = PAPER.runs("paper")[RESIDUAL].inputs.resample
+    assert width / height == 3504 / 2336  # claim `proportions`
+
+
+def test_claims_on_curves_and_order_can_be_held_against_records():
+    curve = {"train_loss": [1.8] * 18 + [0.25] * 2, "validation_loss": [1.8] * 18 + [0.15] * 2}
+    found = PAPER.test_claim("loss-floor", curve_of=lambda name, column: curve[column])
+    assert [finding.holds for finding in found] == [True, False] * 2
+    values = {"hrf-unet": 0.7, "hrf-segnet": 0.6, PLAIN: 0.65, RESIDUAL: 0.64}
+    found = PAPER.test_claim("attention-improves", lambda name, metric: values[name])
+    assert [finding.holds for finding in found] == [False, False, True, True]
+    assert not any(finding.holds for finding in PAPER.test_claim("resnet-improves", lambda name, metric: values[name]))
+
+
+def test_figures_are_those_of_the_paper():
+    assert list(PAPER.figures) == ["1", "2a", "2b", "3", "4"]
+    assert PAPER.figures["2a"].runs == (PLAIN,) and PAPER.figures["2b"].runs == (RESIDUAL,)
+
+
+# --- the runs ----------------------------------------------------------------------------------------------------
+
+
+def test_the_paper_profile_is_what_the_paper_states():
+    for config in PAPER.runs("paper").values():
+        training = config.training
+        assert config.inputs.resample == (704, 1056) and config.inputs.size is None and config.inputs.channels == 3
+        assert config.inputs.normalisation == "unit"
+        assert (training.epochs, training.patience, training.keep) == (300, 30, "best")
+        assert (training.optimiser, training.learning_rate, training.schedule) == ("adam", 1e-3, "plateau")
+        assert training.schedule_options == {"factor": 0.5, "patience": 9}
+        assert training.loss == {"bce": 1, "dice": 1} and training.loss_options["dice_smooth"] == 1e-6
+        assert (config.scoring.region, config.scoring.average, config.scoring.threshold) == ("frame", "pooled", 0.5)
+    runs = PAPER.runs("paper", role="table")
+    assert {name: config.model for name, config in runs.items()} == {
+        "hrf-unet": "unet",
+        "hrf-segnet": "segnet",
+        PLAIN: "attention_unetpp",
+        RESIDUAL: "attention_unetpp_resnet34",
+    }
+    assert [runs[name].model_options["width"] for name in (PLAIN, RESIDUAL)] == [8, 8]
+
+
+def test_the_tenth_epoch_without_improvement_halves_the_rate():
+    import torch
+
+    from retlib.training import build_optimiser, build_schedule
+
+    settings = PAPER.runs("paper")[PLAIN].training
+    optimiser = build_optimiser(torch.nn.Linear(1, 1), settings)
+    schedule = build_schedule(optimiser, settings, 1000)
+    rates = []
+    for loss in [1.0] + [2.0] * 20:
+        schedule.step(loss)
+        rates.append(optimiser.param_groups[0]["lr"])
+    assert rates == [1e-3] * 10 + [5e-4] * 10 + [2.5e-4]
+
+
+def test_profiles_differ_in_size_alone():
+    def essence(config):
+        content = config.model_dump(exclude={"profile"})
+        content["model_options"].pop("width")
+        content["inputs"].pop("size")
+        for field in ("epochs", "learning_rate", "schedule_options", "patience", "amp_cpu"):
+            content["training"].pop(field)
+        return content
+
+    paper, lite = PAPER.runs("paper"), PAPER.runs("lite")
+    for name, config in lite.items():
+        assert essence(config) == essence(paper[name])
+        assert [2 * side for side in config.inputs.size] == list(paper[name].inputs.resample)
+        assert config.inputs.resample == paper[name].inputs.resample
+    assert [lite[name].model_options for name in (PLAIN, RESIDUAL)] == [
+        paper[name].model_options for name in (PLAIN, RESIDUAL)
+    ]
+
+
+def test_the_table_s_run_and_the_folds_hold_every_photograph_out_once():
+    folds = [PAPER.runs("paper")[RESIDUAL], *PAPER.runs("paper", role="fold").values()]
+    assert len(folds) == 10
+    tested = [name for config in folds for name in config.test[0].names()]
+    assert len(tested) == 45 and sorted(tested) == sorted(split_names("hrf", "all"))
+    for config in folds:
+        training, validation = config.split_training()
+        assert {*training, *validation} == set(tested) - set(config.test[0].names())
+        assert len(validation) == 4
+
+
+def test_runs_of_different_names_are_different_runs():
+    for profile in ("paper", "lite", "smoke"):
+        identities = [config.identify() for config in PAPER.runs(profile).values()]
+        assert len(set(identities)) == len(identities)
+
+
+def test_the_wide_network_differs_in_its_width_alone():
+    wide, own = (PAPER.runs("paper")[name].model_dump() for name in (f"{RESIDUAL}-wide", RESIDUAL))
+    assert wide.pop("model_options") == own.pop("model_options") | {"width": 32}
+    assert wide == own
+    assert list(PAPER.runs("paper", role="ablation")) == [f"{RESIDUAL}-wide"]
+    assert PAPER.runs("lite", role="ablation") == {}
+
+
+# --- a record, and what the page draws from it -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Study:
+    """A smoke record of the proposed model alone."""
+    folder = tmp_path_factory.mktemp("attention-unetpp")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RETLIB_CACHE", str(folder / "cache"))
+        patch.delenv("RETLIB_DATA", raising=False)
+        store = Store(folder / "records")
+        run(PAPER.runs("smoke")[RESIDUAL], store, device="cpu", progress=False)
+    return Study(PAPER, Parameters(profile="smoke"), store)
+
+
+def test_every_held_out_image_of_a_record_is_there(study):
+    scores = held_out(study, {"with ResNet": [RESIDUAL], "without": [PLAIN]})
+    record = study.evidence(RESIDUAL).records[0]
+    assert scores["image"].tolist() == record.test()["images"]
+    np.testing.assert_array_equal(scores["value"], record.per_image()["dice"])
+    assert set(scores["model"]) == {"with ResNet"} and set(scores["profile"]) == {"smoke"}
+
+
+def test_where_a_printed_value_falls():
+    values = [0.70, 0.80, 0.86935, 0.90]
+    scores = pd.DataFrame({"model": "net", "run": "r", "image": list("abcd"), "value": values, "profile": "lite"})
+    (sentence,) = where_it_falls(scores, Printed("0.8694"))
+    assert sentence.startswith("net (lite): 2 of the 4 held-out images reach 0.8694; ")  # 0.86935 rounds to it
+    assert "between 0.7000 and 0.9000" in sentence and "median at 0.8347" in sentence
+    assert "none of the 4 held-out images reaches 0.9100" in where_it_falls(scores, Printed("0.9100"))[0]
+    assert "all of the 4 held-out images reach 0.7000" in where_it_falls(scores, Printed("0.7000"))[0]
+    assert where_it_falls(scores[:0], Printed("0.8694")) == []
+
+
+def test_the_distribution_marks_the_paper_s_values(study, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plt, "show", lambda: drawn.append(plt.gcf()))
+    groups = {"U-Net": ["hrf-unet"], "with ResNet": [RESIDUAL]}
+    scores = held_out(study, groups).assign(profile="lite")
+    monkeypatch.setattr(drawing, "held_out", lambda *args: scores)
+    lite = Study(PAPER, Parameters(profile="lite"), study.store)
+    drawing.show_distribution(lite, groups, PAPER.printed(RESIDUAL, "dice"))
+    (axis,) = drawn[0].axes
+    lines = {line.get_label(): line for line in axis.lines}
+    assert list(lines["headline, 0.8694"].get_xdata()) == [0.8694, 0.8694]
+    assert list(lines["the paper's value of this row"].get_xdata()) == [0.5644]  # quoted, and shown all the same
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["U-Net\n(no record)", "with ResNet\n(lite)"]
+    plt.close("all")
+
+
+def test_phantoms_stand_beside_no_number_of_the_paper(study, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plt, "show", lambda: drawn.append(plt.gcf()))
+    drawing.show_distribution(study, {"with ResNet": [RESIDUAL]}, PAPER.printed(RESIDUAL, "dice"))
+    (axis,) = drawn[0].axes
+    drawn_values = np.concatenate([line.get_xdata() for line in axis.lines])
+    assert len(drawn_values) == len(study.evidence(RESIDUAL).records[0].test()["images"]) + 1  # and their median
+    plt.close("all")
+
+
+def test_losses_and_overlay_come_from_the_record(study, monkeypatch, capsys):
+    drawn = []
+    monkeypatch.setattr(plt, "show", lambda: drawn.append(plt.gcf()))
+    runs = {"without": PLAIN, "with": RESIDUAL}
+    drawing.show_losses(study, runs)
+    record = study.evidence(RESIDUAL).records[0]
+    (axis,) = drawn[0].axes
+    assert list(axis.lines[0].get_ydata()) == [row["train_loss"] for row in record.history]
+    (sentence,) = settled_sentences(study, runs)
+    assert f"starts at {record.history[0]['train_loss']:.3f}" in sentence
+    assert f"{len(record.history)} of {record.config.training.epochs} epochs" in sentence
+
+    drawing.show_overlay(study, RESIDUAL)
+    assert len(drawn[1].axes) == 2  # phantoms have a photograph everywhere
+    errors = record.error_maps()["median"]
+    over = drawn[1].axes[1].images[0].get_array()
+    assert over.shape[:2] == errors.shape
+    for key in (drawing.MISSED, drawing.FALSE_ALARM):
+        assert (over[errors == key] == drawing.ERROR_COLOURS[key]).all()
+    drawing.show_overlay(study, PLAIN)
+    assert "No record yet" in capsys.readouterr().out and len(drawn) == 2
+    plt.close("all")
+
+
+def test_the_grid_is_read_from_the_network():
+    nodes = {(node.level, node.column): node for node in grid_nodes("attention_unetpp", 3, (704, 1056), width=8)}
+    assert len(nodes) == 15
+    for (level, column), node in nodes.items():
+        assert (node.channels, node.height, node.width) == (8 * 2**level, 704 // 2**level, 1056 // 2**level)
+        assert node.gates == column
+    residual = grid_nodes("attention_unetpp_resnet34", 3, (704, 1056), width=8, stem_stride=2)
+    assert max(node.height for node in residual) == 352
+    assert len(grid_figure(list(nodes.values())).axes[0].texts) >= 15
+    plt.close("all")
+    with pytest.raises(ValueError, match="size must be multiples of 32, not 704 x 1050"):
+        grid_nodes("attention_unetpp", 3, (704, 1050))
+    with pytest.raises(ValueError, match="one nested gated decoder, got 'unet'"):
+        grid_nodes("unet", 3, (64, 64), width=4)

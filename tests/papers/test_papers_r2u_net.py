@@ -1,0 +1,286 @@
+"""r2u-net.yaml against the report's numbers typed a second time; its runs; and how its epochs are read."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from retlib.data import load_dataset, split_names
+from retlib.experiments import Record, run
+from retlib.metrics import Confusion
+from retlib.papers import Printed, load_paper
+from retlib.preprocessing import to_grid
+from retlib.report import check_parameters, collapse, comparison, epochs, open_study
+
+PAPER = load_paper("r2u-net")
+
+# Table 1, row by row, in the order of the page.
+PRINTED = """1 0.5737 0.1617 84.03% 11.69%
+2 0.5681 0.1399 84.34% 9.60%
+3 0.6597 0.0805 84.56% 5.17%
+4 0.7210 0.0161 86.71% 0.82%
+5 0.8081 0.0138 86.69% 0.70%
+6 0.7601 0.0154 86.70% 0.79%
+7 0.7348 0.0193 86.74% 0.98%"""
+
+# --- the table and the text ---------------------------------------------------------------------------------------
+
+
+def test_cells_are_those_of_the_page():
+    table = PAPER.tables["1"]
+    assert list(PAPER.tables) == ["1"]
+    assert [list(row.cells) for row in table.rows] == [line.split() for line in PRINTED.splitlines()]
+    assert list(table.columns) == ["Epoch", "Val Loss", "Dice Score", "Accuracy", "Sensitivity"]
+    assert table.reported["Accuracy"].tolist() == [84.03, 84.34, 84.56, 86.71, 86.69, 86.70, 86.74]
+    assert table.decimals == {"Epoch": 0, "Val Loss": 4, "Dice Score": 4, "Accuracy": 2, "Sensitivity": 2}
+
+
+def test_rows_stand_beside_the_epochs_of_one_run():
+    rows = PAPER.tables["1"].rows
+    assert [(row.run, row.epoch, row.kind) for row in rows] == [("drive-r2unet", e, "measured") for e in range(1, 8)]
+    assert PAPER.printed("drive-r2unet", "dice") is None  # no number of the table is the run's own
+    values = PAPER.tables["1"].values(6)["drive"]
+    assert {metric: value.value for metric, value in values.items()} == pytest.approx(
+        {"loss": 0.7348, "dice": 0.0193, "accuracy": 0.8674, "sensitivity": 0.0098}
+    )
+
+
+def test_claims_repeat_the_table_where_they_repeat_it():
+    for identity, values in {
+        "best-epoch": {"dice": "0.1399"},
+        "last-epoch": {"dice": "0.0193", "accuracy": "86.74%"},
+    }.items():
+        assert PAPER.claim(identity).values == values
+        assert all(finding.holds for finding in PAPER.test_claim(identity))
+    assert [finding.holds for finding in PAPER.test_claim("drive-files")] == [True, True, True]
+
+
+def test_what_the_notes_say_of_the_rows_is_so():
+    frame = epochs.reported_epochs(PAPER, "1")
+    notes = {row.epoch: row.note for row in PAPER.tables["1"].rows if row.note}
+    assert "highest Dice" in notes[1] and frame["dice"].idxmax() == frame["sensitivity"].idxmax() == 1
+    assert "lowest loss" in notes[2] and frame["loss"].idxmin() == 2
+    assert "highest loss" in notes[5] and frame["loss"].idxmax() == frame["dice"].idxmin() == 5
+    changes = [later - earlier for earlier, later in pairwise(frame["loss"][1:])]
+    assert [change > 0 for change in changes] == [True, True, True, False, False]
+
+
+def test_every_promise_of_the_text_is_a_claim():
+    ids = {claim.id for claim in PAPER.claims}
+    assert {
+        "three-data-sets",
+        "other-methods",
+        "best-epoch",
+        "reasonably-well",
+        "small-vessels",
+        "early-stopping",
+    } <= ids
+    assert all(claim.check for claim in PAPER.claims if not (claim.values or claim.facts or claim.compare))
+
+
+# --- the runs -----------------------------------------------------------------------------------------------------
+
+
+def test_the_paper_profile_is_what_the_report_states():
+    config = PAPER.runs("paper")["drive-r2unet"]
+    training = config.training
+    assert (config.model, config.model_options["depth"], config.model_options["upsampling"]) == (
+        "r2unet",
+        3,
+        "transposed",
+    )
+    assert (config.inputs.crop, config.inputs.preprocessing, config.inputs.channels) == ((565, 565), ("gray",), 1)
+    assert (training.epochs, training.patience, training.loss, training.optimiser) == (10, 5, {"bce": 1.0}, "adam")
+    assert (config.validation, training.patches.layout, training.augmentation) == (0.1, "grid", "none")
+    assert config.train.names() == split_names("drive", "training")
+    assert config.test[0].names() == split_names("drive", "test")
+    assert [len(names) for names in config.split_training()] == [18, 2]
+
+
+def flat(value: object, path: str = "") -> dict[str, object]:
+    """Dotted path -> value of everything in a config."""
+    if isinstance(value, dict):
+        return {key: item for name, part in value.items() for key, item in flat(part, f"{path}.{name}").items()}
+    return {path.removeprefix("."): value}
+
+
+def changes(profile: str, name: str) -> dict[str, object]:
+    """What a run sets otherwise than the run as stated."""
+    runs = PAPER.runs(profile)
+    base, other = (flat(runs[key].model_dump()) for key in ("drive-r2unet", name))
+    return {key: other.get(key) for key in base.keys() | other.keys() if base.get(key) != other.get(key)}
+
+
+@pytest.mark.parametrize("profile", ["paper", "lite"])
+def test_the_diagnosis_changes_one_thing_at_a_time(profile):
+    found = {name: changes(profile, name) for name in PAPER.runs(profile, role="ablation")}
+    assert found == {
+        "drive-r2unet-per-step": {"model_options.norm": "per_step"},
+        "drive-r2unet-batch-statistics": {"model_options.running_statistics": False},
+        "drive-r2unet-no-norm": {"model_options.norm": "none"},
+        "drive-r2unet-rate-1e-2": {"training.learning_rate": 1e-2},
+        "drive-r2unet-rate-3e-2": {"training.learning_rate": 3e-2},
+        "drive-r2unet-any-patch": {"training.patches.inside_fov": False},
+        "drive-r2unet-random-patch": {"training.patches.layout": "random"},
+        "drive-r2unet-raw-input": {"inputs.normalisation": "none"},
+    }
+
+
+def test_the_trained_network_is_the_same_but_for_the_statistics_it_keeps():
+    for profile in ("paper", "lite"):
+        found = changes(profile, "drive-r2unet-trained")
+        outside = {key: value for key, value in found.items() if not key.startswith("training.")}
+        assert outside == {"model_options.norm": "per_step"}
+        runs = PAPER.runs(profile, role="control")
+        assert runs["drive-unet-trained"].training == runs["drive-r2unet-trained"].training
+        options = runs["drive-unet-trained"].model_options
+        assert options.items() <= runs["drive-r2unet-trained"].model_options.items()
+
+
+def test_lite_and_paper_differ_in_size_alone():
+    runs, larger = PAPER.runs("lite"), PAPER.runs("paper")
+    size = {"profile", "model_options.width", "training.patches.per_epoch", "training.amp_cpu"}
+    schedule = {"training.epochs", "training.learning_rate"}  # of the recipe that is ours
+    assert list(runs) == list(larger)
+    for name, config in runs.items():
+        a, b = flat(config.model_dump()), flat(larger[name].model_dump())
+        assert {key for key in a if a[key] != b[key]} <= size | (schedule if name.endswith("-trained") else set())
+
+
+def test_the_crop_loses_no_field_of_view(data_root):
+    config = PAPER.runs("paper")["drive-r2unet"]
+    for sample in load_dataset("drive", "training", data_root):
+        cropped = to_grid(sample, config.inputs)
+        assert (cropped.fov.sum(), cropped.vessels.sum()) == (sample.fov.sum(), sample.vessels.sum())
+
+
+# --- reading epochs -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("counts", [(30, 12, 70, 888), (1, 0, 132, 867), (400, 300, 10, 290)])
+def test_the_implied_share_is_that_of_the_pixels(counts):
+    confusion = Confusion(*counts)
+    share = epochs.implied_share(confusion.dice, confusion.accuracy, confusion.sensitivity)
+    assert share == pytest.approx(confusion.prevalence)
+    frame = pd.DataFrame({name: [getattr(confusion, name)] for name in epochs.SCORES[1:]}, index=[1])
+    implied = epochs.with_implied(frame).loc[1]
+    assert implied["precision"] == pytest.approx(confusion.precision)
+    empty = Confusion(0, 0, counts[0] + counts[2], counts[1] + counts[3])
+    full = Confusion(counts[0] + counts[2], counts[1] + counts[3], 0, 0)
+    assert implied["accuracy of an empty mask"] == pytest.approx(empty.accuracy)
+    assert implied["Dice of a full mask"] == pytest.approx(full.dice)
+
+
+def test_no_share_is_implied_where_nothing_is_found():
+    assert np.isnan(epochs.implied_share(0.0, 0.9, 0.0))
+
+
+def test_the_table_implies_shares_far_above_the_crops():
+    shares = epochs.with_implied(epochs.reported_epochs(PAPER, "1"))["vessel share"]
+    assert shares.between(0.1305, 0.1335).all()
+    assert not epochs.common_share(PAPER, "1")  # no one set of pixels
+    numbers = PAPER.tables["1"].values(0)["drive"]
+    low, high = epochs.share_interval(*(numbers[name] for name in ("dice", "accuracy", "sensitivity")))
+    assert low < shares[1] < high < 0.132 < shares[2]
+    exact = [Printed(text) for text in ("0.50000000", "0.80000000", "0.50000000")]
+    assert epochs.share_interval(*exact) == pytest.approx((0.2, 0.2), abs=1e-6)
+
+
+def curve(dice: list[float], share: float = 0.1) -> pd.DataFrame:
+    """Epochs of a mask whose errors are misses alone: accuracy rises as Dice does, unless it is told otherwise."""
+    sensitivity = [d / (2 - d) for d in dice]
+    accuracy = [1 - share * (1 - s) for s in sensitivity]
+    index = pd.RangeIndex(1, len(dice) + 1)
+    return pd.DataFrame({"loss": 0.5, "dice": dice, "accuracy": accuracy, "sensitivity": sensitivity}, index=index)
+
+
+def test_outcomes():
+    assert epochs.outcome(epochs.reported_epochs(PAPER, "1")) == "collapses"
+    assert epochs.outcome(curve([0.1, 0.5, 0.7])) == "learns"
+    assert epochs.outcome(curve([0.7, 0.3])) == "falls back"  # accuracy falls with Dice
+    assert epochs.outcome(curve([0.05, 0.01])) == "never learns"
+    assert epochs.outcome(curve([0.0, 0.0])) == "never learns"
+    noisy = curve([0.5, 0.01])
+    noisy.loc[1, ["accuracy", "sensitivity"]] = 0.85, 0.75  # false alarms at first, then an empty mask
+    assert epochs.outcome(noisy) == "collapses"
+    noisy.loc[2, ["accuracy", "sensitivity"]] = 0.88, 0.01 * 0.12 / (0.2 * 0.99)  # rises, but not to the background's
+    assert epochs.with_implied(noisy)["vessel share"].tolist() == pytest.approx([0.1, 0.1])
+    assert epochs.outcome(noisy) == "falls back"
+
+
+def test_dips_are_counted_from_the_highest_dice_before():
+    assert epochs.dips(epochs.reported_epochs(PAPER, "1")) == 5
+    assert epochs.dips(curve([0.6, 0.2, 0.7, 0.36, 0.34])) == 2
+
+
+def test_the_text_is_held_against_the_table():
+    told = collapse.text_checks(epochs.reported_epochs(PAPER, "1")).set_index("the text")["its table"]
+    assert told["Epoch 2 is the best"] == "the lowest loss is at epoch 2, the highest Dice at epoch 1"
+    assert told["The loss rises steadily after epoch 2"] == "it rises in 3 of 5 steps"
+    assert told["Stopped at epoch 7"] == "5 epochs after the lowest loss"
+    assert told["The model performed reasonably well"].endswith("above a full mask's Dice in no epoch")
+
+
+# --- studies ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory):
+    """A smoke study with records of the run as stated and of one factor."""
+    folder = tmp_path_factory.mktemp("r2u-net")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RETLIB_CACHE", str(folder / "cache"))
+        patch.delenv("RETLIB_DATA", raising=False)
+        for name in ("drive-r2unet", "drive-r2unet-per-step"):
+            run(PAPER.runs("smoke")[name], folder / "records", device="cpu", progress=False)
+        yield open_study("r2u-net", check_parameters({"profile": "smoke", "records": str(folder / "records")}))
+
+
+def test_records_are_read_epoch_by_epoch(study):
+    record = study.evidence("drive-r2unet").records[0]
+    frame = epochs.measured_epochs(record)
+    assert list(frame.index) == [1, 2, 3]
+    assert frame["loss"].tolist() == [row["validation_loss"] for row in record.history]
+    table = comparison(study, "1", ["Epoch"])["measured"]
+    assert table.xs("Val Loss", level="metric").tolist()[:3] == frame["loss"].tolist()
+    assert table.xs("Val Loss", level="metric").isna().tolist()[3:] == [True] * 4
+
+
+def test_statistics_a_step_change_evaluation_and_not_training(study):
+    stated, factor = (study.evidence(name).records[0] for name in ("drive-r2unet", "drive-r2unet-per-step"))
+    assert epochs.same_training(stated, factor)
+    assert not epochs.measured_epochs(stated)["loss"].equals(epochs.measured_epochs(factor)["loss"])
+    moved = Record(factor.folder, {**factor.content, "history": [dict(factor.history[0], train_loss=9.0)]})
+    assert not epochs.same_training(stated, moved)
+
+
+def test_the_diagnosis_shows_what_is_there_and_what_is_not(study):
+    names = ["drive-r2unet", *PAPER.runs("smoke", role="ablation")]
+    frame = collapse.diagnosis(study, names)
+    assert frame["epochs"].tolist()[:2] == ["3", "3"]
+    assert frame["profile"].tolist() == ["smoke", "smoke", "—"]
+    for column in ("epochs", "last Dice", "outcome"):
+        assert frame[column].isna().tolist() == [False, False, True]
+    assert frame["what differs"].notna().all()
+
+
+def test_findings_follow_from_the_records(study, monkeypatch):
+    factors = list(PAPER.runs("smoke", role="ablation"))
+    controls = list(PAPER.runs("smoke", role="control"))
+    text = "\n".join(collapse.findings(study, "1", "drive-r2unet", factors, controls))
+    assert "Dice from 0.1617 to 0.0193, accuracy from 0.8403 to 0.8674" in text
+    assert "Of 2 factors" not in text and "Of 1 factors" in text  # the third has no record
+    assert "none alone makes Dice fall" in text
+    assert "learned the same weights as the stated one, bit for bit" in text
+    monkeypatch.setattr(collapse, "outcomes", lambda evidence: ["collapses"])
+    text = "\n".join(collapse.findings(study, "1", "drive-r2unet", factors, controls))
+    assert "1 alone makes Dice fall while accuracy rises to the share of background: Normalisation" in text
+
+
+def test_facts_are_looked_up(study):
+    facts = collapse.fact_checks(study)["the files"]
+    assert facts[0] == "—"  # nothing was measured in this folder
+    assert facts[1].startswith("20 of 40") and facts[2].endswith("STARE 20, CHASE_DB1 28, DRIVE 40")

@@ -1,0 +1,65 @@
+"""The committed records: each of them real, current and whole, and none missing beside a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from retlib.experiments import Store
+from retlib.papers import list_papers, load_paper
+from retlib.report import Parameters, open_study
+
+TABLES = [(key, number) for key in list_papers() for number in load_paper(key).tables]
+
+
+@pytest.fixture(autouse=True)
+def without_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids then come from the committed fingerprints, and no image is read."""
+    monkeypatch.delenv("RETLIB_DATA", raising=False)
+
+
+@pytest.fixture(scope="module")
+def store(repository: Path) -> Store:
+    """The book's records."""
+    return Store(repository / "book" / "records")
+
+
+@pytest.mark.parametrize(("key", "number"), TABLES)
+def test_every_row_that_a_run_stands_beside_has_a_record(repository: Path, key: str, number: str) -> None:
+    """On real data, of present numerics, its config the one of the paper's YAML."""
+    study = open_study(key, Parameters(), repository / "notebooks")
+    for _, name in study.paper.table_runs(number):
+        evidence = study.evidence(name)
+        assert evidence is not None, f"{key}, table {number}: {name} has no record"
+        assert evidence.profile in ("lite", "paper") and not evidence.stale
+        record = evidence.records[0]
+        expected = study.paper.runs(evidence.profile)[name]
+        assert record.config == expected and record.id == expected.identify()
+
+
+def test_no_record_is_left_over(store: Store) -> None:
+    """Every committed record belongs to a run that a paper plans, with some seed, as it is planned now."""
+    planned = {
+        config.identify()
+        for key in list_papers()
+        for profile in ("lite", "paper")
+        for seed in range(10)
+        for config in load_paper(key).runs(profile, seed).values()
+    }
+    assert not [record.id for record in store if record.id not in planned]
+
+
+def test_numbers_follow_from_the_histograms(store: Store) -> None:
+    """Counts are exact, areas agree to 1e-3."""
+    for record in store:
+        for label in record.content["tests"]:
+            for region in ("fov", "frame"):
+                histogram = record.histograms(label).select(region=region, pooled=True)
+                again = histogram.metrics(record.content["threshold"])
+                stored = record.metrics(label, region, "pooled")
+                for metric in ("accuracy", "sensitivity", "specificity", "precision", "dice", "iou", "mcc"):
+                    if stored[metric] is not None:
+                        assert float(again[metric]) == pytest.approx(stored[metric], abs=1e-12)
+                for metric in ("auc", "average_precision"):
+                    assert float(again[metric]) == pytest.approx(stored[metric], abs=1e-3)
