@@ -80,7 +80,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("RETLIB_", "PYTEST_"))}
     environment |= {"RETLIB_CACHE": str(folder / "cache"), "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     # This interpreter takes the place of the .venv that make would set up.
-    make = ["make", "-o", ".venv/.retlib-installed", f"PY={sys.executable}", "JOBS=0"]
+    make = ["make", "-o", ".venv/.retlib-installed", f"PY={shlex.quote(sys.executable)}", "JOBS=0"]
     for words in commands():
         command = {"make": make, "python": [sys.executable]}[words[0]] + words[1:]
         done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300)
