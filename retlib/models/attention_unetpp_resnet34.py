@@ -21,11 +21,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from retlib.models.attention_unetpp import MULTIPLES, NestedGatedDecoder
 from retlib.models.blocks import PointwiseConv, check_images, crop_back, pad_to_multiple, positive_int, upsample
-from retlib.models.resnet import initialise
+from retlib.models.resnet import five_maps, initialise
 
 BLOCKS = (3, 4, 6, 3)
 
@@ -78,11 +77,7 @@ class ResNet34(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """The five maps of a batch (N, in_channels, H, W), each half as fine as the one before; the stem's first."""
-        stem = self.relu(self.bn1(self.conv1(x)))
-        maps = [stem, self.layer1(F.max_pool2d(stem, kernel_size=3, stride=2, padding=1))]
-        for layer in (self.layer2, self.layer3, self.layer4):
-            maps.append(layer(maps[-1]))
-        return maps
+        return five_maps(self, x)
 
 
 class AttentionUNetPPResNet34(nn.Module):

@@ -11,7 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from retlib.models.blocks import check_images, crop_back, one_of, pad_to_multiple, positive_int, up_convolution
+from retlib.models.blocks import (
+    check_images,
+    crop_back,
+    one_of,
+    pad_to_multiple,
+    positive_int,
+    true_or_false,
+    up_convolution,
+)
 
 NORMS = ("shared", "per_step", "none")
 UPSAMPLING = ("nearest", "transposed")
@@ -151,8 +159,7 @@ class R2UNet(nn.Module):
         positive_int("t", t, least=0)
         one_of("norm", norm, NORMS)
         one_of("upsampling", upsampling, UPSAMPLING)
-        if not isinstance(running_statistics, bool):
-            raise ValueError(f"running_statistics must be True or False, not {running_statistics!r}")
+        true_or_false("running_statistics", running_statistics)
         widths = [positive_int("width", width) * 2**stage for stage in range(depth + 1)]
         inputs = [in_channels, *widths[:-1]]
 

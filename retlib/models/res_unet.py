@@ -12,6 +12,7 @@ from retlib.models.blocks import (
     crop_back,
     one_of,
     pad_to_multiple,
+    true_or_false,
     up_convolution,
     upsample,
 )
@@ -56,8 +57,7 @@ class Decoder(nn.Module):
         super().__init__()
         one_of("upsampling", upsampling, UPSAMPLING)
         one_of("head", head, HEADS)
-        if not isinstance(norm, bool):
-            raise ValueError(f"decoder_norm must be True or False, not {norm!r}")
+        true_or_false("decoder_norm", norm)
         if width % 4:
             raise ValueError(f"width must be a multiple of 4, not {width}: the decoder divides it")
         inputs, outputs = list(reversed(skips)), [4 * width, 2 * width, width, width // 2]

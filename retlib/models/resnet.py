@@ -5,20 +5,15 @@ The stride of a down-sampling bottleneck sits on its 3x3 convolution, as in torc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from http.client import HTTPException
-from pathlib import Path
-
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from retlib.models.blocks import positive_int
+from retlib.models.imagenet import adapt_first_convolution, check_imagenet, imagenet_state_dict
 
 BLOCKS = (3, 4, 6, 3)
 EXPANSION = 4
 STRIDE = 32
-IMAGENET_WIDTH = 64
 
 
 class Bottleneck(nn.Module):
@@ -53,8 +48,10 @@ class ResNet50(nn.Module):
     Args:
         in_channels: channels of the image.
         width: channels of the stem; the layers give 4, 8, 16 and 32 times as many (64: 256, 512, 1024, 2048).
-        imagenet: start from ImageNet weights (torchvision's, see :func:`imagenet_state_dict`) instead of a
-            random initialisation; at width 64 only.
+        imagenet: start from ImageNet weights (torchvision's) instead of a random initialisation; at width 64 only.
+            V1 and not V2: V1 was trained with plain cross-entropy and is what most studies mean by 'ImageNet
+            pre-trained'; V2's label smoothing and mixing raise the ImageNet score and are reported to make features
+            transfer less well.
 
     Raises:
         ValueError: if ``imagenet`` is asked for at another width or for a number of channels other than 1 and
@@ -67,14 +64,7 @@ class ResNet50(nn.Module):
         super().__init__()
         positive_int("in_channels", in_channels)
         positive_int("width", width)
-        if not isinstance(imagenet, bool):
-            raise ValueError(f"imagenet must be True or False, not {imagenet!r}")
-        if imagenet and width != IMAGENET_WIDTH:
-            raise ValueError(
-                f"ImageNet weights exist at width {IMAGENET_WIDTH} only: width={width} needs imagenet=False"
-            )
-        if imagenet and in_channels not in (1, 3):
-            raise ValueError(f"ImageNet weights fit 1 or 3 channels: in_channels={in_channels} needs imagenet=False")
+        check_imagenet(imagenet, width, in_channels)
         self.conv1 = nn.Conv2d(in_channels, width, kernel_size=7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
@@ -88,17 +78,24 @@ class ResNet50(nn.Module):
             setattr(self, f"layer{layer + 1}", nn.Sequential(*bottlenecks))
         self.channels = (width, *(EXPANSION * width * 2**layer for layer in range(len(BLOCKS))))
         if imagenet:
-            self.load_state_dict(adapt_first_convolution(imagenet_state_dict(), in_channels))
+            state = imagenet_state_dict("ResNet50_Weights", "ResNet-50")
+            state = {name: value for name, value in state.items() if not name.startswith("fc.")}
+            self.load_state_dict(adapt_first_convolution(state, "conv1.weight", in_channels))
         else:
             initialise(self)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """The five maps of a batch (N, in_channels, H, W): stem at 1/2, layers 1 to 4 at 1/4 to 1/32."""
-        stem = self.relu(self.bn1(self.conv1(x)))
-        maps = [stem, self.layer1(F.max_pool2d(stem, kernel_size=3, stride=2, padding=1))]
-        for layer in (self.layer2, self.layer3, self.layer4):
-            maps.append(layer(maps[-1]))
-        return maps
+        return five_maps(self, x)
+
+
+def five_maps(encoder: nn.Module, x: Tensor) -> list[Tensor]:
+    """Stem and four layers of a ResNet, its max-pooling before the first layer."""
+    stem = encoder.relu(encoder.bn1(encoder.conv1(x)))
+    maps = [stem, encoder.layer1(F.max_pool2d(stem, kernel_size=3, stride=2, padding=1))]
+    for layer in (encoder.layer2, encoder.layer3, encoder.layer4):
+        maps.append(layer(maps[-1]))
+    return maps
 
 
 def initialise(encoder: nn.Module) -> None:
@@ -106,51 +103,3 @@ def initialise(encoder: nn.Module) -> None:
     for module in encoder.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-
-def imagenet_state_dict() -> dict[str, Tensor]:
-    """ResNet-50 weights ``IMAGENET1K_V1`` of torchvision, less the classifier; downloaded once, then cached.
-
-    V1 and not V2: V1 was trained with plain cross-entropy and is what most studies mean by 'ImageNet
-    pre-trained'; V2's label smoothing and mixing raise the ImageNet score and are reported to make features
-    transfer less well.
-
-    Raises:
-        FileNotFoundError: if they can be neither found nor downloaded; the message says where the file
-            belongs.
-        ImportError: if torchvision cannot be imported.
-    """
-    try:
-        from torchvision.models import ResNet50_Weights
-    except (ImportError, RuntimeError, OSError) as error:  # RuntimeError: a build that does not match torch's
-        raise ImportError(
-            f"imagenet=True needs torchvision, which cannot be imported here ({_one_line(error)}): "
-            "install the build that matches torch, or train from scratch with imagenet=False"
-        ) from None
-    weights = ResNet50_Weights.IMAGENET1K_V1
-    try:
-        state = weights.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError, HTTPException) as error:  # RuntimeError: a truncated file, by its hash
-        file = Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name)
-        raise FileNotFoundError(
-            f"the ImageNet weights of ResNet-50 could not be loaded ({_one_line(error)}): "
-            f"put {weights.url} at {file}, or train from scratch with imagenet=False"
-        ) from None
-    return {name: value for name, value in state.items() if not name.startswith("fc.")}
-
-
-def _one_line(error: Exception) -> str:
-    """An error as one line of text."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def adapt_first_convolution(state: Mapping[str, Tensor], in_channels: int) -> dict[str, Tensor]:
-    """State dict whose first convolution takes ``in_channels`` (1 or 3) channels.
-
-    One channel: the three kernels of the colours are summed, so a gray image gives what the same image
-    repeated in R, G and B gave.
-    """
-    adapted = dict(state)
-    if in_channels == 1:
-        adapted["conv1.weight"] = state["conv1.weight"].sum(dim=1, keepdim=True)
-    return adapted

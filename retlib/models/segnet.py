@@ -6,21 +6,15 @@ rest with convolutions. No feature map is handed across.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from http.client import HTTPException
-from pathlib import Path
-
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from retlib.models.blocks import check_images, crop_back, pad_to_multiple, positive_int
+from retlib.models.imagenet import adapt_first_convolution, check_imagenet, imagenet_state_dict
 from retlib.models.resnet import initialise
 
 STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
 """Stages of VGG-16: channels as a multiple of the width, and the number of convolutions."""
-
-IMAGENET_WIDTH = 64
 
 
 class SegNet(nn.Module):
@@ -34,7 +28,7 @@ class SegNet(nn.Module):
     Args:
         in_channels: channels of the image.
         width: channels of the first stage (64: 64-128-256-512-512, VGG-16's own).
-        imagenet: start the encoder from ImageNet weights (torchvision's, see :func:`imagenet_state_dict`) instead
+        imagenet: start the encoder from ImageNet weights (torchvision's ``VGG16_BN_Weights.IMAGENET1K_V1``) instead
             of a random initialisation; at width 64 only.
 
     Raises:
@@ -47,14 +41,7 @@ class SegNet(nn.Module):
         super().__init__()
         self.in_channels = positive_int("in_channels", in_channels)
         positive_int("width", width)
-        if not isinstance(imagenet, bool):
-            raise ValueError(f"imagenet must be True or False, not {imagenet!r}")
-        if imagenet and width != IMAGENET_WIDTH:
-            raise ValueError(
-                f"ImageNet weights exist at width {IMAGENET_WIDTH} only: width={width} needs imagenet=False"
-            )
-        if imagenet and in_channels not in (1, 3):
-            raise ValueError(f"ImageNet weights fit 1 or 3 channels: in_channels={in_channels} needs imagenet=False")
+        check_imagenet(imagenet, width, in_channels)
 
         layers: list[nn.Module] = []
         channels = in_channels
@@ -82,7 +69,10 @@ class SegNet(nn.Module):
         initialise(self)
         self.head = nn.Conv2d(width, 1, kernel_size=3, padding=1)
         if imagenet:
-            self.encoder.load_state_dict(_adapt_first_convolution(imagenet_state_dict(), in_channels))
+            prefix = "features."
+            state = imagenet_state_dict("VGG16_BN_Weights", "VGG-16-BN")
+            state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+            self.encoder.load_state_dict(adapt_first_convolution(state, "0.weight", in_channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, 1, H, W) of a floating batch (N, in_channels, H, W), any H and W."""
@@ -105,43 +95,3 @@ def _conv_bn_relu(in_channels: int, out_channels: int) -> list[nn.Module]:
     """3x3 convolution with a bias, batch normalisation and ReLU, the triple of torchvision's ``vgg16_bn``."""
     conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1)
     return [conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)]
-
-
-def imagenet_state_dict() -> dict[str, Tensor]:
-    """VGG-16-BN weights ``IMAGENET1K_V1`` of torchvision, convolutional part; downloaded once, then cached.
-
-    Raises:
-        FileNotFoundError: if they can be neither found nor downloaded; the message says where the file belongs.
-        ImportError: if torchvision cannot be imported.
-    """
-    try:
-        from torchvision.models import VGG16_BN_Weights
-    except (ImportError, RuntimeError, OSError) as error:  # RuntimeError: a build that does not match torch's
-        raise ImportError(
-            f"imagenet=True needs torchvision, which cannot be imported here ({_one_line(error)}): "
-            "install the build that matches torch, or train from scratch with imagenet=False"
-        ) from None
-    weights = VGG16_BN_Weights.IMAGENET1K_V1
-    try:
-        state = weights.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError, HTTPException) as error:  # RuntimeError: a truncated file, by its hash
-        file = Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name)
-        raise FileNotFoundError(
-            f"the ImageNet weights of VGG-16-BN could not be loaded ({_one_line(error)}): "
-            f"put {weights.url} at {file}, or train from scratch with imagenet=False"
-        ) from None
-    prefix = "features."
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-
-
-def _adapt_first_convolution(state: Mapping[str, Tensor], in_channels: int) -> dict[str, Tensor]:
-    """For one channel the three kernels of the colours are summed: gray gives what gray in R, G and B gave."""
-    adapted = dict(state)
-    if in_channels == 1:
-        adapted["0.weight"] = state["0.weight"].sum(dim=1, keepdim=True)
-    return adapted
-
-
-def _one_line(error: Exception) -> str:
-    """An error as one line of text."""
-    return " ".join(str(error).split()) or type(error).__name__

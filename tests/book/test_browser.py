@@ -127,7 +127,8 @@ def test_the_search_finds_pages(browser: object, site: Path) -> None:
     visit = Visit(browser, WIDTHS["wide"])
     page = visit.page
     page.goto((site / "search.html").as_uri() + "?q=verdict")
-    page.wait_for_selector("#search-results li a", timeout=30_000)
+    # The list grows one entry at a time; only its summary line says that it is whole.
+    page.wait_for_selector("#search-results .search-summary:has-text('finished')", timeout=30_000)
     hits = page.locator("#search-results li a").all_inner_texts()
     assert "Protocol" in hits
     assert [fault for fault in visit.faults if "asks outside" in fault or "script error" in fault] == []
