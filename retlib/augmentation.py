@@ -63,13 +63,40 @@ def _dihedral() -> list[A.BasicTransform]:
     return [A.D4(p=1.0)]
 
 
+def _colour() -> list[A.BasicTransform]:
+    """The symmetries of the square, then the differences between cameras: exposure, gamma, tint. For RGB input."""
+    return [
+        *_dihedral(),
+        A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.7),
+        A.RandomGamma(gamma_limit=(70, 140), p=0.5),
+        A.HueSaturationValue(hue_shift_limit=8, sat_shift_limit=20, val_shift_limit=0, p=0.5),
+    ]
+
+
+def _strong() -> list[A.BasicTransform]:
+    """``colour``, and any rotation and a change of scale by up to a quarter, with the corners filled by reflection."""
+    turn = A.Affine(
+        scale=(0.8, 1.25),
+        rotate=(-180, 180),
+        interpolation=cv2.INTER_LINEAR,
+        mask_interpolation=cv2.INTER_NEAREST,
+        border_mode=cv2.BORDER_REFLECT_101,
+        p=0.5,
+    )
+    return [*_colour(), turn]
+
+
 PIPELINES = {
     "none": list,
     "dihedral": _dihedral,
+    "colour": _colour,
+    "strong": _strong,
     "resaspp-unet": _resaspp_unet,
     "af-unet": _af_unet,
     "convlstm-unet": _convlstm_unet,
 }
+
+FOR_RGB = ("colour", "strong")  # they change hue, which a gray image has not
 
 
 def list_augmentations() -> list[str]:

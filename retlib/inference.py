@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from retlib.data import FundusSample
-from retlib.preprocessing import InputSettings, preprocess, resize, to_input
+from retlib.preprocessing import InputSettings, preprocess, resize, to_input, working_grid
 from retlib.training import autocast
 from retlib.validation import Settings
 
@@ -20,6 +20,12 @@ class InferenceSettings(Settings):
     flips: bool = False  # test-time augmentation: mean probability over the four flips
     tile: int | None = Field(None, ge=64)  # side of overlapping tiles of the working grid; None: one pass
     overlap: int = Field(64, ge=0)  # pixels that neighbouring tiles share
+    # Smallest piece, in pixels of the native grid, that may stand alone: see remove_specks. None: all stay.
+    least_piece: int | None = Field(None, ge=2)
+
+
+# Where the network does not look, beside the FOV's bounding box, there is no vessel: a probability of 2e-9.
+UNSEEN_LOGIT = -20.0
 
 
 @torch.inference_mode()
@@ -34,12 +40,13 @@ def predict_logits(
 ) -> np.ndarray:
     """Logits of one photograph on its native grid.
 
-    The photograph is preprocessed and resized as in training, the network's logits are enlarged or reduced
-    bilinearly to the native grid, and nothing is cropped or masked.
+    The photograph is preprocessed and brought to working size as in training, and the network's logits are enlarged or
+    reduced bilinearly to the native grid. Nothing is masked; with ``inputs.fov_side`` the network sees the FOV's
+    bounding box alone, and what lies beside it gets `UNSEEN_LOGIT`.
 
     Args:
         model: in eval mode; (1, C, h, w) -> logits (1, 1, h, w).
-        sample: the photograph; label and FOV are not looked at.
+        sample: the photograph; its label is not looked at, and its FOV only for ``inputs.fov_side``.
         inputs: the settings that the network was trained with.
         settings: flips and tiles.
         device: where the model is.
@@ -51,16 +58,15 @@ def predict_logits(
     settings = settings or InferenceSettings()
     device = torch.device(device)
     image = preprocess(sample.image, inputs.preprocessing)
-    if inputs.size is not None:
-        image = resize(image, inputs.size)
-    batch = torch.from_numpy(to_input(image, inputs))[None].to(device)
+    window, size = working_grid(sample.fov, inputs)
+    batch = torch.from_numpy(to_input(resize(image[window], size), inputs))[None].to(device)
 
-    def forward(window: torch.Tensor) -> torch.Tensor:
+    def forward(part: torch.Tensor) -> torch.Tensor:
         with autocast(device, amp):
-            return model(window.contiguous(memory_format=torch.channels_last)).float()
+            return model(part.contiguous(memory_format=torch.channels_last)).float()
 
-    def whole(window: torch.Tensor) -> torch.Tensor:
-        return forward(window) if settings.tile is None else _tiled(forward, window, settings)
+    def whole(view: torch.Tensor) -> torch.Tensor:
+        return forward(view) if settings.tile is None else _tiled(forward, view, settings)
 
     if settings.flips:
         views = [(), (2,), (3,), (2, 3)]
@@ -68,11 +74,28 @@ def predict_logits(
         logits = torch.logit(mean, eps=1e-12).float()
     else:
         logits = whole(batch)
-    height, width = sample.image.shape[:2]
-    native = logits[0, 0].cpu().numpy()
-    if native.shape != (height, width):
-        native = cv2.resize(native, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.ascontiguousarray(native, dtype=np.float32)
+    seen = logits[0, 0].cpu().numpy()
+    native = np.full(sample.image.shape[:2], UNSEEN_LOGIT, dtype=np.float32)
+    height, width = native[window].shape
+    if seen.shape != (height, width):
+        seen = cv2.resize(seen, (width, height), interpolation=cv2.INTER_LINEAR)
+    native[window] = seen
+    return native if settings.least_piece is None else remove_specks(native, settings.least_piece)
+
+
+def remove_specks(logits: np.ndarray, least_piece: int) -> np.ndarray:
+    """Lower every peak until what stands out at its level has ``least_piece`` pixels: an area opening.
+
+    At every threshold at once, the pieces (8-connected) of fewer pixels are gone and the others are as they were, so
+    curves and the choice of a threshold see the same map that the operating point does.
+
+    Args:
+        logits: float32 (H, W).
+        least_piece: pixels, 2 or more.
+    """
+    from skimage.morphology import area_opening
+
+    return area_opening(logits, area_threshold=least_piece, connectivity=2)
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

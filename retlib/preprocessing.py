@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
-from pydantic import field_validator
+from pydantic import Field, field_validator, model_validator
 
 from retlib.data import FundusSample
 from retlib.validation import Settings
@@ -140,6 +140,9 @@ class InputSettings(Settings):
     # Then the sample itself, label and all, is resized to (H, W): that becomes the native grid, on which is scored.
     resample: tuple[int, int] | None = None
     size: tuple[int, int] | None = None  # working size (H, W); None keeps the native grid
+    # Or: the FOV's bounding box alone, scaled until its longer side has so many pixels. Vessels are then about equally
+    # wide whatever the camera, so that a network can be applied to the photographs of another.
+    fov_side: int | None = Field(None, ge=64)
     normalisation: Literal["unit", "signed", "standard", "none"] = "unit"
 
     @field_validator("preprocessing")
@@ -148,6 +151,12 @@ class InputSettings(Settings):
         for step in steps:
             parse_step(step)
         return steps
+
+    @model_validator(mode="after")
+    def _one_working_size(self) -> InputSettings:
+        if self.size is not None and self.fov_side is not None:
+            raise ValueError("size and fov_side both set the working size: give one of them")
+        return self
 
     @property
     def channels(self) -> int:
@@ -185,10 +194,31 @@ def _each_part(sample: FundusSample, change: Callable[[np.ndarray], np.ndarray])
 def prepare(sample: FundusSample, settings: InputSettings) -> Prepared:
     """Carry a sample to working size. Photograph, label and FOV go through the same geometry."""
     image = preprocess(sample.image, settings.preprocessing)
-    parts = (image, sample.vessels, sample.fov)
-    if settings.size is not None:
-        parts = tuple(resize(part, settings.size) for part in parts)
-    return Prepared(*parts)
+    window, size = working_grid(sample.fov, settings)
+    return Prepared(*(resize(part[window], size) for part in (image, sample.vessels, sample.fov)))
+
+
+def working_grid(fov: np.ndarray, settings: InputSettings) -> tuple[tuple[slice, slice], tuple[int, int]]:
+    """The part of the native grid that the network sees, and the size (h, w) that it is brought to.
+
+    Args:
+        fov: bool (H, W); looked at only for ``fov_side``.
+        settings: ``size`` (the whole grid, whatever its proportions), ``fov_side`` (the FOV's bounding box, proportions
+            kept to within a pixel) or neither (the native grid).
+
+    Raises:
+        ValueError: ``fov_side`` and an empty FOV.
+    """
+    height, width = fov.shape
+    if settings.fov_side is None:
+        return np.s_[:height, :width], settings.size or (height, width)
+    rows, columns = np.flatnonzero(fov.any(axis=1)), np.flatnonzero(fov.any(axis=0))
+    if not rows.size:
+        raise ValueError("inputs.fov_side: the FOV is empty, so it has no bounding box; expected at least one pixel")
+    window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    box = fov[window].shape
+    scale = settings.fov_side / max(box)
+    return window, tuple(max(1, round(side * scale)) for side in box)
 
 
 def to_input(image: np.ndarray, settings: InputSettings) -> np.ndarray:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import torch
 from pydantic import Field, field_validator
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from retlib.augmentation import list_augmentations
 from retlib.batches import (
@@ -54,6 +55,8 @@ class TrainingSettings(Settings):
     patience: int | None = Field(None, ge=1)  # stop after so many epochs without a lower validation loss
     keep: Literal["last", "best"] = "last"  # best: the epoch with the lowest validation loss
     gradient_clip: float | None = Field(None, gt=0)  # largest gradient norm
+    # Decay of an exponential moving average of the weights, updated every step; it is what is validated and kept.
+    average_weights: float | None = Field(None, gt=0, lt=1)
     amp: bool = True  # bfloat16 autocast on CUDA
     amp_cpu: bool = False  # and on the CPU: half the time where it has bf16 instructions, slow where it has none
 
@@ -126,9 +129,15 @@ def fit(
     )
     checks = _validation_batches(validation, settings, seed)
     schedule = build_schedule(optimiser, settings, planned)
+    averaged = None
+    if settings.average_weights is not None:  # buffers too: the average's batch normalisation needs averages of its own
+        averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.average_weights), use_buffers=True)
+    kept = model if averaged is None else averaged.module
+    parts = {"model": model, "optimiser": optimiser, "schedule": schedule, "averaged": averaged}
+    parts = {name: part for name, part in parts.items() if part is not None}
     state = _State()
     if checkpoint is not None and checkpoint.exists():
-        state = _load(checkpoint, model, optimiser, schedule, device)
+        state = _load(checkpoint, parts, device)
 
     for epoch in range(state.epoch + 1, settings.epochs + 1):
         if state.stopped:
@@ -146,22 +155,22 @@ def fit(
             epoch=epoch,
         )
         row = {"epoch": epoch, "learning_rate": optimiser.param_groups[0]["lr"]}
-        row |= _train_epoch(model, batches, loss_of, optimiser, schedule, settings, device, epoch, state)
+        row |= _train_epoch(model, averaged, batches, loss_of, optimiser, schedule, settings, device, epoch, state)
         if checks:
-            row |= _validate(model, checks, loss_of, settings, inputs, device)
+            row |= _validate(kept, checks, loss_of, settings, inputs, device)
         if settings.schedule == "plateau":
             schedule.step(row["validation_loss"])
-        state.finish_epoch(row, model, settings, time.perf_counter() - started)
+        state.finish_epoch(row, kept, settings, time.perf_counter() - started)
         if checkpoint is not None:
-            _save(checkpoint, state, model, optimiser, schedule)
+            _save(checkpoint, state, parts)
         if progress is not None:
             progress(epoch, settings.epochs, row)
 
     chosen = state.epoch
     if settings.keep == "best":
-        model.load_state_dict(state.best_weights)
+        kept.load_state_dict(state.best_weights)
         chosen = state.best_epoch
-    return Trained(model.eval(), state.history, chosen, state.seconds, state.steps, state.resumed_from)
+    return Trained(kept.eval(), state.history, chosen, state.seconds, state.steps, state.resumed_from)
 
 
 def build_optimiser(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
@@ -243,7 +252,9 @@ class _Running:
         }
 
 
-def _train_epoch(model, batches, loss_of, optimiser, schedule, settings, device, epoch, state) -> dict[str, float]:
+def _train_epoch(
+    model, averaged, batches, loss_of, optimiser, schedule, settings, device, epoch, state
+) -> dict[str, float]:
     model.train()
     running = _Running(device)
     for batch in batches:
@@ -258,6 +269,8 @@ def _train_epoch(model, batches, loss_of, optimiser, schedule, settings, device,
         if settings.gradient_clip is not None:
             nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
         optimiser.step()
+        if averaged is not None:
+            averaged.update_parameters(model)
         state.steps += 1
         if schedule is not None and settings.schedule != "plateau":
             schedule.step()
@@ -319,15 +332,10 @@ class _State:
         self.stopped = settings.patience is not None and self.epoch - self.best_epoch >= settings.patience
 
 
-def _save(path: Path, state: _State, model: nn.Module, optimiser: torch.optim.Optimizer, schedule: Any) -> None:
+def _save(path: Path, state: _State, parts: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    content = {
-        "state": vars(state),
-        "model": model.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "schedule": None if schedule is None else schedule.state_dict(),
-    }
+    content = {"state": vars(state)} | {name: part.state_dict() for name, part in parts.items()}
     with partial.open("wb") as file:
         torch.save(content, file)
         file.flush()
@@ -335,12 +343,10 @@ def _save(path: Path, state: _State, model: nn.Module, optimiser: torch.optim.Op
     partial.replace(path)
 
 
-def _load(path: Path, model: nn.Module, optimiser: Any, schedule: Any, device: torch.device) -> _State:
+def _load(path: Path, parts: dict[str, Any], device: torch.device) -> _State:
     content = torch.load(path, map_location=device, weights_only=True)
-    model.load_state_dict(content["model"])
-    optimiser.load_state_dict(content["optimiser"])
-    if schedule is not None:
-        schedule.load_state_dict(content["schedule"])
+    for name, part in parts.items():
+        part.load_state_dict(content[name])
     state = _State(**content["state"])
     state.resumed_from.append(state.epoch)
     return state

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from retlib.augmentation import FOR_RGB
 from retlib.data import dataset_fingerprint, list_datasets, split_names
 from retlib.inference import InferenceSettings
 from retlib.losses import build_loss
@@ -101,6 +102,11 @@ class RunConfig(Settings):
         if unknown := sorted(set(self.model_options) - set(known)):
             raise ValueError(f"{self.model} has no option {', '.join(unknown)}; it takes {', '.join(known)}")
         build_loss(self.training.loss, **self.training.loss_options)
+        if self.training.augmentation in FOR_RGB and self.inputs.channels != 3:
+            raise ValueError(
+                f"training.augmentation: {self.training.augmentation!r} changes hue and needs an RGB input, "
+                f"not inputs.preprocessing {list(self.inputs.preprocessing)}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -52,6 +52,19 @@ def load_paper(key_or_path: str | os.PathLike[str]) -> Paper:
 
 def parse_paper(text: str, where: str) -> Paper:
     """A paper from the text of its file; ``where`` (the file's name) opens every error message."""
+    values = read_yaml(text, where)
+    paper = Paper.parse(_numbered(values), where=where)
+    if found := problems(paper):
+        raise ValueError("\n".join([f"{where} is not valid:", *(f"  {problem}" for problem in found)]))
+    return paper
+
+
+def read_yaml(text: str, where: str) -> dict[str, Any]:
+    """The mapping that a YAML text holds; ``where`` opens every error message.
+
+    Raises:
+        ValueError: no YAML, a key that is written twice, or no mapping.
+    """
     try:
         values = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
@@ -59,11 +72,8 @@ def parse_paper(text: str, where: str) -> Paper:
         place = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
         raise ValueError(f"{where}{place}: expected YAML: {error.problem}") from None
     if not isinstance(values, dict):
-        raise ValueError(f"{where}: expected a mapping with key, title, tables, runs, ...; got {type(values).__name__}")
-    paper = Paper.parse(_numbered(values), where=where)
-    if found := problems(paper):
-        raise ValueError("\n".join([f"{where} is not valid:", *(f"  {problem}" for problem in found)]))
-    return paper
+        raise ValueError(f"{where}: expected a mapping with key, title, runs, ...; got {type(values).__name__}")
+    return values
 
 
 def _numbered(values: dict[str, Any]) -> dict[str, Any]:

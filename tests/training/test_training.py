@@ -50,6 +50,21 @@ def test_it_learns(samples) -> None:
     assert trained.steps == 25 * 2 and not trained.model.training
 
 
+def test_averaged_weights_are_the_running_average_of_every_step(samples) -> None:
+    """A run of n epochs of one step each passes through the weights that runs of 1, 2, ... epochs end in."""
+    decay = 0.7
+    ends = [weights(train(samples, epochs=n, batch_size=4)) for n in (1, 2, 3)]
+    expected = ends[0]
+    for end in ends[1:]:
+        expected = [decay * old.double() + (1 - decay) * new.double() for old, new in zip(expected, end, strict=True)]
+    averaged = train(samples, epochs=3, batch_size=4, average_weights=decay)
+    assert averaged.steps == 3
+    for found, value, last in zip(weights(averaged), expected, ends[-1], strict=True):
+        if found.is_floating_point():
+            torch.testing.assert_close(found.double(), value.double(), rtol=1e-5, atol=1e-6)
+            assert found.numel() < 2 or not torch.equal(found, last)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -58,6 +73,7 @@ def test_it_learns(samples) -> None:
         {"schedule": "plateau", "schedule_options": {"factor": 0.5, "patience": 1}, "keep": "best"},
         {"loss": {"dice": 1.0, "boundary": 0.01, "cldice": 0.5}, "loss_options": {"cldice_iterations": 3}},
         {"patches": {"size": 32, "per_epoch": 6}, "augmentation": "dihedral", "loss_region": "fov"},
+        {"average_weights": 0.8, "keep": "best", "augmentation": "dihedral"},
     ],
 )
 def test_every_setting_resumes_to_the_same_weights(samples, tmp_path: Path, changes: dict) -> None:
