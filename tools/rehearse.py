@@ -18,7 +18,7 @@ from retlib.papers import list_papers, load_paper
 TARGET = Path(__file__).parents[1] / "book" / "records" / "rehearsal.json"
 
 
-def planned(roles: tuple[str, ...] = ("table", "ablation")) -> dict[str, list[tuple[str, RunConfig]]]:
+def planned(roles: tuple[str, ...] = ("table",)) -> dict[str, list[tuple[str, RunConfig]]]:
     """Key of a network at a size -> the runs (``paper/run``, config) that have it; the first one is rehearsed."""
     groups: dict[str, list[tuple[str, RunConfig]]] = {}
     for key in list_papers():
@@ -35,10 +35,11 @@ def main() -> None:
     """Rehearse what is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--again", action="store_true", help="rehearse everything again")
+    parser.add_argument("--ablations", action="store_true", help="rehearse the ablation runs too")
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     done = json.loads(TARGET.read_text(encoding="utf-8")) if TARGET.exists() and not arguments.again else {}
-    groups = planned()
+    groups = planned(("table", "ablation") if arguments.ablations else ("table",))
     wanted = {members[0][0]: members for members in groups.values()}
     done = {
         name: line for name, line in done.items() if name in wanted and line["config"] == wanted[name][0][1].identify()

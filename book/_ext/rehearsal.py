@@ -1,0 +1,72 @@
+"""The directive ``{rehearsal}``: what the first steps of the full-size runs took, from book/records/rehearsal.json.
+
+It stands alone, without argument or content, and makes one table. The file is written by ``make rehearse``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.errors import SphinxError
+from sphinx.util.docutils import SphinxDirective
+from verdicts import entry, table
+
+HEAD = ("paper", "runs", "network", "parameters", "batch", "loss", "seconds a step", "steps", "whole run, hours")
+
+
+def hours(line: dict) -> float:
+    """What the whole training would take on the machine of the rehearsal."""
+    return line["step_s"] * line["planned_steps"] / 3600
+
+
+def batch_text(config) -> str:
+    """``8 x 512x512`` for whole images, ``16 x 64x64 patches`` for patches."""
+    inputs, training = config.inputs, config.training
+    if training.patches is not None:
+        return f"{training.batch_size} patches of {training.patches.size}x{training.patches.size}"
+    size = inputs.size or inputs.resample or inputs.crop
+    return f"{training.batch_size} images" + (f" of {size[0]}x{size[1]}" if size else "")
+
+
+def rows(lines: dict[str, dict]) -> list[nodes.row]:
+    """One row a rehearsed network and setting, papers and runs in the file's order."""
+    from retlib.papers import load_paper
+
+    made = []
+    for name, line in lines.items():
+        key, run = name.split("/")
+        paper = load_paper(key)
+        config = paper.runs("paper")[run]
+        cells = (
+            paper.short,
+            ", ".join(f"`{other.split('/')[1]}`" for other in line["stands_for"]),
+            f"`{config.model}`",
+            str(line["parameters"]),
+            batch_text(config),
+            f"{line['loss']:.3f}",
+            f"{line['step_s']:.1f}",
+            str(line["planned_steps"]),
+            f"{hours(line):.1f}",
+        )
+        made.append(nodes.row("", *(entry(cell) for cell in cells)))
+    return made
+
+
+class RehearsalDirective(SphinxDirective):
+    """A table of what was rehearsed."""
+
+    def run(self) -> list[nodes.Node]:
+        """Sphinx calls this where the directive stands."""
+        file = Path(self.env.srcdir) / "book" / "records" / "rehearsal.json"
+        self.env.note_dependency(str(file))
+        if not file.is_file():
+            raise SphinxError(f"{file.name}: not found in book/records; run `make rehearse`, which needs the data sets")
+        return [table(HEAD, rows(json.loads(file.read_text(encoding="utf-8"))), ["ledger"])]
+
+
+def setup(app):
+    """Register the directive."""
+    app.add_directive("rehearsal", RehearsalDirective)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
