@@ -107,7 +107,7 @@ FACTORS = {
 }
 printed = paper.tables["1"].values(0)["drive"]
 target, share = operating.printed_point(printed), operating.implied_share(printed)
-implied = target.scores(share[0])
+implied = target.scores(share.value)
 ours = study.evidence(MAIN)
 evidence = {name: study.evidence(name) for name in TABLE_RUNS + ABLATION_RUNS}
 
@@ -119,8 +119,8 @@ else:
     lines = [
         f"- {findings.counted(evidence)} runs, Table 1 and the ablation, have a record of ours "
         f"({report.profiles(evidence.values())}).",
-        f"- The table's row is one point: sensitivity, specificity and accuracy imply that {share[0]:.2%} of the scored "
-        f"pixels are vessel ({share[1]:.2%} to {share[2]:.2%} within rounding), and with that share the point gives a "
+        f"- The table's row is one point: sensitivity, specificity and accuracy imply that {share.value:.2%} of the scored "
+        f"pixels are vessel ({share.low:.2%} to {share.high:.2%} within rounding), and with that share the point gives a "
         f"precision of {implied['precision']:.4f} and an F1 of {implied['dice']:.4f}; printed are "
         f"{printed['precision'].text} and {printed['dice'].text}.",
     ]
@@ -273,7 +273,7 @@ else:
 display(
     Markdown(
         f"$(1 - \\mathrm{{Sp}}, \\mathrm{{Se}})$ = ({1 - target.specificity:.4f}, {target.sensitivity:.4f}), vessel share "
-        f"{share[0]:.4f} ({share[1]:.4f} to {share[2]:.4f} within rounding)."
+        f"{share.value:.4f} ({share.low:.4f} to {share.high:.4f} within rounding)."
     )
 )
 report.style(
@@ -341,9 +341,9 @@ for index, row in enumerate(table.rows):
         line = {"reference": row.cells[0], "data": paper.other_datasets.get(dataset, dataset)}
         line |= {name: values[name].value if name in values else None for name in ("auc", *operating.RATES[:3])}
         complete = {"accuracy", "sensitivity", "specificity"} <= values.keys()
-        line["implied vessel share"] = operating.implied_share(values)[0] if complete else None
+        line["implied vessel share"] = operating.implied_share(values).value if complete else None
         quoted.append(line | {"remark": row.note or None})
-measured = {"reference": "this paper, Table 1", "data": "drive", "implied vessel share": share[0]}
+measured = {"reference": "this paper, Table 1", "data": "drive", "implied vessel share": share.value}
 measured |= {name: printed[name].value for name in ("auc", *operating.RATES[:3])}
 numbers = ["auc", *operating.RATES[:3], "implied vessel share"]
 report.style(

@@ -166,8 +166,15 @@ def epoch_batches(
 
 
 def steps_per_epoch(samples: Sequence[Prepared], copies: int, patches: Patches | None, batch_size: int) -> int:
-    """Optimiser steps in one epoch."""
-    return -(-len(epoch_plan(samples, copies, patches, 0, 0)) // batch_size)
+    """Optimiser steps in one epoch: batches of what :func:`epoch_plan` visits, counted without planning it."""
+    if patches is None:
+        visited = len(samples) * (copies + 1)
+    elif patches.layout == "grid":
+        tiles = sum(len(grid_corners(sample, patches)) for sample in samples)
+        visited = tiles if patches.per_epoch is None else min(tiles, patches.per_epoch)
+    else:
+        visited = patches.per_epoch
+    return -(-visited // batch_size)
 
 
 def prefetch(iterator: Iterator[Batch], depth: int = 2) -> Iterator[Batch]:

@@ -15,6 +15,7 @@ import typer
 
 from retlib.audit.commands import audit
 from retlib.data.commands import app as data_app
+from retlib.predict import predict
 
 app = typer.Typer(
     name="retlib",
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app)
 app.command()(audit)
+app.command()(predict)
 
 
 def _print_version(wanted: bool) -> None:

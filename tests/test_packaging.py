@@ -254,12 +254,20 @@ def test_no_file_knows_this_machine() -> None:
     assert not found
 
 
+def is_shipped(path: Path) -> bool:
+    """Whether a file is the weights of the one network that comes with the package."""
+    return path.parent == ROOT / "retlib" / "weights" and path.with_suffix(".json").is_file()
+
+
 def test_no_data_and_no_weights() -> None:
-    assert not [str(path) for path in tracked_files() if DATA_FILE.search(path.name)]
+    assert not [str(path) for path in tracked_files() if DATA_FILE.search(path.name) and not is_shipped(path)]
 
 
 def test_no_big_files() -> None:
-    assert not [(path.name, path.stat().st_size) for path in tracked_files() if path.stat().st_size > MAX_BYTES]
+    sizes = {path: path.stat().st_size for path in tracked_files()}
+    assert not {
+        path.name: size for path, size in sizes.items() if size > (2_000_000 if is_shipped(path) else MAX_BYTES)
+    }
 
 
 def test_no_notebook_with_outputs() -> None:
@@ -292,7 +300,7 @@ def test_the_pattern_for_data_files(name: str, is_data: bool) -> None:
         ("in " + HOMES[0] + "/project", True),
         ("'" + HOMES[1] + "/shared'", True),
         ("/home" + "/ada/data", True),
-        ("../work/x", False),
+        (".." + HOMES[1] + "/x", False),
         ("https://example.org" + HOMES[1] + "/x", False),
         ("~/retina", False),
     ],

@@ -172,7 +172,8 @@ class Peers:
 def load_background(records: Path | str | None) -> Background:
     """Read measured shares (``datasets.json``) and all records of a folder; an absent one gives an empty background.
 
-    Left out are runs on phantoms, and tests in which the network did worse than a map that calls every pixel vessel.
+    Left out are runs on phantoms, records that are no network's, and tests in which the network did worse than a map
+    that calls every pixel vessel.
     """
     if records is None:
         return Background({}, ())
@@ -243,7 +244,8 @@ def predict(target: str, given: Mapping[str, float]) -> float | None:
 
 def _departures(contents: Iterable[Mapping[str, Any]]) -> Iterable[Departure]:
     for content in contents:
-        if content["config"]["profile"] == "smoke":
+        # A record of another kind (a filter, an observer, a deliberate fault) is no network's honest scoring.
+        if content["config"]["profile"] == "smoke" or "kind" in content["config"]:
             continue
         for test, entry in content["tests"].items():
             for region in REGIONS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -178,6 +179,8 @@ def findings(study: Study, number: str, stated: str, factors: Sequence[str], con
             "- These runs learned the same weights as the stated one, bit for bit, and differ in evaluation alone; at "
             f"their widest the validation Dice of one epoch differs by {', '.join(gaps)}."
         )
+    if parted := _parted(found[stated], {plan[name].about: found[name] for name in factors}):
+        lines.append("- " + parted)
     for name in controls:
         if found[name] is not None:
             scores = {key: found[name].value(key, region="fov", average="image") for key in ("dice", "auc")}
@@ -209,7 +212,7 @@ def _factor_sentence(found: dict[str, Evidence | None]) -> str:
         for about, evidence in known.items()
         if about not in guilty and dips(frame := measured_epochs(evidence.records[0]))
     ]
-    others = sorted({_outcome_text(evidence) for about, evidence in known.items() if about not in guilty})
+    others = Counter(_outcome_text(evidence) for about, evidence in known.items() if about not in guilty)
     text = f"Of {len(known)} factors that were changed one at a time, "
     text += (
         f"{len(guilty)} alone makes Dice fall while accuracy rises to the share of background: {'; '.join(guilty)}."
@@ -217,10 +220,27 @@ def _factor_sentence(found: dict[str, Evidence | None]) -> str:
         else "none alone makes Dice fall while accuracy rises to the share of background."
     )
     if others:
-        text += f" Each of the others {' or '.join(others)}."
+        text += f" Outcomes{' of the others' if guilty else ''}: "
+        text += f"{', '.join(f'{what} ({count})' for what, count in others.most_common())}."
     if dipping:
         text += f" Dice drops below half of what it had been for some epochs with {'; '.join(dipping)}."
     return text
+
+
+def _parted(stated: Evidence | None, factors: dict[str, Evidence | None]) -> str | None:
+    """Runs whose last epoch scores more than twice as high on what it trains on as in validation, by Dice."""
+    gaps = []
+    for about, evidence in {"as stated": stated, **factors}.items():
+        if evidence is not None:
+            ends = [measured_epochs(evidence.records[0], part)["dice"].iloc[-1] for part in ("train", "validation")]
+            if ends[0] > 2 * ends[1]:
+                gaps.append(f"{about} ({ends[0]:.4f} against {ends[1]:.4f})")
+    if not gaps:
+        return None
+    return (
+        "In the last epoch these runs score more than twice the Dice while they train, normalised by the batch, than "
+        f"in validation, normalised as in evaluation: {'; '.join(gaps)}."
+    )
 
 
 def _outcome_text(evidence: Evidence) -> str:

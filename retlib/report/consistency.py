@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
+from retlib.audit import Exact, dice_of_iou, dice_of_precision, read_number
+from retlib.audit.intervals import show
 from retlib.papers import Printed
 
-Interval = tuple[float, float]
+Shares = tuple[float, float]
+SCORES = ("accuracy", "sensitivity", "specificity", "precision", "dice", "iou")
 
 
 @dataclass(frozen=True)
@@ -33,17 +36,17 @@ class Contradiction:
     why: str
 
 
-def contradictions(printed: Mapping[str, Printed], shares: Interval | None = None) -> list[Contradiction]:
+def contradictions(printed: Mapping[str, Printed], shares: Shares | None = None) -> list[Contradiction]:
     """What is impossible about a row of printed numbers; empty for a row that can hold.
 
-    Every number stands for all that round to it. Four bounds, for scores of one set of images, pooled or averaged
-    over images:
+    Every number stands for all that round to it, and arithmetic is exact. Four bounds, for scores of one set of images,
+    pooled or averaged over images:
 
     - accuracy lies between sensitivity and specificity;
     - the vessel share ``(Sp - Acc) / (Sp - Se)`` is a mean of the images' own shares, so it lies between the smallest
       and the largest of them;
-    - ``IoU <= Dice <= 2 IoU / (1 + IoU)``;
-    - ``P + R - 1 <= Dice <= 2 P R / (P + R)``.
+    - ``IoU <= Dice <= 2 IoU / (1 + IoU)``, see :func:`retlib.audit.dice_of_iou`;
+    - ``P + R - 1 <= Dice <= 2 P R / (P + R)``, see :func:`retlib.audit.dice_of_precision`.
 
     The first two take for granted that specificity is the higher of the two on every image, or the lower on every one.
 
@@ -52,23 +55,20 @@ def contradictions(printed: Mapping[str, Printed], shares: Interval | None = Non
         shares: smallest and largest vessel share that an image of the data set can have, see :func:`vessel_shares`;
             None leaves the second bound out.
     """
-    ranges = {metric: _range(number) for metric, number in printed.items()}
+    ranges = {metric: _range(metric, printed[metric]) for metric in SCORES if metric in printed}
     found = []
     if {"accuracy", "sensitivity", "specificity"} <= ranges.keys():
         found += _rates(ranges["accuracy"], ranges["sensitivity"], ranges["specificity"], shares)
     if {"dice", "iou"} <= ranges.keys():
-        low, high = ranges["iou"]
-        found += _within(ranges["dice"], (low, 2 * high / (1 + high)), ("dice", "iou"), "Dice, by the IoU,")
+        found += _within(ranges["dice"], dice_of_iou(ranges["iou"]), ("dice", "iou"), "Dice, by the IoU,")
     if {"dice", "precision", "sensitivity"} <= ranges.keys():
-        (p_low, p_high), (r_low, r_high) = ranges["precision"], ranges["sensitivity"]
-        bounds = p_low + r_low - 1, 2 * p_high * r_high / (p_high + r_high) if p_high + r_high else 0.0
-        found += _within(
-            ranges["dice"], bounds, ("dice", "precision", "sensitivity"), "Dice (F1), by precision and recall,"
-        )
+        bounds = dice_of_precision(ranges["precision"], ranges["sensitivity"])
+        metrics = ("dice", "precision", "sensitivity")
+        found += _within(ranges["dice"], bounds, metrics, "Dice (F1), by precision and recall,")
     return found
 
 
-def vessel_shares(records: Path, dataset: str | None) -> Interval | None:
+def vessel_shares(records: Path, dataset: str | None) -> Shares | None:
     """The vessel share of the emptiest image in its whole frame and of the fullest one inside its FOV.
 
     Args:
@@ -83,35 +83,32 @@ def vessel_shares(records: Path, dataset: str | None) -> Interval | None:
     return min(image["vessels_in_frame"] for image in images), max(image["vessels_in_fov"] for image in images)
 
 
-def _range(number: Printed) -> Interval:
-    return max(0.0, number.value - number.half_unit), min(1.0, number.value + number.half_unit)
+def _range(metric: str, number: Printed) -> Exact:
+    if 0 <= number.value <= 1:
+        return read_number(number, metric).range
+    # No score at all. It is left where it is, outside every bound, so that the row is told to be impossible.
+    return Exact(Fraction(number.value), Fraction(number.value))
 
 
-def _rates(accuracy: Interval, sensitivity: Interval, specificity: Interval, shares: Interval | None):
+def _rates(accuracy: Exact, sensitivity: Exact, specificity: Exact, shares: Shares | None) -> list[Contradiction]:
     metrics = ("accuracy", "sensitivity", "specificity")
-    bounds = min(sensitivity[0], specificity[0]), max(sensitivity[1], specificity[1])
+    bounds = Exact(min(sensitivity.low, specificity.low), max(sensitivity.high, specificity.high))
     found = _within(accuracy, bounds, metrics, "accuracy, by sensitivity and specificity,")
-    if found or shares is None or specificity[0] <= sensitivity[1]:
+    if found or shares is None or specificity.low <= sensitivity.high:
         return found
     # Monotone in each of the three, so the extremes lie at the corners.
     corners = [(sp - acc) / (sp - se) for acc, se, sp in itertools.product(accuracy, sensitivity, specificity)]
-    low, high = min(corners), max(corners)
-    if high < shares[0] or low > shares[1]:
+    implied = Exact(min(corners), max(corners))
+    if implied.high < shares[0] or implied.low > shares[1]:
         why = (
-            f"accuracy, sensitivity and specificity imply a vessel share of {_text(low, high)}; photographs of this "
-            f"data set have {_text(*shares)}"
+            f"accuracy, sensitivity and specificity imply a vessel share of {show(implied, 2)}; photographs of this "
+            f"data set have {show(Exact(*(Fraction(str(share)) for share in shares)), 2)}"
         )
         return [Contradiction(metrics, why)]
     return []
 
 
-def _within(value: Interval, bounds: Interval, metrics: tuple[str, ...], subject: str) -> list[Contradiction]:
-    if value[1] >= bounds[0] - 1e-12 and value[0] <= bounds[1] + 1e-12:
+def _within(value: Exact, bounds: Exact, metrics: tuple[str, ...], subject: str) -> list[Contradiction]:
+    if value.meets(bounds):
         return []
-    return [Contradiction(metrics, f"{subject} lies between {bounds[0]:.4f} and {bounds[1]:.4f}")]
-
-
-def _text(low: float, high: float) -> str:
-    """Two decimals, rounded outwards."""
-    low, high = math.floor(low * 100) / 100, math.ceil(high * 100) / 100
-    return f"{low:.2f} to {high:.2f}"
+    return [Contradiction(metrics, f"{subject} lies between {float(bounds.low):.4f} and {float(bounds.high):.4f}")]

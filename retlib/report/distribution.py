@@ -9,15 +9,14 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.patches import Patch
 
-from retlib.data import FundusSample, load_dataset
-from retlib.experiments import ERROR_COLOURS, FALSE_ALARM, MISSED, Record
+from retlib.data import FundusSample
+from retlib.experiments import ERROR_COLOURS, FALSE_ALARM, MISSED
 from retlib.papers import Printed
 from retlib.papers.claims import settled
-from retlib.preprocessing import to_grid
-from retlib.report.figures import ERROR_NAMES, show_errors
+from retlib.report.figures import error_legend, on_map, show_errors, title_image
 from retlib.report.overview import NO_RECORD
+from retlib.report.photographs import photograph
 from retlib.report.study import Study
 from retlib.report.tables import profile_text
 
@@ -94,7 +93,7 @@ def show_distribution(
         if not part.empty:
             median = part["value"].median()
             axis.plot([median], [place], "D", color="black", markersize=5, label="median" if place == 0 else None)
-        if not smoke and (own := _printed(study, runs[0], metric)) is not None:
+        if not smoke and (own := study.paper.printed(runs[0], metric, quoted=True)) is not None:
             label = "the paper's value of this row" if place == 0 else None
             axis.plot([own.value], [place], "|", color=colours[1], markersize=22, markeredgewidth=2.5, label=label)
         profile = "" if part.empty else f"\n({', '.join(part['profile'].unique())})"
@@ -106,15 +105,6 @@ def show_distribution(
     axis.set_yticklabels(labels)
     figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     plt.show()
-
-
-def _printed(study: Study, run: str, metric: str) -> Printed | None:
-    """What a table prints for a run, in a quoted row too: a place on an axis, no claim that it is the same thing."""
-    for table in study.paper.tables.values():
-        for index, row in enumerate(table.rows):
-            if row.run == run and row.epoch is None:
-                return table.values(index).get(row.dataset, {}).get(metric)
-    return None
 
 
 def show_losses(study: Study, runs: Mapping[str, str]) -> None:
@@ -172,30 +162,19 @@ def show_overlay(study: Study, run: str, case: str = "median") -> None:
     record = evidence.records[0]
     errors = record.error_maps()[case]
     name = record.test()["cases"][case]["image"]
-    sample = _photograph(study, record, name)
+    sample = photograph(record, name, study.root)
     panels = 1 if sample is None else 2
     figure, axes = plt.subplots(1, panels, figsize=(5 * panels, 4), squeeze=False)
     show_errors(axes[0, 0], errors, f"{case} held-out image, {name} ({evidence.profile})")
     if sample is not None:
         _show_over(axes[0, 1], sample, errors)
-    handles = [Patch(color=np.array(ERROR_COLOURS[key]) / 255, label=text) for key, text in ERROR_NAMES.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    error_legend(figure)
     plt.show()
 
 
-def _photograph(study: Study, record: Record, name: str) -> FundusSample | None:
-    selection = record.config.test[0]
-    if study.root is None and selection.dataset != "phantom":
-        return None
-    dataset = load_dataset(selection.dataset, selection.split, study.root, **selection.options)
-    return to_grid(dataset[dataset.names.index(name)], record.config.inputs)
-
-
 def _show_over(axis: Axes, sample: FundusSample, errors: np.ndarray) -> None:
-    step = -(-max(sample.vessels.shape) // max(errors.shape))  # error maps of large images are thinned
-    photograph = sample.image[::step, ::step].copy()
+    painted = on_map(sample.image, errors).copy()
     for key in (MISSED, FALSE_ALARM):
-        photograph[errors == key] = ERROR_COLOURS[key]
-    axis.imshow(photograph, interpolation="nearest")
-    axis.set_title("over the photograph", fontsize=9)
-    axis.set_axis_off()
+        painted[errors == key] = ERROR_COLOURS[key]
+    axis.imshow(painted, interpolation="nearest")
+    title_image(axis, "over the photograph")

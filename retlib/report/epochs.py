@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from itertools import product
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from retlib.audit import Interval, implied_prevalence
 from retlib.experiments import Record
 from retlib.papers import Paper, Printed
 
@@ -51,11 +51,13 @@ def implied_share(dice: float, accuracy: float, sensitivity: float) -> float:
     return dice * (1 - accuracy) / below if below > 0 and accuracy < 1 else math.nan
 
 
-def share_interval(dice: Printed, accuracy: Printed, sensitivity: Printed) -> tuple[float, float]:
-    """Lowest and highest :func:`implied_share` of numbers that round to the printed ones."""
-    ends = [(n.value - n.half_unit, n.value + n.half_unit) for n in (dice, accuracy, sensitivity)]
-    shares = [implied_share(*corner) for corner in product(*ends)]
-    return min(shares), max(shares)
+def printed_share(printed: Mapping[str, Printed]) -> Interval:
+    """The share that a row's printed Dice, accuracy and sensitivity imply, with all that rounding leaves open.
+
+    Raises:
+        ValueError: no share gives these numbers.
+    """
+    return implied_prevalence(**{name: printed[name] for name in SCORES[1:]})
 
 
 def with_implied(frame: pd.DataFrame) -> pd.DataFrame:
@@ -126,8 +128,8 @@ def implied_table(paper: Paper, number: str, ours: pd.DataFrame | None) -> pd.Da
     frame, table = with_implied(reported_epochs(paper, number)), paper.tables[number]
     bounds = []
     for index, row in enumerate(table.rows):
-        values = table.values(index)[row.dataset]
-        bounds.append("{:.4f} to {:.4f}".format(*share_interval(*(values[name] for name in SCORES[1:]))))
+        share = printed_share(table.values(index)[row.dataset])
+        bounds.append(f"{share.low:.4f} to {share.high:.4f}")
     columns = ["vessel share", "accuracy of an empty mask", "accuracy", "Dice of a full mask", "dice", "precision"]
     shown = frame[columns].assign(**{"share, by rounding": bounds}).rename(columns={"dice": "Dice"})
     known = pd.Series(dtype=float) if ours is None else with_implied(ours)["vessel share"]
@@ -137,9 +139,8 @@ def implied_table(paper: Paper, number: str, ours: pd.DataFrame | None) -> pd.Da
 def common_share(paper: Paper, number: str) -> bool:
     """Whether one vessel share lies in the rounding intervals of all epochs, as scores pooled over one set need."""
     table = paper.tables[number]
-    values = [table.values(index)[row.dataset] for index, row in enumerate(table.rows)]
-    intervals = [share_interval(*(row[name] for name in SCORES[1:])) for row in values]
-    return max(low for low, _ in intervals) <= min(high for _, high in intervals)
+    shares = [printed_share(table.values(index)[row.dataset]) for index, row in enumerate(table.rows)]
+    return max(share.low for share in shares) <= min(share.high for share in shares)
 
 
 def curves_figure(frames: Mapping[str, pd.DataFrame]) -> Figure:

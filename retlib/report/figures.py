@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from retlib.data import FundusSample
 from retlib.experiments import ERROR_COLOURS, FALSE_ALARM, MISSED, TRUE_VESSEL, Record
 from retlib.metrics import ScoreHistogram
-from retlib.preprocessing import clahe, green
+from retlib.preprocessing import clahe, green, resize
 
 ERROR_NAMES = {TRUE_VESSEL: "vessel, found", MISSED: "vessel, missed", FALSE_ALARM: "false alarm"}
 
@@ -38,7 +38,7 @@ def preprocessing_figure(samples: Sequence[FundusSample], clip_limit: float, til
             f"CLAHE, clip {clip_limit:g}, {tile}x{tile} tiles": clahe(channel, clip_limit, tile)[..., 0],
         }
         for axis, (title, image) in zip(row, images.items(), strict=True):
-            _show(axis, image, title)
+            show_image(axis, image, title)
     return figure
 
 
@@ -46,9 +46,8 @@ def gallery(samples: Mapping[str, FundusSample]) -> Figure:
     """Photographs above their labels, a column a titled sample."""
     figure, axes = plt.subplots(2, len(samples), figsize=(2.2 * len(samples), 4.6), squeeze=False)
     for column, (title, sample) in zip(axes.T, samples.items(), strict=True):
-        step = -(-max(sample.vessels.shape) // 700)  # a thumbnail: a page need not carry eight megapixels
-        _show(column[0], sample.image[::step, ::step], title)
-        _show(column[1], sample.vessels[::step, ::step], "")
+        show_image(column[0], sample.image, title)
+        show_image(column[1], sample.vessels, "")
     return figure
 
 
@@ -60,7 +59,7 @@ def augmentation_figure(original: np.ndarray, copies: Sequence[np.ndarray], colu
     for axis in axes.flat:
         axis.set_axis_off()
     for index, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
-        _show(axis, np.squeeze(image), "original" if index == 0 else f"augmented {index}")
+        show_image(axis, np.squeeze(image), "original" if index == 0 else f"augmented {index}")
     return figure
 
 
@@ -90,26 +89,70 @@ def case_figure(titles: Mapping[str, np.ndarray], photographs: Mapping[str, Fund
         figure, axes = plt.subplots(len(titles), 4, figsize=(11, 3 * len(titles)), squeeze=False)
         for row, (title, errors) in zip(axes, titles.items(), strict=True):
             sample = photographs[title]
-            step = -(-max(sample.vessels.shape) // max(errors.shape))  # error maps of large images are thinned
-            _show(row[0], sample.image[::step, ::step], title)
-            _show(row[1], sample.vessels[::step, ::step], "truth")
-            _show(row[2], np.isin(errors, (TRUE_VESSEL, FALSE_ALARM)), "prediction")
+            show_image(row[0], sample.image, title)
+            show_image(row[1], sample.vessels, "truth")
+            show_image(row[2], np.isin(errors, (TRUE_VESSEL, FALSE_ALARM)), "prediction")
             show_errors(row[3], errors, "errors")
     else:
         figure, axes = plt.subplots(1, len(titles), figsize=(3.6 * len(titles), 3.8), squeeze=False)
         for axis, (title, errors) in zip(axes[0], titles.items(), strict=True):
             show_errors(axis, errors, title)
+    error_legend(figure)
+    return figure
+
+
+def error_legend(figure: Figure) -> None:
+    """Name the colours of error maps below a figure."""
     handles = [Patch(color=np.array(ERROR_COLOURS[key]) / 255, label=name) for key, name in ERROR_NAMES.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
-    return figure
 
 
 def show_errors(axis: Axes, errors: np.ndarray, title: str) -> None:
     """Draw an error map (values of retlib.experiments) in its fixed colours."""
     colours = ListedColormap([np.array(ERROR_COLOURS[key]) / 255 for key in sorted(ERROR_COLOURS)])
     axis.imshow(errors, cmap=colours, vmin=0, vmax=len(ERROR_COLOURS) - 1, interpolation="nearest")
-    axis.set_title(title, fontsize=9)
+    title_image(axis, title)
+
+
+def show_image(axis: Axes, image: np.ndarray, title: str) -> None:
+    """Draw a photograph or a label, without ticks, in coordinates of its own pixels.
+
+    One that is larger than its place in the figure is thinned to it first: drawing takes time by the pixels given.
+
+    Args:
+        axis: of a grid of axes.
+        image: photograph, uint8 (H, W, 3); one channel of it, uint8 (H, W), shown from its darkest to its brightest
+            value; or label, bool (H, W), white on black.
+        title: above it.
+    """
+    height, width = image.shape[:2]
+    if image.dtype == bool:
+        low, high = 0, 255
+        image = image.astype(np.uint8) * np.uint8(high)
+    else:
+        low, high = image.min(), image.max()
+    drawn = axis.figure.bbox
+    grid = axis.get_gridspec()
+    scale = min(drawn.height / grid.nrows / height, drawn.width / grid.ncols / width)
+    if scale < 1:
+        thinned = resize(image, (math.ceil(height * scale), math.ceil(width * scale)))
+        image = thinned if image.ndim == 3 else thinned[..., 0]
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    axis.imshow(image, cmap="gray" if image.ndim == 2 else None, vmin=low, vmax=high, extent=extent)
+    title_image(axis, title)
+
+
+def title_image(axis: Axes, title: str, size: float = 9) -> None:
+    """Hide everything around an image but its title; ``size`` is in points."""
+    # The height of the title is named: to find it matplotlib would lay out the hidden ticks, again and again.
+    axis.set_title(title, fontsize=size, y=1)
     axis.set_axis_off()
+
+
+def on_map(image: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """The pixels of ``image`` (H, W, ...) that its error map has: maps of large images are thinned by whole steps."""
+    step = -(-max(image.shape[:2]) // max(errors.shape))
+    return image[::step, ::step]
 
 
 def roc_figure(
@@ -147,9 +190,3 @@ def spread_figure(
         axis.set(title=metric, xlim=(-0.6, len(groups) - 0.4), xticks=range(len(groups)))
         axis.set_xticklabels(groups, rotation=0)
     return figure
-
-
-def _show(axis: Axes, image: np.ndarray, title: str) -> None:
-    axis.imshow(image, cmap="gray" if image.ndim == 2 else None)
-    axis.set_title(title, fontsize=9)
-    axis.set_axis_off()

@@ -176,7 +176,8 @@ def _comparison(shelf: Shelf, claim: Claim, about: tuple[str, str, str]) -> Line
     profile = next(iter(complete + some), None)
     if profile is None:
         return Line(*about, "", outcome(own), verdict="not run")
-    ours = [f.holds for f in shelf.paper.test_claim(bare, shelf.values(profile), shelf.curves(profile))]
+    study = shelf.studies[profile]
+    ours = [f.holds for f in shelf.paper.test_claim(bare, study.number, study.curve)]
     judged = profile == "paper" and None not in ours
     evidence = next(found for run in runs if (found := shelf.evidence(run, [profile])) is not None)
     return Line(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from retlib.audit import Interval, implied_prevalence
 from retlib.metrics import ScoreHistogram
 from retlib.papers import Printed
 from retlib.report.evidence import RESAMPLES, Evidence, paired_difference
@@ -50,29 +50,24 @@ class Point:
         }
 
 
-def implied_share(printed: Mapping[str, Printed]) -> tuple[float, float, float]:
+def implied_share(printed: Mapping[str, Printed]) -> Interval:
     """The share of vessel pixels that accuracy, sensitivity and specificity of one set of pixels imply.
 
     Returns:
-        (Sp - Acc) / (Sp - Se), and the lowest and the highest value that the digits left out allow.
+        (Sp - Acc) / (Sp - Se), with the range that the digits left out allow, see
+        :func:`retlib.audit.implied_prevalence`.
 
     Raises:
-        ValueError: one of the three is not printed, or sensitivity and specificity are equal within rounding.
+        ValueError: one of the three is not printed, sensitivity and specificity are equal within rounding, or no share
+            gives these numbers.
     """
     names = ("specificity", "accuracy", "sensitivity")
     if missing := [name for name in names if name not in printed]:
         raise ValueError(f"printed: expected {', '.join(names)}; {', '.join(missing)} is missing")
-    numbers = [printed[name] for name in names]
-    if abs(numbers[0].value - numbers[2].value) <= numbers[0].half_unit + numbers[2].half_unit:
+    high, low = printed["specificity"], printed["sensitivity"]
+    if abs(high.value - low.value) <= high.half_unit + low.half_unit:
         raise ValueError("printed: sensitivity and specificity are equal within rounding, so every share fits")
-
-    def share(specificity: float, accuracy: float, sensitivity: float) -> float:
-        return (specificity - accuracy) / (specificity - sensitivity)
-
-    # Monotone in each of the three: the extremes lie at the corners.
-    ends = [(number.value - number.half_unit, number.value + number.half_unit) for number in numbers]
-    corners = [share(*corner) for corner in itertools.product(*ends)]
-    return share(*(number.value for number in numbers)), min(corners), max(corners)
+    return implied_prevalence(**{name: printed[name] for name in names})
 
 
 def printed_point(printed: Mapping[str, Printed]) -> Point:
@@ -141,7 +136,7 @@ def point_table(study: Study, run: str, number: str, row: int = 0) -> pd.DataFra
     """
     table = study.paper.tables[number]
     printed = table.values(row)[table.rows[row].dataset]
-    target, (share, _, _) = printed_point(printed), implied_share(printed)
+    target, share = printed_point(printed), implied_share(printed).value
     lines: dict[str, dict[str, float]] = {}
     if study.parameters.profile != "smoke":
         lines["the paper, as printed"] = {name: printed[name].value for name in RATES if name in printed}

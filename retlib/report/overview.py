@@ -8,11 +8,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from retlib.data import load_dataset
-from retlib.preprocessing import to_grid
 from retlib.report import figures
 from retlib.report.evidence import Evidence
 from retlib.report.ledger import outcome
+from retlib.report.photographs import photograph
 from retlib.report.study import Study
 from retlib.report.tables import DASH, profile_text
 
@@ -37,7 +36,7 @@ def claims(study: Study) -> pd.DataFrame:
     lines = []
     for claim in study.paper.claims:
         own = study.paper.test_claim(claim)
-        ours = study.paper.test_claim(claim, lambda run, metric: _measured(study, run, metric), _curves(study))
+        ours = study.paper.test_claim(claim, study.number, study.curve)
         lines.append(
             {
                 "where": claim.where,
@@ -116,14 +115,9 @@ def show_cases(study: Study, run: str) -> None:
     maps = {case: errors for case, errors in record.error_maps().items() if case != "first"}
     names = {case: entry["cases"][case]["image"] for case in maps}
     titles = {case: f"{case} ({name}), Dice {dice[name]:.3f}" for case, name in names.items()}
-    photographs = None
-    selection = record.config.test[0]
-    if study.root is not None or selection.dataset == "phantom":
-        dataset = load_dataset(selection.dataset, selection.split, study.root, **selection.options)
-        inputs = record.config.inputs
-        samples = {case: to_grid(dataset[dataset.names.index(name)], inputs) for case, name in names.items()}
-        photographs = {titles[case]: sample for case, sample in samples.items()}
-    figures.case_figure({titles[case]: maps[case] for case in maps}, photographs)
+    photographs = {titles[case]: photograph(record, name, study.root) for case, name in names.items()}
+    known = None if None in photographs.values() else photographs
+    figures.case_figure({titles[case]: maps[case] for case in maps}, known)
     plt.show()
 
 
@@ -144,18 +138,3 @@ def show_roc(study: Study, names: Sequence[str], table: str) -> None:
         points[f"paper: {run}"] = (1 - printed["specificity"].value, printed["sensitivity"].value)
     figures.roc_figure(curves, points)
     plt.show()
-
-
-def _measured(study: Study, run: str, metric: str) -> float | None:
-    # One profile for all: a claim compares runs, and runs of different sizes are not comparable.
-    evidence = study.evidence(run, best=False)
-    value = np.nan if evidence is None else evidence.number(metric)
-    return None if np.isnan(value) else value
-
-
-def _curves(study: Study):
-    def curve(run: str, column: str) -> list[float] | None:
-        evidence = study.evidence(run, best=False)
-        return None if evidence is None else [row[column] for row in evidence.records[0].history if column in row]
-
-    return curve

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from retlib.cache import cache_folder
@@ -21,6 +22,9 @@ PRECEDENCE = {"paper": ("paper", "lite"), "lite": ("paper", "lite"), "smoke": ("
 class Study:
     """What a paper notebook works with.
 
+    A run's records are looked for once, and again after a record was written or removed: to identify a run means to
+    look at every file of its data. Data files that change under an open study are seen when it is opened again.
+
     Attributes:
         paper: the paper.
         parameters: the notebook's parameters.
@@ -30,6 +34,7 @@ class Study:
     paper: Paper
     parameters: Parameters
     store: Store
+    _memory: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def root(self) -> str | None:
@@ -40,9 +45,8 @@ class Study:
     def configs(self, name: str, profile: str | None = None) -> list[RunConfig]:
         """The configs of a run, one a seed; empty if the profile does not have this run."""
         profile = profile or self.parameters.profile
-        if name not in self.paper.plan(profile):
-            return []
-        return [self.paper.plan(profile)[name].config(seed) for seed in self.parameters.seeds]
+        planned = self.paper.plan(profile).get(name)
+        return [] if planned is None else [planned.config(seed) for seed in self.parameters.seeds]
 
     def evidence(self, name: str, best: bool = True) -> Evidence | None:
         """Our records of a run, the best there are: ``paper`` before ``lite``; None where there are none.
@@ -54,11 +58,29 @@ class Study:
             best: False takes the records of the notebook's own profile alone, as comparisons between runs need.
         """
         own = self.parameters.profile
+        known = self._known()
         for profile in PRECEDENCE[own] if best else (own,):
-            found = [self.store.find(config, root=self.root) for config in self.configs(name, profile)]
-            if records := tuple(record for record in found if record is not None):
-                return Evidence(name, profile, records)
+            if (name, profile) not in known:
+                found = [self.store.find(config, root=self.root) for config in self.configs(name, profile)]
+                records = tuple(record for record in found if record is not None)
+                known[name, profile] = Evidence(name, profile, records) if records else None
+            if known[name, profile] is not None:
+                return known[name, profile]
         return None
+
+    def number(self, run: str, metric: str) -> float | None:
+        """What a claim's metric is in our records of the notebook's own profile, or None.
+
+        One profile for all: a claim compares runs, and runs of different sizes are not comparable.
+        """
+        evidence = self.evidence(run, best=False)
+        found = math.nan if evidence is None else evidence.number(metric)
+        return None if math.isnan(found) else found
+
+    def curve(self, run: str, column: str) -> Sequence[float] | None:
+        """A column of the history, one value an epoch of the first seed; None without a record of the own profile."""
+        evidence = self.evidence(run, best=False)
+        return None if evidence is None else [row[column] for row in evidence.records[0].history if column in row]
 
     def train(self, names: Iterable[str]) -> list[Record]:
         """Make the missing records of these runs, as far as the parameters allow it."""
@@ -70,6 +92,16 @@ class Study:
             for name in names
             for config in self.configs(name)
         ]
+
+    def _known(self) -> dict[tuple[str, str], Evidence | None]:
+        """Run and profile -> what was found; empty again as soon as the store or the folder of the data changes."""
+        # A record enters, replaces another or leaves by a rename in the store, which changes the folder's time.
+        written = self.store.path.stat().st_mtime_ns if self.store.path.is_dir() else None
+        state = self.root, written
+        if state not in self._memory:
+            self._memory.clear()
+            self._memory[state] = {}
+        return self._memory[state]
 
 
 def open_study(key: str, parameters: Parameters, notebook_folder: str | Path = ".") -> Study:

@@ -14,13 +14,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Rectangle
 from scipy import ndimage
 
-from retlib.data import load_dataset
-from retlib.experiments import ERROR_COLOURS, MISSED, TRUE_VESSEL, Record
+from retlib.experiments import MISSED, TRUE_VESSEL, Record
 from retlib.metrics.topology import skeleton
-from retlib.report.figures import ERROR_NAMES, show_errors
+from retlib.report.figures import error_legend, on_map, show_errors, show_image, title_image
+from retlib.report.photographs import photograph
 from retlib.report.study import Study
 
 THIN = 2.0
@@ -147,23 +147,22 @@ def thin_figure(maps: Mapping[str, np.ndarray], boxes: Sequence[Box], photograph
     Args:
         maps: title -> error map, uint8 (H, W); all of one image.
         boxes: at least one, from :func:`thin_boxes`.
-        photograph: (H, W, 3) uint8, where the machine has it.
+        photograph: (H, W, 3) uint8, on the grid of the maps, where the machine has it.
     """
     shares = found_in_boxes(maps, boxes)
     rows, columns = len(maps) + 1, len(boxes) + 1
     figure, axes = plt.subplots(rows, columns, figsize=(2.4 * columns, 2.5 * rows), squeeze=False)
     reference = _common_truth(maps) if photograph is None else photograph
     _row(axes[0], _show_plain, reference, boxes)
-    axes[0, 0].set_title("truth" if photograph is None else "photograph", fontsize=9)
+    title_image(axes[0, 0], "truth" if photograph is None else "photograph")
     for number, (axis, box) in enumerate(zip(axes[0, 1:], boxes, strict=True), 1):
-        axis.set_title(f"box {number}: {box.thin} pixels of thin centre line", fontsize=8)
+        title_image(axis, f"box {number}: {box.thin} pixels of thin centre line", 8)
     for row, (title, errors) in zip(axes[1:], maps.items(), strict=True):
         _row(row, show_errors, errors, boxes)
-        row[0].set_title(title, fontsize=9)
+        title_image(row[0], title)
         for number, axis in enumerate(row[1:], 1):
-            axis.set_title(f"{shares.loc[title, f'box {number}']:.0%} of it found", fontsize=8)
-    handles = [Patch(color=np.array(ERROR_COLOURS[key]) / 255, label=name) for key, name in ERROR_NAMES.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+            title_image(axis, f"{shares.loc[title, f'box {number}']:.0%} of it found", 8)
+    error_legend(figure)
     return figure
 
 
@@ -186,12 +185,9 @@ def show_thin(study: Study, runs: Mapping[str, str], count: int = 3) -> None:
     if not boxes:
         print(f"Nothing to box: {image} has no thin vessel.")
         return
-    photograph = None
-    selection = records[next(iter(maps))].config.test[0]
-    if study.root is not None and selection.dataset != "phantom":
-        dataset = load_dataset(selection.dataset, selection.split, study.root, **selection.options)
-        photograph = dataset[dataset.names.index(image)].image
-    figure = thin_figure(maps, boxes, photograph)
+    first = next(iter(maps))
+    sample = photograph(records[first], image, study.root)
+    figure = thin_figure(maps, boxes, None if sample is None else on_map(sample.image, maps[first]))
     left_out = [title for title in records if title not in maps]
     figure.suptitle(f"{image}" + (f"; no error map of it kept: {', '.join(left_out)}" if left_out else ""), fontsize=10)
     plt.show()
@@ -219,6 +215,4 @@ def _row(axes: np.ndarray, show, image: np.ndarray, boxes: Sequence[Box]) -> Non
 
 
 def _show_plain(axis, image: np.ndarray, title: str) -> None:
-    axis.imshow(~image if image.dtype == bool else image, cmap="gray", vmin=0, vmax=1 if image.ndim == 2 else None)
-    axis.set_title(title, fontsize=9)
-    axis.set_axis_off()
+    show_image(axis, ~image if image.dtype == bool else image, title)

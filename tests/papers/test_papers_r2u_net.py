@@ -183,10 +183,12 @@ def test_the_table_implies_shares_far_above_the_crops():
     assert shares.between(0.1305, 0.1335).all()
     assert not epochs.common_share(PAPER, "1")  # no one set of pixels
     numbers = PAPER.tables["1"].values(0)["drive"]
-    low, high = epochs.share_interval(*(numbers[name] for name in ("dice", "accuracy", "sensitivity")))
-    assert low < shares[1] < high < 0.132 < shares[2]
-    exact = [Printed(text) for text in ("0.50000000", "0.80000000", "0.50000000")]
-    assert epochs.share_interval(*exact) == pytest.approx((0.2, 0.2), abs=1e-6)
+    share = epochs.printed_share(numbers)
+    assert share.low < shares[1] < share.high < 0.132 < shares[2]
+    assert float(share) == pytest.approx(shares[1])
+    texts = {"dice": "0.50000000", "accuracy": "0.80000000", "sensitivity": "0.50000000"}
+    share = epochs.printed_share({name: Printed(text) for name, text in texts.items()})
+    assert (share.low, share.high) == pytest.approx((0.2, 0.2), abs=1e-6)
 
 
 def curve(dice: list[float], share: float = 0.1) -> pd.DataFrame:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from retlib.comparison import baseline_configs, fault_configs, open_comparison
 from retlib.experiments import Store
 from retlib.papers import list_papers, load_paper
 from retlib.report import Parameters, open_study
+from retlib.studies import list_studies, load_study
 
 TABLES = [(key, number) for key in list_papers() for number in load_paper(key).tables]
 
@@ -39,8 +41,8 @@ def test_every_row_that_a_run_stands_beside_has_a_record(repository: Path, key: 
         assert record.config == expected and record.id == expected.identify()
 
 
-def test_no_record_is_left_over(store: Store) -> None:
-    """Every committed record belongs to a run that a paper plans, with some seed, as it is planned now."""
+def test_no_record_is_left_over(repository: Path, store: Store) -> None:
+    """Every committed record belongs to a run that a paper or a study plans, with some seed, as it is planned now."""
     planned = {
         config.identify()
         for key in list_papers()
@@ -48,6 +50,13 @@ def test_no_record_is_left_over(store: Store) -> None:
         for seed in range(10)
         for config in load_paper(key).runs(profile, seed).values()
     }
+    for profile in ("lite", "paper"):
+        for key in list_studies():
+            study = load_study(key)
+            planned |= {config.identify() for seed in range(3) for config in study.runs(profile, seed).values()}
+        planned |= {config.identify() for config in baseline_configs(load_study("one-protocol").runs(profile).values())}
+        comparison = open_comparison(Parameters(profile=profile), repository)
+        planned |= {config.identify() for config in fault_configs(comparison)}
     assert not [record.id for record in store if record.id not in planned]
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from retlib.experiments import Record, run
+from retlib.experiments import Record, Store, run
 from retlib.metrics import Confusion
 from retlib.report import Evidence, Parameters, check_parameters, comparison, open_study, style, verdict
 from retlib.report.evidence import paired_difference
@@ -184,8 +185,45 @@ def test_the_best_record_wins_and_its_profile_is_told(tmp_path: Path, monkeypatc
     monkeypatch.setattr("retlib.experiments.store.Store.find", find)
     assert study.evidence("drive-unet").profile == "lite"
     have.add("paper")
+    os.utime(tmp_path, ns=(0, 0))  # as when a record enters the store
     assert study.evidence("drive-unet").profile == "paper"
     assert study.evidence("drive-unet", best=False).profile == "lite"
+
+
+def test_a_run_is_looked_for_once_until_the_store_or_the_data_change(tmp_path: Path, records, monkeypatch) -> None:
+    monkeypatch.delenv("RETLIB_DATA", raising=False)
+    study, looked = open_study("resaspp-unet", Parameters(records=str(tmp_path / "store"))), []
+
+    def find(self, config, root=None, stale=True):
+        looked.append(root)
+        return None
+
+    monkeypatch.setattr("retlib.experiments.store.Store.find", find)
+    for _ in range(3):
+        assert study.evidence("drive-unet") is None is study.evidence("drive-unet", best=False)
+        assert study.number("drive-unet", "dice") is None is study.curve("drive-unet", "train_loss")
+    assert looked == [None, None]  # the paper profile and the lite one; there is no store yet
+    content = {**records[0].content, "id": "0123"}
+    Store(tmp_path / "store").write(content, {})
+    assert study.evidence("drive-unet") is None and len(looked) == 4
+    os.utime(tmp_path / "store", ns=(0, 0))
+    Store(tmp_path / "store").write(content, {})  # in the other's place
+    assert study.evidence("drive-unet") is None and len(looked) == 6
+    monkeypatch.setenv("RETLIB_DATA", str(tmp_path))
+    assert study.evidence("drive-unet") is None and looked[6:] == [str(tmp_path)] * 2
+
+
+def test_what_claims_are_held_against_is_of_the_own_profile(study, records, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find(self, config, root=None, stale=True):
+        return {"paper": records[2], "lite": records[0]}[config.profile] if config.model == "unet" else None
+
+    monkeypatch.setattr("retlib.experiments.store.Store.find", find)
+    assert study.evidence("drive-unet").records == (records[2],)
+    assert study.number("drive-unet", "dice") == records[0].metrics()["dice"]
+    assert study.number("drive-unet", "parameters") == records[0].content["model"]["parameters"]
+    assert study.curve("drive-unet", "train_loss") == [row["train_loss"] for row in records[0].history]
+    assert study.curve("drive-unet", "no such column") == []
+    assert study.number("drive-resaspp-unet", "dice") is None is study.curve("drive-resaspp-unet", "train_loss")
 
 
 def test_style_escapes_and_signs() -> None:

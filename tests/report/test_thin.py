@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from retlib.data import load_dataset
 from retlib.experiments import MISSED, TRUE_VESSEL, Record, error_map
 from retlib.metrics import vessel_width_recall
+from retlib.preprocessing import to_grid
+from retlib.report import Evidence
 from retlib.report.thin import (
     Box,
     found_in_boxes,
     shared_maps,
+    show_thin,
     thin_boxes,
     thin_centre_line,
     thin_figure,
     true_vessels,
 )
+from tests.experiments.conftest import tiny
 
 
 @pytest.fixture
@@ -132,3 +138,28 @@ def test_the_figure_shows_every_map_and_box(tree: np.ndarray) -> None:
     enlarged = figure.axes[4].images[0].get_array()
     assert (np.isin(enlarged, (TRUE_VESSEL, MISSED)) == tree[boxes[0].window]).all()
     plt.close(figure)
+
+
+def test_the_photograph_lies_on_the_grid_of_the_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records of cropped images: the boxes are places in the crop, and so is what is seen through them."""
+    config = tiny(inputs={"crop": (60, 50)}, model="unet")
+    selection = config.test[0]
+    whole = load_dataset(selection.dataset, selection.split, **selection.options)[0]
+    sample = to_grid(whole, config.inputs)
+
+    class Mapped(Kept):
+        def error_maps(self, label: str | None = None) -> dict[str, np.ndarray]:
+            return {"first": error_map(~sample.vessels, sample.vessels, sample.fov)}
+
+    content = {"config": config.model_dump(mode="json"), "tests": {"t": {"cases": {"first": {"image": sample.name}}}}}
+    evidence = Evidence("run", "smoke", (Mapped(Path(), {"id": "x"} | content),))
+    study = SimpleNamespace(root=None, evidence=lambda name, best: evidence)
+    drawn = []
+    monkeypatch.setattr(plt, "show", lambda: drawn.append(plt.gcf()))
+    show_thin(study, {"ours": "a", "other": "b"}, count=1)
+    (box,) = thin_boxes(true_vessels(evidence.records[0].error_maps()["first"]), 1)
+    photograph, enlarged = (axis.images[0].get_array() for axis in drawn[0].axes[:2])
+    assert (photograph == sample.image).all()
+    assert (enlarged == sample.image[box.window]).all()
+    assert (enlarged != whole.image[box.window]).any()
+    plt.close("all")

@@ -35,7 +35,7 @@ def test_one_protocol_differs_in_network_and_data_alone() -> None:
         config.model_copy(
             update={"model": "", "model_options": {}, "train": None, "test": (), "inputs": None}
         ).model_dump_json()
-        for config in load_study("one-protocol").runs("lite").values()
+        for config in load_study("one-protocol").runs("lite", role="table").values()
     }
     assert len(same) == 1
 

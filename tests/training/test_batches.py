@@ -87,6 +87,25 @@ def test_a_grid_visits_every_tile_once_an_epoch(samples) -> None:
     assert np.array_equal(found[0].vessels[0, 0].numpy().astype(bool), window)
 
 
+@pytest.mark.parametrize(
+    "patches",
+    [
+        None,
+        Patches(size=16, per_epoch=13),
+        Patches(size=24, layout="grid"),
+        Patches(size=24, layout="grid", inside_fov=False),
+        Patches(size=24, layout="grid", per_epoch=7),
+        Patches(size=24, layout="grid", per_epoch=1000),
+    ],
+    ids=["full images", "random", "tiles inside the FOV", "all tiles", "some tiles", "fewer tiles than asked for"],
+)
+@pytest.mark.parametrize("copies", [0, 1, 3])
+def test_steps_are_counted_as_the_plan_is_long(samples, patches: Patches | None, copies: int) -> None:
+    planned = len(epoch_plan(samples, copies, patches, seed=0, epoch=1))
+    assert steps_per_epoch(samples, copies, patches, 1) == planned
+    assert steps_per_epoch(samples, copies, patches, 4) == -(-planned // 4)
+
+
 def test_validation_patches_stay_the_same_and_are_not_the_training_ones(samples) -> None:
     patches = Patches(size=16, per_epoch=5, validation=9)
     first, second = (validation_patches(samples, patches, seed=4) for _ in range(2))

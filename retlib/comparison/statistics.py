@@ -1,0 +1,197 @@
+"""Which differences are real: bootstrap over images and seeds, signed-rank tests with Holm's correction, mean ranks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+RESAMPLES = 2000
+ALPHA = 0.05
+
+
+def bootstrap_means(values: np.ndarray, resamples: int = RESAMPLES) -> np.ndarray:
+    """Means of two-level bootstrap resamples: images are drawn with replacement, and seeds are drawn with replacement.
+
+    A resample draws one set of images for all seeds, and then draws as many seeds as there are, each with the mean over
+    the drawn images of its own values; the resample's value is the mean of these. Undefined values are left out. The
+    generator is seeded: equal numbers give equal intervals.
+
+    Args:
+        values: float (seeds, images); NaN where a metric is undefined.
+        resamples: how many.
+
+    Returns:
+        float (resamples,).
+    """
+    values = np.atleast_2d(np.asarray(values, dtype=np.float64))
+    seeds, images = values.shape
+    weights = np.random.default_rng(20041).multinomial(images, np.full(images, 1 / images), size=resamples)
+    known = ~np.isnan(values)
+    total = weights @ known.T
+    sums = weights @ np.where(known, values, 0.0).T
+    per_seed = np.divide(sums, total, out=np.full(sums.shape, np.nan), where=total > 0)
+    chosen = np.random.default_rng(20042).integers(seeds, size=(seeds, resamples))
+    return per_seed.T[chosen, np.arange(resamples)].mean(axis=0)
+
+
+def interval(values: np.ndarray, level: float = 0.95, resamples: int = RESAMPLES) -> tuple[float, float]:
+    """Percentile interval of :func:`bootstrap_means`; NaN where nothing is defined."""
+    means = bootstrap_means(values, resamples)
+    if np.isnan(means).all():
+        return math.nan, math.nan
+    low, high = np.nanpercentile(means, [50 * (1 - level), 50 * (1 + level)])
+    return float(low), float(high)
+
+
+def mean(values: np.ndarray) -> float:
+    """Mean over seeds of the means over images, undefined values left out; NaN where nothing is defined."""
+    rows = [row[~np.isnan(row)] for row in np.atleast_2d(np.asarray(values, dtype=np.float64))]
+    means = [row.mean() for row in rows if row.size]
+    return float(np.mean(means)) if means else math.nan
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """P values adjusted for their number by Holm's step-down method (Scand. J. Statist. 6, 65-70, 1979).
+
+    The k-th smallest of m is multiplied by m - k + 1, and none may fall below the one before it. Reject where the
+    result is at most alpha: the chance of any false rejection is then at most alpha.
+
+    Raises:
+        ValueError: a value outside [0, 1].
+    """
+    values = np.asarray(p_values, dtype=np.float64)
+    if values.size and not ((values >= 0) & (values <= 1)).all():
+        raise ValueError("p_values: expected numbers from 0 to 1")
+    order = np.argsort(values, kind="stable")
+    scaled = values[order] * np.arange(values.size, 0, -1)
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
+    return adjusted
+
+
+def signed_rank(first: np.ndarray, second: np.ndarray) -> float:
+    """Two-sided p of Wilcoxon's signed-rank test on paired values; 1 where no pair differs, NaN without a pair.
+
+    Pairs with an undefined value are left out. The null distribution is exact where no two differences tie.
+    """
+    change = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
+    change = change[~np.isnan(change)]
+    if not change.size:
+        return math.nan
+    if not change.any():
+        return 1.0
+    return float(stats.wilcoxon(change).pvalue)
+
+
+@dataclass(frozen=True)
+class Power:
+    """What a family of paired tests could show at best.
+
+    Attributes:
+        images: pairs a test.
+        comparisons: tests in the family.
+        smallest: smallest two-sided p that the signed-rank test can give on so many images, 2 / 2^n: every image
+            on the same side.
+        strictest: Holm's level for the smallest of the p values, alpha / comparisons.
+    """
+
+    images: int
+    comparisons: int
+    smallest: float
+    strictest: float
+
+    @property
+    def possible(self) -> bool:
+        """Whether any difference, however large, could pass."""
+        return self.smallest <= self.strictest
+
+    @property
+    def most(self) -> int:
+        """The most comparisons among which so many images could still decide one."""
+        return int(self.strictest * self.comparisons / self.smallest)
+
+
+def power(images: int, comparisons: int, alpha: float = ALPHA) -> Power:
+    """The smallest p that so many images can give, against Holm's strictest level.
+
+    Raises:
+        ValueError: no image or no comparison.
+    """
+    if images < 1 or comparisons < 1:
+        raise ValueError(f"power: expected at least one image and one comparison, got {images} and {comparisons}")
+    return Power(images, comparisons, min(1.0, 2.0 ** (1 - images)), alpha / comparisons)
+
+
+def paired_tests(
+    values: Mapping[str, np.ndarray], pairs: Sequence[tuple[str, str]] | None = None, alpha: float = ALPHA
+) -> pd.DataFrame:
+    """Signed-rank tests of a family of pairs, with Holm's correction over the family.
+
+    Args:
+        values: name -> (images,) one value an image (mean over seeds), all of the same images in the same order.
+        pairs: (first, second); all pairs by default.
+        alpha: level of the family.
+
+    Returns:
+        A line a pair: first, second, difference (mean of first minus second), wins (share of images on which first
+        is higher, ties counting half), p, adjusted, real (adjusted at most alpha).
+
+    Raises:
+        ValueError: arrays of different lengths.
+    """
+    if len({len(column) for column in values.values()}) > 1:
+        raise ValueError("values: expected one value an image, of the same images for every name")
+    lines = []
+    for first, second in combinations(values, 2) if pairs is None else pairs:
+        change = np.asarray(values[first]) - np.asarray(values[second])
+        change = change[~np.isnan(change)]
+        lines.append(
+            {
+                "first": first,
+                "second": second,
+                "difference": change.mean() if change.size else math.nan,
+                "wins": (change > 0).mean() + (change == 0).mean() / 2 if change.size else math.nan,
+                "p": signed_rank(values[second], values[first]),
+            }
+        )
+    frame = pd.DataFrame(lines, columns=["first", "second", "difference", "wins", "p"])
+    frame["adjusted"] = holm(frame["p"].fillna(1.0))
+    frame["real"] = frame["adjusted"] <= alpha
+    return frame
+
+
+def mean_ranks(values: Mapping[str, np.ndarray]) -> pd.Series:
+    """Mean rank over images, 1 for the highest value of an image, ties sharing their ranks; best first."""
+    table = np.column_stack([np.asarray(column, dtype=np.float64) for column in values.values()])
+    table = table[~np.isnan(table).any(axis=1)]
+    ranks = stats.rankdata(-table, axis=1)
+    return pd.Series(ranks.mean(axis=0), index=list(values)).sort_values(kind="stable")
+
+
+def friedman(values: Mapping[str, np.ndarray]) -> float:
+    """P of Friedman's test that all have the same distribution of ranks; NaN for fewer than three names."""
+    if len(values) < 3:
+        return math.nan
+    table = np.column_stack(list(values.values()))
+    table = table[~np.isnan(table).any(axis=1)]
+    if len(table) < 2:
+        return math.nan
+    return float(stats.friedmanchisquare(*table.T).pvalue)
+
+
+def critical_difference(names: int, images: int, alpha: float = ALPHA) -> float:
+    """Nemenyi's critical difference of mean ranks: q sqrt(k (k + 1) / (6 N)) (Demsar, JMLR 7, 2006, section 3.2.2).
+
+    Args:
+        names: k, how many are compared; at least 2.
+        images: N, how many images rank them.
+        alpha: level; q is the studentised range's upper point for k groups and infinite degrees, over the root of 2.
+    """
+    q = stats.studentized_range.ppf(1 - alpha, names, np.inf) / math.sqrt(2)
+    return float(q * math.sqrt(names * (names + 1) / (6 * images)))

@@ -1,0 +1,77 @@
+"""The notebooks of our own studies: the same parameters, the smoke profile to the end, and gaps without records."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import build_book
+import nbtools
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NAMES = ("recipe", "transfer")
+
+
+def execute(name: str, folder: Path, **parameters: object) -> dict:
+    """Execute a notebook as `make book` would; the executed notebook."""
+    build_book.build(folder, only=[name], parameters=parameters, progress=False)
+    return json.loads((folder / "src" / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
+
+
+def outputs(notebook: dict) -> list[dict]:
+    return [out for cell in notebook["cells"] for out in cell.get("outputs", [])]
+
+
+def words(notebook: dict) -> str:
+    """Everything that the cells print and display, as text."""
+    found = []
+    for out in outputs(notebook):
+        data = out.get("data", {})
+        parts = [out.get("text", []), data.get("text/html", []), data.get("text/markdown", [])]
+        found += ["".join(part) for part in parts]
+    return "\n".join(found)
+
+
+@pytest.fixture(autouse=True)
+def _without_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RETLIB_DATA", raising=False)
+    monkeypatch.setenv("RETLIB_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_they_take_the_parameters_of_a_paper(name: str) -> None:
+    names = nbtools.declared_parameters(ROOT / "notebooks" / f"{name}.ipynb")
+    assert names == ["profile", "data_root", "records", "device", "seeds", "train"]
+
+
+@pytest.mark.parametrize(("name", "seeds"), [("recipe", [0, 1]), ("transfer", [0])])
+def test_the_smoke_profile_trains_everything(name: str, seeds: list[int], tmp_path: Path) -> None:
+    from retlib.studies import load_study
+
+    records = tmp_path / "records"
+    notebook = execute(
+        name, tmp_path / "build", profile="smoke", train="missing", device="cpu", seeds=seeds, records=str(records)
+    )
+    made = [json.loads(path.read_text(encoding="utf-8")) for path in records.glob("*/record.json")]
+    planned = load_study(name).runs("smoke")
+    extra = len(seeds) - 1 if name == "recipe" else 0  # every seed of the base, one of the changes
+    assert len(made) == len(planned) + extra
+    assert {record["config"]["profile"] for record in made} == {"smoke"}
+    assert not [out for out in outputs(notebook) if out["output_type"] == "error" or out.get("name") == "stderr"]
+    text = words(notebook)
+    assert "This is a smoke run on phantoms" in text and "No record yet" not in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_records_there_are_gaps_and_no_numbers(name: str, tmp_path: Path) -> None:
+    (tmp_path / "records").mkdir()
+    notebook = execute(name, tmp_path / "build", records=str(tmp_path / "records"))
+    assert not [out for out in outputs(notebook) if out["output_type"] == "error" or out.get("name") == "stderr"]
+    text = words(notebook)
+    assert "no record yet" in text.lower() and "nan" not in text.lower().split()
+    assert text.count("—") > 20
+    assert not list((tmp_path / "records").glob("*")), "a notebook that must not train made a record"
+    if name == "recipe":  # the seal, shown at work
+        assert "a study that searches may look at training images alone" in text and "got drive:test" in text
+        assert "of 20 test images, 0 are among them" in text
