@@ -115,7 +115,9 @@ def verdict_counts(lines: Iterable[Line]) -> pd.DataFrame:
 def ledger_lines(store: Store | str | Path, papers: Iterable[str] | None = None) -> list[Line]:
     """The lines behind :func:`all_verdicts`: paper by paper, tables first, then claims, each in the file's order."""
     store = store if isinstance(store, Store) else Store(store)
-    seeds = tuple(sorted({record.content["config"]["seed"] for record in store})) or (0,)
+    # What nothing was drawn for, such as a classical filter, has no seed: no run of a paper is that.
+    seeds = {config["seed"] for record in store if "seed" in (config := record.content["config"])}
+    seeds = tuple(sorted(seeds)) or (0,)
     lines = []
     for key in list_papers() if papers is None else papers:
         shelf = Shelf(load_paper(key), store, seeds)

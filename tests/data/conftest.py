@@ -110,11 +110,12 @@ class FileServer:
         handler.send_header("Content-Length", str(len(rest)))
         if etag:
             handler.send_header("ETag", etag)
-        handler.end_headers()
         sent = rest[: self.cut_after.pop(0)] if self.cut_after else rest
+        # Noted before the first byte leaves: the client may be done, and the test look, before this thread goes on.
+        self.requests.append((name, wanted, len(sent)))
+        handler.end_headers()
         handler.wfile.write(sent)
         handler.close_connection = True
-        self.requests.append((name, wanted, len(sent)))
 
 
 @pytest.fixture

@@ -351,6 +351,13 @@ def test_shares_come_from_the_measured_data_sets(repository: Path, tmp_path: Pat
     assert vessel_shares(repository / "book" / "records", None) is None is vessel_shares(tmp_path, "drive")
 
 
+def test_a_record_without_a_seed_is_no_run_of_a_paper(toy: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "others")
+    store.write({"id": "f", "config": {"kind": "baseline", "profile": "lite"}, "tests": {}}, {})
+    assert len(ledger_lines(store, [str(toy)])) == len(CELLS + CLAIMS)
+    assert not any(line.evidence for line in ledger_lines(store, [str(toy)]))
+
+
 # --- the papers themselves ----------------------------------------------------------------------------------------
 
 
