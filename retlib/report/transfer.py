@@ -98,7 +98,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """One cell minus another on the same images.
 
     Attributes:
@@ -114,7 +114,7 @@ class Difference:
     p: float
 
 
-def difference(cell: Cell, reference: Cell, metric: str, own_threshold: bool = True) -> Difference:
+def difference(cell: Cell, reference: Cell, metric: str, own_threshold: bool = True) -> PairedDifference:
     """How much a cell is above another in a metric, paired by image.
 
     Raises:
@@ -124,7 +124,7 @@ def difference(cell: Cell, reference: Cell, metric: str, own_threshold: bool = T
         raise ValueError(f"{cell.tested}: the two networks were not scored on the same images: they cannot be paired")
     first, second = (item.per_image(metric, own_threshold).mean(axis=0) for item in (reference, cell))
     low, high = statistics.interval(second - first)
-    return Difference(statistics.mean(second - first), low, high, statistics.signed_rank(first, second))
+    return PairedDifference(statistics.mean(second - first), low, high, statistics.signed_rank(first, second))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from retlib.comparison.boards import cell as cell_text
 from retlib.comparison.boards import p_text
 from retlib.report.findings import signed
 from retlib.report.tables import LABELS
-from retlib.report.transfer import METRICS, PHANTOMS, Cell, Difference, Training, Transfer, difference
+from retlib.report.transfer import METRICS, PHANTOMS, Cell, PairedDifference, Training, Transfer, difference
 
 
 class Pair(NamedTuple):
@@ -22,9 +22,9 @@ class Pair(NamedTuple):
 
     training: Training
     tested: str
-    dice: Difference | None
-    auc: Difference | None
-    oracle: Difference | None  # Dice, each at the threshold that is best on the tested images
+    dice: PairedDifference | None
+    auc: PairedDifference | None
+    oracle: PairedDifference | None  # Dice, each at the threshold that is best on the tested images
 
 
 def losses(transfer: Transfer) -> list[Pair]:
