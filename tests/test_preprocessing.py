@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from skimage.color import rgb2gray
 
-from retlib.augmentation import augment, build_augmentation, list_augmentations
+from retlib.augmentation import FOR_RGB, augment, build_augmentation, list_augmentations
 from retlib.data import load_dataset
 from retlib.preprocessing import (
     InputSettings,
@@ -126,7 +126,8 @@ def test_normalisations(sample) -> None:
 @pytest.mark.parametrize("name", [name for name in list_augmentations() if name != "none"])
 def test_augmentation_is_seeded_and_keeps_the_parts_together(sample, name: str) -> None:
     """The label is painted into the photograph: after augmentation it must still be found under the label."""
-    painted = np.repeat((sample.vessels * 255).astype(np.uint8)[..., None], 1, axis=-1)
+    channels = 3 if name in FOR_RGB else 1
+    painted = np.repeat((sample.vessels * 255).astype(np.uint8)[..., None], channels, axis=-1)
     square = Prepared(painted[:100], sample.vessels[:100], sample.fov[:100])
     pipeline = build_augmentation(name)
     copies = [augment(pipeline, square, seed) for seed in range(12)]

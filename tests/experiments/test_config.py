@@ -86,3 +86,10 @@ def test_the_id_is_the_same_with_and_without_the_data(data_root, monkeypatch: py
         | {"test": [{"dataset": "stare", "split": "fold1of5-test"}, {"dataset": "drive", "split": "test"}]}
     )
     assert config.identify() == config.identify(str(data_root))
+
+
+def test_an_augmentation_of_hue_needs_an_rgb_input() -> None:
+    training = tiny().training.model_dump() | {"augmentation": "strong"}
+    tiny(training=training, inputs={"preprocessing": ["rgb"]})
+    with pytest.raises(ValueError, match="needs an RGB input"):
+        tiny(training=training, inputs={"preprocessing": ["green"]})
