@@ -13,7 +13,7 @@ from sphinx.errors import SphinxError
 from sphinx.util.docutils import SphinxDirective
 from verdicts import entry, table
 
-HEAD = ("paper", "runs", "network", "parameters", "batch", "loss", "seconds a step", "steps", "whole run, hours")
+HEAD = ("paper", "runs", "parameters", "batch", "loss", "seconds a step", "steps", "whole run, hours")
 
 
 def hours(line: dict) -> float:
@@ -27,7 +27,8 @@ def batch_text(config) -> str:
     if training.patches is not None:
         return f"{training.batch_size} patches of {training.patches.size}x{training.patches.size}"
     size = inputs.size or inputs.resample or inputs.crop
-    return f"{training.batch_size} images" + (f" of {size[0]}x{size[1]}" if size else "")
+    images = "1 image" if training.batch_size == 1 else f"{training.batch_size} images"
+    return images + (f" of {size[0]}x{size[1]}" if size else "")
 
 
 def rows(lines: dict[str, dict]) -> list[nodes.row]:
@@ -42,8 +43,7 @@ def rows(lines: dict[str, dict]) -> list[nodes.row]:
         cells = (
             paper.short,
             ", ".join(f"`{other.split('/')[1]}`" for other in line["stands_for"]),
-            f"`{config.model}`",
-            str(line["parameters"]),
+            f"{line['parameters']:,}",
             batch_text(config),
             f"{line['loss']:.3f}",
             f"{line['step_s']:.1f}",
@@ -63,7 +63,7 @@ class RehearsalDirective(SphinxDirective):
         self.env.note_dependency(str(file))
         if not file.is_file():
             raise SphinxError(f"{file.name}: not found in book/records; run `make rehearse`, which needs the data sets")
-        return [table(HEAD, rows(json.loads(file.read_text(encoding="utf-8"))), ["ledger"])]
+        return [table(HEAD, rows(json.loads(file.read_text(encoding="utf-8"))), ["rehearsal"])]
 
 
 def setup(app):

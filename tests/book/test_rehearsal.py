@@ -25,11 +25,11 @@ def lines() -> dict[str, dict]:
 
 def test_the_page_has_a_row_a_line(site: Path, lines: dict[str, dict]) -> None:
     page = (site / "book" / "full-size.html").read_text(encoding="utf-8")
-    shown = [cells for cells in Tables(page).of("ledger") if len(cells) == len(HEAD)]
+    shown = [cells for cells in Tables(page).of("rehearsal") if len(cells) == len(HEAD)]
     assert len(shown) == len(lines)
     for cells, (name, line) in zip(shown, lines.items(), strict=True):
         assert name.split("/")[1] in cells[1]
-        assert cells[3] == str(line["parameters"]) and cells[7] == str(line["planned_steps"])
+        assert cells[2] == f"{line['parameters']:,}" and cells[6] == str(line["planned_steps"])
 
 
 def test_hours_and_batches() -> None:
@@ -42,4 +42,4 @@ def test_a_row_holds_what_was_measured(lines: dict[str, dict]) -> None:
     name, line = next(iter(lines.items()))
     cells = [cell.astext() for cell in rows({name: line})[0].children]
     assert len(cells) == len(HEAD)
-    assert cells[5] == f"{line['loss']:.3f}" and cells[-1] == f"{line['step_s'] * line['planned_steps'] / 3600:.1f}"
+    assert cells[4] == f"{line['loss']:.3f}" and cells[-1] == f"{line['step_s'] * line['planned_steps'] / 3600:.1f}"
