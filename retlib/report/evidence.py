@@ -118,6 +118,27 @@ def paired_difference(
     return end.value(metric, label) - start.value(metric, label), float(low), float(high)
 
 
+def same_seeds(start: Evidence | None, end: Evidence | None) -> tuple[Evidence | None, Evidence | None]:
+    """Both with the seeds that both have, in one order; None where they share none."""
+    if start is None or end is None:
+        return None, None
+    of_seed = [{record.content["config"]["seed"]: record for record in item.records} for item in (start, end)]
+    if not (seeds := sorted(of_seed[0].keys() & of_seed[1].keys())):
+        return None, None
+    chosen = [tuple(records[seed] for seed in seeds) for records in of_seed]
+    return Evidence(start.run, start.profile, chosen[0]), Evidence(end.run, end.profile, chosen[1])
+
+
+def seed_differences(start: Evidence, end: Evidence, metric: str) -> list[float]:
+    """How much ``end`` is above ``start`` in a metric, seed by seed; both have the same seeds in one order."""
+    each = zip(start.records, end.records, strict=True)
+    return [
+        Evidence(end.run, end.profile, (second,)).value(metric)
+        - Evidence(start.run, start.profile, (first,)).value(metric)
+        for first, second in each
+    ]
+
+
 def _weights(images: int) -> np.ndarray:
     """How often each image is drawn in each resample, float64 (RESAMPLES, images); always the same draws."""
     rng = np.random.default_rng(20041)

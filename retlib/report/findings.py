@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from retlib.report.evidence import paired_difference
+from retlib.report.evidence import paired_difference, same_seeds, seed_differences
 from retlib.report.study import Study
 
 
@@ -17,17 +17,24 @@ class Step:
         measured: difference of ours.
         low: lower end of its 95 % interval, over test images and paired.
         high: upper end.
+        seeds: our difference for each seed that both runs have.
     """
 
     reported: float
     measured: float
     low: float
     high: float
+    seeds: tuple[float, ...]
+
+    @property
+    def seeds_agree(self) -> bool:
+        """Whether every seed's difference has one sign."""
+        return len(self.seeds) == 1 or min(self.seeds) > 0 or max(self.seeds) < 0
 
     @property
     def clear(self) -> bool:
-        """Whether the interval excludes zero."""
-        return self.low > 0 or self.high < 0
+        """Whether the interval excludes zero, and the seeds agree."""
+        return (self.low > 0 or self.high < 0) and self.seeds_agree
 
     @property
     def same_sign(self) -> bool:
@@ -37,12 +44,12 @@ class Step:
 
 def step(study: Study, start: str, end: str, metric: str) -> Step | None:
     """The step between two runs of the paper, or None where a record or a printed number is missing."""
-    ours = study.evidence(start, best=False), study.evidence(end, best=False)
+    ours = same_seeds(study.evidence(start, best=False), study.evidence(end, best=False))
     printed = study.paper.printed(start, metric), study.paper.printed(end, metric)
     if None in ours or None in printed:
         return None
     measured, low, high = paired_difference(*ours, metric)
-    return Step(printed[1].value - printed[0].value, measured, low, high)
+    return Step(printed[1].value - printed[0].value, measured, low, high, tuple(seed_differences(*ours, metric)))
 
 
 def step_sentence(study: Study, what: str, start: str, end: str, metric: str, title: str) -> str:
@@ -59,7 +66,10 @@ def step_sentence(study: Study, what: str, start: str, end: str, metric: str, ti
     found = step(study, start, end, metric)
     if found is None:
         return f"{what}: not run."
-    if not found.clear:
+    if not found.seeds_agree:
+        spread = f"{signed(min(found.seeds))} to {signed(max(found.seeds))}"
+        judged = f"and {len(found.seeds)} seeds disagree, {spread}, so nothing is decided"
+    elif not found.clear:
         judged = "which the choice of test images could bring about alone, so nothing is decided"
     elif found.same_sign:
         judged = "the same direction"

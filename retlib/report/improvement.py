@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from retlib.report.evidence import RESAMPLES, Evidence, paired_difference
+from retlib.report.evidence import RESAMPLES, Evidence, paired_difference, same_seeds, seed_differences
 from retlib.report.findings import signed
 from retlib.report.study import Study
 from retlib.report.tables import DASH, profile_text
@@ -30,7 +30,7 @@ def gains(study: Study, steps: Mapping[str, tuple[str, str]], metrics: Mapping[s
     """
     lines = []
     for title, (start, end) in steps.items():
-        before, after = _same_seeds(study.evidence(start, best=False), study.evidence(end, best=False))
+        before, after = same_seeds(study.evidence(start, best=False), study.evidence(end, best=False))
         for metric, name in metrics.items():
             printed = study.paper.printed(start, metric), study.paper.printed(end, metric)
             smoke = study.parameters.profile == "smoke"  # phantoms say nothing of the paper
@@ -41,7 +41,7 @@ def gains(study: Study, steps: Mapping[str, tuple[str, str]], metrics: Mapping[s
                 difference, low, high = paired_difference(before, after, metric)
                 line |= {"measured": difference, "95 % interval": (low, high), "profile": profile_text(after)}
                 if len(after.records) > 1:
-                    each = [_alone(after, i).value(metric) - _alone(before, i).value(metric) for i in _places(after)]
+                    each = seed_differences(before, after, metric)
                     line["over seeds"] = f"{signed(min(each))} to {signed(max(each))}"
             lines.append(line)
     return pd.DataFrame(lines).set_index(["step", "metric"])
@@ -90,25 +90,6 @@ def _per_image_difference(start: Evidence, end: Evidence, metric: str) -> tuple[
     return float(differences.mean()), (float(low), float(high))
 
 
-def _same_seeds(start: Evidence | None, end: Evidence | None) -> tuple[Evidence | None, Evidence | None]:
-    """Both with the seeds that both have, in one order; None where they share none."""
-    if start is None or end is None:
-        return None, None
-    of_seed = [{record.content["config"]["seed"]: record for record in item.records} for item in (start, end)]
-    if not (seeds := sorted(of_seed[0].keys() & of_seed[1].keys())):
-        return None, None
-    chosen = [tuple(records[seed] for seed in seeds) for records in of_seed]
-    return Evidence(start.run, start.profile, chosen[0]), Evidence(end.run, end.profile, chosen[1])
-
-
 def _undefined(metric: str, *evidence: Evidence) -> bool:
     """Whether a run has no value, such as the precision of one that predicts no vessel."""
     return any(math.isnan(item.value(metric)) for item in evidence)
-
-
-def _alone(evidence: Evidence, place: int) -> Evidence:
-    return Evidence(evidence.run, evidence.profile, (evidence.records[place],))
-
-
-def _places(evidence: Evidence) -> range:
-    return range(len(evidence.records))

@@ -14,7 +14,7 @@ from retlib.experiments import Record, Store, run
 from retlib.metrics import Confusion
 from retlib.report import Evidence, Parameters, check_parameters, comparison, open_study, style, verdict
 from retlib.report.evidence import paired_difference
-from retlib.report.findings import signed, step_sentence
+from retlib.report.findings import Step, signed, step_sentence
 from retlib.report.parameters import _KERNEL_NAMES
 from tests.experiments.conftest import tiny
 
@@ -254,3 +254,11 @@ def test_costs_come_from_the_records(records: list[Record]) -> None:
     evidence = Evidence("run", "lite", tuple(records[:2]))
     assert evidence.cost("parameters") == records[0].content["model"]["parameters"]
     assert evidence.cost("step_s") == min(record.content["timing"]["step_s"] for record in records[:2])
+
+
+def test_seeds_that_disagree_decide_nothing() -> None:
+    one = Step(0.1, 0.05, 0.02, 0.08, seeds=(0.05,))
+    agree = Step(0.1, 0.05, 0.02, 0.08, seeds=(0.01, 0.09))
+    disagree = Step(0.1, 0.05, 0.02, 0.08, seeds=(-0.01, 0.11))
+    assert one.clear and agree.clear and not disagree.clear
+    assert not Step(0.1, 0.05, -0.02, 0.08, seeds=(0.05,)).clear
