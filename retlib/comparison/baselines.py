@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from retlib.comparison.filters import frangi_vesselness, matched_filter, to_native, working_channel
 from retlib.data import FundusSample, load_dataset
+from retlib.data.registry import COLLECTIONS
 from retlib.experiments import NUMERICS, Record, RunConfig, ScoringSettings, Selection, Store, run_id
 from retlib.experiments.config import Profile, dataset_fingerprint
 from retlib.experiments.runner import environment
@@ -81,9 +82,10 @@ def baseline_of(method: str, run: RunConfig) -> BaselineConfig:
 
 def has_second_observer(selection: Selection) -> bool:
     """Whether the data set comes with a second observer's labels of these images; reads no file."""
-    return selection.dataset in ("drive", "stare", "chase_db1") and not (
-        selection.dataset == "drive" and selection.split.split("/")[0] == "training"
-    )
+    if selection.dataset not in COLLECTIONS:  # phantoms
+        return False
+    files = COLLECTIONS[selection.dataset].files
+    return all("second_observer" in files(name) for name in selection.names())
 
 
 def baseline_configs(runs: Iterable[RunConfig]) -> list[BaselineConfig]:

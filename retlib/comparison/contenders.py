@@ -10,13 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from retlib.cache import cache_folder
 from retlib.comparison import statistics
 from retlib.comparison.baselines import METHODS, baseline_configs, find_baseline, has_second_observer, run_baseline
-from retlib.data import find_root
 from retlib.experiments import Record, RunConfig, Store, run
 from retlib.report.parameters import Parameters
-from retlib.report.study import PRECEDENCE, book_records
+from retlib.report.study import PRECEDENCE, data_folder, open_store
 from retlib.studies import Study, load_study
 
 MODEL_TITLES = {
@@ -80,25 +78,21 @@ class Contender:
         Raises:
             ValueError: an image was scored in two folds, or the seeds were scored on different images.
         """
-        found = {tuple(sorted(name for record in seed for name in record.test()["images"])) for seed in self.seeds}
-        if len(found) > 1 or any(len(set(names)) < len(names) for names in found):
-            raise ValueError(f"{self.title} on {self.dataset}: its records do not score each image once")
-        return next(iter(found), ())
+        names = [[record.test()["images"] for record in seed] for seed in self.seeds]
+        return joined_images(names, f"{self.title} on {self.dataset}")
 
     def per_image(self, metric: str, region: str = "fov") -> np.ndarray:
         """A metric of every image, float (seeds, images) in the order of `images`; NaN where undefined.
 
         A person's label ranks no pixels, so its AUC and average precision are NaN.
         """
-        rows = []
-        for seed in self.seeds:
-            found: dict[str, float] = {}
-            for record in seed:
-                values = record.per_image(region=region)
-                column = values.get(metric, np.full(len(record.test()["images"]), math.nan))
-                found |= dict(zip(record.test()["images"], column.tolist(), strict=True))
-            rows.append([found[name] for name in self.images])
-        result = np.array(rows, dtype=np.float64).reshape(len(self.seeds), -1)
+
+        def scores(record: Record) -> dict[str, float]:
+            names = record.test()["images"]
+            column = record.per_image(region=region).get(metric, np.full(len(names), math.nan))
+            return dict(zip(names, column.tolist(), strict=True))
+
+        result = joined_scores([[scores(record) for record in seed] for seed in self.seeds], self.images)
         return np.full_like(result, math.nan) if self.kind == "observer" and metric in RANKED else result
 
     def paired(self, metric: str, region: str = "fov") -> np.ndarray:
@@ -143,6 +137,29 @@ class Contender:
         return words + (" (stale)" if any(record.stale for record in self.records) else "")
 
 
+def joined_images(seeds: Sequence[Sequence[Sequence[str]]], what: str) -> tuple[str, ...]:
+    """Names of the images that every seed scored, its folds joined, sorted.
+
+    Args:
+        seeds: for each seed, for each of its parts (one, or one a fold), the names of the images.
+        what: opens the error message.
+
+    Raises:
+        ValueError: an image was scored in two folds, or the seeds were scored on different images.
+    """
+    found = {tuple(sorted(name for part in seed for name in part)) for seed in seeds}
+    if len(found) > 1 or any(len(set(names)) < len(names) for names in found):
+        raise ValueError(f"{what}: its records do not score each image once")
+    return next(iter(found), ())
+
+
+def joined_scores(seeds: Sequence[Sequence[Mapping[str, float]]], images: Sequence[str]) -> np.ndarray:
+    """One score an image, float (seeds, images), from image -> score of each part of each seed."""
+    rows = [{name: value for part in seed for name, value in part.items()} for seed in seeds]
+    found = [[row[name] for name in images] for row in rows]
+    return np.array(found, dtype=np.float64).reshape(len(seeds), -1)
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What the notebook works with: a study of runs under one protocol, parameters, and a store."""
@@ -154,8 +171,7 @@ class Comparison:
     @property
     def root(self) -> str | None:
         """Folder of the data sets, or None where there is none."""
-        found = find_root(self.parameters.data_root)
-        return None if found is None or not found.is_dir() else str(found)
+        return data_folder(self.parameters)
 
     def schedule(self, profile: str | None = None) -> list[tuple[str, int, RunConfig]]:
         """(name, seed, config) of every run, in the order in which they are due; of the parameters' seeds alone.
@@ -239,13 +255,7 @@ class Comparison:
 
 def open_comparison(parameters: Parameters, notebook_folder: str | Path = ".", study: str = STUDY) -> Comparison:
     """The comparison for a notebook; where its records are is decided as for a paper's notebook."""
-    if parameters.records is not None:
-        store = Store(Path(parameters.records).expanduser())
-    elif parameters.profile == "smoke":
-        store = Store(cache_folder() / "smoke-records")
-    else:
-        store = Store(book_records(Path(notebook_folder)))
-    return Comparison(load_study(study), parameters, store)
+    return Comparison(load_study(study), parameters, open_store(parameters, notebook_folder))
 
 
 def model_key(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from retlib.audit import Background, audit_row, list_published
+from retlib.papers.loader import read_yaml
 from retlib.papers.tables import Text
 from retlib.validation import Settings
 
@@ -37,10 +38,8 @@ def list_peers() -> tuple[Peer, ...]:
     """The rows of ``peers.yaml``, then those of the audit's published results, in the order of the files."""
     from importlib.resources import files
 
-    import yaml
-
     text = files("retlib.comparison").joinpath("peers.yaml").read_text(encoding="utf-8")
-    rows = _File.parse(yaml.safe_load(text), where="peers.yaml").rows
+    rows = _File.parse(read_yaml(text, "peers.yaml"), where="peers.yaml").rows
     published = [
         Peer(label=row.label, source=row.source, scores={row.dataset: row.scores}, unchecked=row.unchecked)
         for row in list_published()

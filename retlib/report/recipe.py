@@ -246,11 +246,15 @@ def factor_of(paths: Iterable[str]) -> str:
     """
     found = set()
     for path in paths:
-        known = [title for field, title in FACTORS.items() if path == field or path.startswith(f"{field}.")]
-        if not known:
+        if (factor := factor_of_field(path)) is None:
             raise ValueError(f"{path}: no factor has this field; known: {', '.join(FACTORS)}")
-        found.update(known)
+        found.add(factor)
     return found.pop() if len(found) == 1 else COMBINATION
+
+
+def factor_of_field(path: str) -> str | None:
+    """The factor that a dotted field belongs to; None where it is in none."""
+    return next((title for field, title in FACTORS.items() if path == field or path.startswith(f"{field}.")), None)
 
 
 def _flat(values: Mapping[str, Any], start: str = "") -> dict[str, Any]:

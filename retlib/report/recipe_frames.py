@@ -14,7 +14,6 @@ from retlib.report.findings import signed
 from retlib.report.overview import count_text
 from retlib.report.recipe import (
     COMBINATION,
-    FACTORS,
     LEVEL,
     LOWER_IS_BETTER,
     METRICS,
@@ -23,6 +22,7 @@ from retlib.report.recipe import (
     Ablation,
     Change,
     changed,
+    factor_of_field,
 )
 from retlib.report.tables import LABELS
 from retlib.studies import load_study
@@ -123,10 +123,9 @@ def taken(factor: str | None, ablation: Ablation, used: RunConfig) -> str:
 
 def _factor(path: str) -> str | None:
     """The factor of a field; "" for other fields of training and inference, None for what makes no recipe."""
-    for field, title in FACTORS.items():
-        if path == field or path.startswith(f"{field}."):
-            return title
-    return "" if path.split(".")[0] in ("training", "inference", "inputs", "pretraining") else None
+    factor = factor_of_field(path)
+    of_a_recipe = path.split(".")[0] in ("training", "inference", "inputs", "pretraining")
+    return "" if factor is None and of_a_recipe else factor
 
 
 def number(metric: str, value: float, more: int = 0) -> str | None:

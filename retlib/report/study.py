@@ -39,8 +39,7 @@ class Study:
     @property
     def root(self) -> str | None:
         """Folder of the data sets, or None where there is none."""
-        found = find_root(self.parameters.data_root)
-        return None if found is None or not found.is_dir() else str(found)
+        return data_folder(self.parameters)
 
     def configs(self, name: str, profile: str | None = None) -> list[RunConfig]:
         """The configs of a run, one a seed; empty if the profile does not have this run."""
@@ -112,13 +111,22 @@ def open_study(key: str, parameters: Parameters, notebook_folder: str | Path = "
         parameters: checked parameters.
         notebook_folder: where the notebook runs; the book's records are looked for beside it (``../book/records``).
     """
+    return Study(load_paper(key), parameters, open_store(parameters, notebook_folder))
+
+
+def open_store(parameters: Parameters, notebook_folder: str | Path = ".") -> Store:
+    """Where a notebook's records are: as its parameters say; else a scratch folder for smoke, or the book's own."""
     if parameters.records is not None:
-        store = Store(Path(parameters.records).expanduser())
-    elif parameters.profile == "smoke":
-        store = Store(cache_folder() / "smoke-records")
-    else:
-        store = Store(book_records(Path(notebook_folder)))
-    return Study(load_paper(key), parameters, store)
+        return Store(Path(parameters.records).expanduser())
+    if parameters.profile == "smoke":
+        return Store(cache_folder() / "smoke-records")
+    return Store(book_records(Path(notebook_folder)))
+
+
+def data_folder(parameters: Parameters) -> str | None:
+    """Folder of the data sets, or None where there is none."""
+    found = find_root(parameters.data_root)
+    return None if found is None or not found.is_dir() else str(found)
 
 
 def book_records(start: Path) -> Path:

@@ -13,6 +13,7 @@ import numpy as np
 
 from retlib.comparison import DATASETS, Comparison, open_comparison, statistics
 from retlib.comparison.baselines import baseline_of, find_baseline, has_second_observer, run_baseline
+from retlib.comparison.contenders import joined_images, joined_scores
 from retlib.experiments import Record, RunConfig, Selection, run
 from retlib.papers.plan import PlannedRun
 from retlib.report.parameters import Parameters
@@ -63,12 +64,8 @@ class Cell:
         Raises:
             ValueError: an image was scored in two folds, or the seeds were scored on different images.
         """
-        found = {
-            tuple(sorted(n for part in seed for n in part.record.test(part.label)["images"])) for seed in self.seeds
-        }
-        if len(found) > 1 or any(len(set(names)) < len(names) for names in found):
-            raise ValueError(f"{self.training} on {self.tested}: its records do not score each image once")
-        return next(iter(found))
+        names = [[part.record.test(part.label)["images"] for part in seed] for seed in self.seeds]
+        return joined_images(names, f"{self.training} on {self.tested}")
 
     def per_image(self, metric: str, own_threshold: bool = True) -> np.ndarray:
         """A metric inside the FOV, float (seeds, images) in the order of `images`; NaN where undefined.
@@ -80,13 +77,10 @@ class Cell:
         """
         if self.training is None and metric == "auc":
             return np.full((len(self.seeds), len(self.images)), math.nan)
-        rows = []
-        for seed in self.seeds:
-            found: dict[str, float] = {}
-            for part in seed:
-                found |= _scores(part, metric) if own_threshold else _oracle_dice(part)
-            rows.append([found[name] for name in self.images])
-        return np.array(rows, dtype=np.float64)
+        scores = [
+            [_scores(part, metric) if own_threshold else _oracle_dice(part) for part in seed] for seed in self.seeds
+        ]
+        return joined_scores(scores, self.images)
 
     def value(self, metric: str) -> float:
         """Mean over images, then over seeds."""

@@ -8,10 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Rectangle
 
-from retlib.experiments import ERROR_COLOURS
-from retlib.report.figures import ERROR_NAMES, show_errors
+from retlib.report.figures import error_legend, show_errors
 from retlib.report.tables import DASH, LABELS
 from retlib.report.transfer import METRICS, PHANTOMS, Cell, Transfer
 from retlib.report.transfer_frames import Pair
@@ -109,8 +108,7 @@ def error_figure(transfer: Transfer) -> Figure | None:
         axes[y, 0].text(
             -0.06, 0.5, f"trained on\n{words}", rotation=90, ha="right", va="center", transform=axes[y, 0].transAxes
         ).set_fontsize(9)
-    handles = [Patch(color=np.array(ERROR_COLOURS[key]) / 255, label=name) for key, name in ERROR_NAMES.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    error_legend(figure)
     return figure
 
 
