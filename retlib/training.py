@@ -87,6 +87,8 @@ class Trained:
     seconds: float  # spent in training steps and validation, over all resumed parts
     steps: int
     resumed_from: list[int] = field(default_factory=list)  # epochs that a killed run was picked up at
+    # Of one core, over all threads of this process: unlike `seconds`, the same on a quiet and on a busy machine.
+    cpu_seconds: float = 0.0
 
 
 def fit(
@@ -142,7 +144,7 @@ def fit(
     for epoch in range(state.epoch + 1, settings.epochs + 1):
         if state.stopped:
             break
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         seed_torch(seed, "epoch", epoch)
         batches = epoch_batches(
             training,
@@ -160,7 +162,9 @@ def fit(
             row |= _validate(kept, checks, loss_of, settings, inputs, device)
         if settings.schedule == "plateau":
             schedule.step(row["validation_loss"])
-        state.finish_epoch(row, kept, settings, time.perf_counter() - started)
+        state.seconds += time.perf_counter() - started
+        state.cpu_seconds += time.process_time() - cpu_started
+        state.finish_epoch(row, kept, settings)
         if checkpoint is not None:
             _save(checkpoint, state, parts)
         if progress is not None:
@@ -170,7 +174,9 @@ def fit(
     if settings.keep == "best":
         kept.load_state_dict(state.best_weights)
         chosen = state.best_epoch
-    return Trained(kept.eval(), state.history, chosen, state.seconds, state.steps, state.resumed_from)
+    return Trained(
+        kept.eval(), state.history, chosen, state.seconds, state.steps, state.resumed_from, state.cpu_seconds
+    )
 
 
 def build_optimiser(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
@@ -314,6 +320,7 @@ class _State:
     epoch: int = 0
     steps: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
     best_loss: float = math.inf
     best_epoch: int = 0
@@ -321,8 +328,8 @@ class _State:
     stopped: bool = False
     resumed_from: list[int] = field(default_factory=list)
 
-    def finish_epoch(self, row: dict[str, float], model: nn.Module, settings: TrainingSettings, seconds: float) -> None:
-        self.epoch, self.seconds = int(row["epoch"]), self.seconds + seconds
+    def finish_epoch(self, row: dict[str, float], model: nn.Module, settings: TrainingSettings) -> None:
+        self.epoch = int(row["epoch"])
         self.history.append(row)
         loss = row.get("validation_loss", math.inf)
         if loss < self.best_loss:

@@ -183,12 +183,13 @@ def _execute(
             if not chosen_on:
                 raise ValueError("scoring.threshold: 'validation' needs validation images, but validation is 0")
             threshold = best_threshold(logits_of(chosen_on), chosen_on, config.scoring.region)
-        tests, files, seconds, images = {}, {}, 0.0, 0
+        tests, files, seconds, cpu_seconds, images = {}, {}, 0.0, 0.0, 0
         for selection in config.test:
             samples = load_samples(selection, config, root)
-            started = time.perf_counter()
+            started, cpu_started = time.perf_counter(), time.process_time()
             logits = logits_of(samples)
             seconds, images = seconds + time.perf_counter() - started, images + len(samples)
+            cpu_seconds += time.process_time() - cpu_started
             entry, new = score_test(selection.label, logits, samples, threshold, config.scoring.region)
             tests[selection.label] = entry
             files |= new
@@ -207,6 +208,9 @@ def _execute(
             "training_s": trained.seconds,
             "step_s": trained.seconds / trained.steps,
             "inference_s_per_image": seconds / images,
+            # Of one core, summed over the process's threads: comparable between quiet and busy machines.
+            "training_cpu_s": trained.cpu_seconds,
+            "inference_cpu_s_per_image": cpu_seconds / images,
             "resumed_from_epochs": trained.resumed_from,
         },
         "environment": environment(device),
