@@ -15,6 +15,7 @@ from retlib.comparison.boards import (
     leaderboard,
     network_tests,
     observer_tests,
+    per_image_values,
     power_table,
     quoted,
 )
@@ -29,9 +30,12 @@ from retlib.comparison.contenders import (
 )
 from retlib.comparison.faults import FAULTS, Cost, all_costs, fault_configs, fault_table, make_fault_records
 from retlib.comparison.filters import frangi_vesselness, matched_filter
-from retlib.comparison.peers import Peer, list_peers
+from retlib.comparison.own import goal_table, own_networks
+from retlib.comparison.peers import Goal, Peer, list_goals, list_peers, measured_peer
 from retlib.comparison.rescoring import EpochsConfig, RescoredConfig, rescore, score_epochs
 from retlib.comparison.statistics import Power, critical_difference, friedman, holm, paired_tests, power, signed_rank
+from retlib.comparison.surround import blanked_frame, found_outside
+from retlib.comparison.times import Times, load_benchmark, pick_times
 
 __all__ = [
     "DATASETS",
@@ -45,27 +49,38 @@ __all__ = [
     "Contender",
     "Cost",
     "EpochsConfig",
+    "Goal",
     "Peer",
     "Power",
     "RescoredConfig",
+    "Times",
     "all_costs",
     "baseline_configs",
     "best_by",
+    "blanked_frame",
     "board",
     "critical_difference",
     "fault_configs",
     "fault_table",
+    "found_outside",
     "frangi_vesselness",
     "friedman",
+    "goal_table",
     "holm",
     "leaderboard",
+    "list_goals",
     "list_peers",
+    "load_benchmark",
     "make_fault_records",
     "matched_filter",
+    "measured_peer",
     "network_tests",
     "observer_tests",
     "open_comparison",
+    "own_networks",
     "paired_tests",
+    "per_image_values",
+    "pick_times",
     "power",
     "power_table",
     "quoted",

@@ -11,7 +11,8 @@ import pandas as pd
 from retlib.audit import Background
 from retlib.comparison import statistics
 from retlib.comparison.contenders import Contender, with_records
-from retlib.comparison.peers import implied, list_peers
+from retlib.comparison.peers import Peer, implied, list_peers
+from retlib.comparison.times import Times, recorded_times
 from retlib.report.tables import DASH
 
 PIXELS = ("auc", "average_precision", "dice", "iou", "sensitivity", "specificity", "accuracy", "mcc")
@@ -32,13 +33,21 @@ TITLES = {
 }
 
 
-def leaderboard(contenders: Iterable[Contender], metrics: Sequence[str] = METRICS) -> pd.DataFrame:
+def leaderboard(
+    contenders: Iterable[Contender], metrics: Sequence[str] = METRICS, times: Times | None = None
+) -> pd.DataFrame:
     """Every measured number: a line a contender and metric, best mean Dice first, those without a record last.
 
+    Args:
+        contenders: of one data set.
+        metrics: retlib's names.
+        times: where seconds come from, one source for all lines; the records by default.
+
     Returns:
-        Columns key, row, kind, metric, mean, low, high (95 % over images and seeds), parameters, seconds (CPU, an
-        image), evidence. NaN where nobody has run it.
+        Columns key, row, kind, metric, mean, low, high (95 % over images and seeds), parameters, seconds, evidence. NaN
+        where nobody has run it.
     """
+    times = times or recorded_times()
     ordered = sorted(contenders, key=lambda item: -item.value("dice") if item else math.inf)
     lines = []
     for item in ordered:
@@ -54,20 +63,20 @@ def leaderboard(contenders: Iterable[Contender], metrics: Sequence[str] = METRIC
                     "low": low,
                     "high": high,
                     "parameters": item.parameters,
-                    "seconds": item.seconds,
+                    "seconds": times.of(item),
                     "evidence": item.evidence,
                 }
             )
     return pd.DataFrame(lines).astype({"parameters": "Int64"})
 
 
-def board(frame: pd.DataFrame, metrics: Sequence[str], cost: bool = False) -> pd.DataFrame:
+def board(frame: pd.DataFrame, metrics: Sequence[str], seconds: str | None = None) -> pd.DataFrame:
     """Some metrics of :func:`leaderboard` for reading: a line a row, each cell a mean and its interval.
 
     Args:
         frame: from :func:`leaderboard`.
         metrics: the columns.
-        cost: add parameters and CPU seconds an image.
+        seconds: heading of the column of seconds (`Times.label`); None leaves parameters and seconds out.
     """
     lines = []
     for key in dict.fromkeys(frame["key"]):
@@ -75,10 +84,10 @@ def board(frame: pd.DataFrame, metrics: Sequence[str], cost: bool = False) -> pd
         first = rows.iloc[0]
         line: dict[str, object] = {"row": first["row"]}
         line |= {TITLES[metric]: cell(metric, *rows.loc[metric, ["mean", "low", "high"]]) for metric in metrics}
-        if cost:
+        if seconds is not None:
             known = not pd.isna(first["parameters"])
             line["parameters"] = f"{first['parameters']:,}".replace(",", " ") if known else None
-            line["CPU s an image"] = None if math.isnan(first["seconds"]) else f"{first['seconds']:.2f}"
+            line[seconds] = None if math.isnan(first["seconds"]) else f"{first['seconds']:.2f}"
         lines.append(line | {"evidence": first["evidence"]})
     return pd.DataFrame(lines)
 
@@ -92,6 +101,15 @@ def cell(metric: str, mean: float, low: float, high: float) -> str:
     if math.isnan(low):
         return shown
     return f"{shown} ({low:.{fewer}f} to {high:.{fewer}f})"
+
+
+def peer_row(peer: Peer, dataset: str, metrics: Sequence[str], cost: bool = False) -> dict[str, object]:
+    """A peer that was measured under this protocol as a line of :func:`board`: its numbers as they are quoted."""
+    line: dict[str, object] = {"row": peer.label}
+    line |= {TITLES[metric]: peer.scores.get(dataset, {}).get(metric) for metric in metrics}
+    if cost:
+        line["parameters"] = None if peer.parameters is None else f"{peer.parameters:,}".replace(",", " ")
+    return line | {"evidence": "quoted, same protocol, not ranked"}
 
 
 def quoted(dataset: str, background: Background, metrics: Sequence[str] = METRICS) -> pd.DataFrame:
@@ -146,27 +164,50 @@ def observer_tests(contenders: Sequence[Contender], metric: str = "dice") -> pd.
 
 
 def power_table(datasets: Mapping[str, Sequence[Contender]], metric: str = "dice") -> pd.DataFrame:
-    """A line a data set: networks, images, comparisons, the smallest p possible, Holm's level, how many are real."""
+    """A line a data set: what tests of all pairs of the planned networks could decide at best, and what was decided.
+
+    What could be decided follows from the numbers of images and networks alone, so it is there before any run is.
+    """
     lines = []
     for dataset, contenders in datasets.items():
         networks = with_records(contenders)
         planned = [item for item in contenders if item.kind == "network"]
-        line: dict[str, object] = {"data set": dataset, "networks": f"{len(networks)} of {len(planned)}"}
-        if len(networks) >= 2:
-            tests, images = network_tests(contenders, metric), len(networks[0].images)
-            could = statistics.power(images, len(tests))
+        tests = network_tests(contenders, metric) if len(networks) >= 2 else None
+        line: dict[str, object] = {
+            "data set": dataset,
+            "networks run": f"{len(networks)} of {len(planned)}",
+            "pairs run": f"{0 if tests is None else len(tests)} of {len(planned) * (len(planned) - 1) // 2}",
+        }
+        if (could := planned_power(contenders)) is not None:
             line |= {
-                "images": str(images),
-                "comparisons": str(len(tests)),
+                "images": str(could.images),
                 "smallest p possible": p_text(could.smallest),
-                "Holm's strictest level": p_text(could.strictest),
-                "can one pass": "yes" if could.possible else "no",
-                "real differences": str(int(tests["real"].sum())),
+                "Holm's strictest level, all pairs": p_text(could.strictest),
+                "can one of all pairs pass": "yes" if could.possible else "no",
+            }
+        if tests is not None:
+            could = statistics.power(len(networks[0].images), len(tests))
+            line |= {
+                "can one of the pairs run pass": "yes" if could.possible else "no",
+                "real differences": f"{int(tests['real'].sum())} of {len(tests)}",
                 "Friedman's p": p_text(statistics.friedman(per_image_values(networks, metric))),
             }
         lines.append(line)
-    columns = ["data set", "networks", "images", "comparisons", "smallest p possible", "Holm's strictest level"]
-    return pd.DataFrame(lines, columns=[*columns, "can one pass", "real differences", "Friedman's p"])
+    columns = ["data set", "images", "networks run", "pairs run", "smallest p possible"]
+    columns += ["Holm's strictest level, all pairs", "can one of all pairs pass", "can one of the pairs run pass"]
+    return pd.DataFrame(lines, columns=[*columns, "real differences", "Friedman's p"])
+
+
+def planned_power(contenders: Sequence[Contender]) -> statistics.Power | None:
+    """What tests of all pairs of the planned networks could decide; None for fewer than two networks."""
+    planned = [item for item in contenders if item.kind == "network"]
+    images = max((item.planned for item in planned), default=0)
+    if len(planned) < 2 or not images:
+        return None
+    return statistics.power(images, len(planned) * (len(planned) - 1) // 2)
+
+
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def p_text(value: float) -> str:
@@ -176,4 +217,4 @@ def p_text(value: float) -> str:
     if value >= 1e-3:
         return f"{value:.2g}"
     digits, exponent = f"{value:.1e}".split("e")
-    return f"{digits} × 10^\N{MINUS SIGN}{abs(int(exponent))}"
+    return f"{digits} × 10⁻{str(abs(int(exponent))).translate(_RAISED)}"

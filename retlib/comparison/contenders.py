@@ -47,11 +47,13 @@ class Contender:
     Attributes:
         key: the model's or the baseline's name.
         title: for people.
-        kind: ``network``, ``filter`` or ``observer``.
+        kind: ``network``, ``filter`` or ``observer``; ``own`` for a network of ours that was trained by a longer
+            recipe and takes no part in the comparison.
         dataset: the data set that it is compared on.
         profile: of its records; None where there is none.
         seeds: one entry a seed, each the records of that seed: one, or one a fold. Only complete seeds.
         note: what is missing, if anything.
+        planned: how many images it is to be scored on, whether it has been or not.
     """
 
     key: str
@@ -61,6 +63,7 @@ class Contender:
     profile: str | None
     seeds: tuple[tuple[Record, ...], ...]
     note: str = ""
+    planned: int = 0
 
     def __bool__(self) -> bool:
         """Whether there is a record."""
@@ -113,10 +116,19 @@ class Contender:
         return None if not self or self.kind == "observer" else self.records[0].content["model"]["parameters"]
 
     @property
-    def seconds(self) -> float:
-        """CPU seconds an image: the fewest among the records that were made on a CPU; NaN where none was."""
+    def cpu_seconds(self) -> float:
+        """Seconds of one core an image, summed over threads; NaN where no record has them (older ones do not)."""
+        return self.fewest("inference_cpu_s_per_image")
+
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds an image by the clock on the wall, which counts what else the machine did; NaN without a record."""
+        return self.fewest("inference_s_per_image")
+
+    def fewest(self, name: str) -> float:
+        """The least of a time (of a record's ``timing``) among records made on a CPU; NaN where none has it."""
         found = [
-            record.content["timing"].get("inference_s_per_image", math.nan)
+            record.content["timing"].get(name, math.nan)
             for record in self.records
             if record.content["environment"]["device"] == "cpu"
         ]
@@ -134,6 +146,8 @@ class Contender:
         )
         if len(self.seeds[0]) > 1:
             words += f", {len(self.seeds[0])} folds"
+        if self.kind == "own":
+            words += ", longer recipe, not ranked"
         return words + (" (stale)" if any(record.stale for record in self.records) else "")
 
 
@@ -218,10 +232,11 @@ class Comparison:
 
     def _network(self, dataset: str, model: str, plans: Mapping[str, dict]) -> Contender:
         title = MODEL_TITLES.get(model, model)
-        note = ""
+        note, planned = "", 0
         for profile, plan in plans.items():
             complete = []
             for configs in plan.get(dataset, {}).get(model, {}).values():
+                planned = sum(len(config.test[0].names()) for config in configs)
                 records = [self.store.find(config, root=self.root) for config in configs]
                 there = tuple(record for record in records if record is not None)
                 if len(there) == len(configs):
@@ -229,8 +244,8 @@ class Comparison:
                 elif there:
                     note = f"{len(there)} of {len(configs)} folds"
             if complete:
-                return Contender(model, title, "network", dataset, profile, tuple(complete))
-        return Contender(model, title, "network", dataset, None, (), note)
+                return Contender(model, title, "network", dataset, profile, tuple(complete), planned=planned)
+        return Contender(model, title, "network", dataset, None, (), note, planned)
 
     def _baselines(self, dataset: str, plans: Mapping[str, dict]) -> list[Contender]:
         """The filters and the observer, beside the runs of the first profile that has them all."""

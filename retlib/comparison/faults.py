@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from retlib.comparison.boards import TITLES
-from retlib.comparison.contenders import Comparison, Contender
+from retlib.comparison.contenders import MODEL_TITLES, Comparison, Contender
 from retlib.comparison.rescoring import EpochsConfig, RescoredConfig, rescore, score_epochs
-from retlib.experiments import Record, RunConfig
+from retlib.comparison.surround import blanked_frame
+from retlib.experiments import Record, RunConfig, weights_path
 
 FRAME = "whole frame instead of the FOV"
+BLANKED = "whole frame, with nothing found outside the FOV"
 TEST_THRESHOLD = "threshold picked on the test images"
 IMAGE_THRESHOLD = "threshold picked on each test image"
 RESIZED = "truth resized"
 TEST_EPOCH = "best epoch picked on the test images"
-FAULTS = (FRAME, TEST_THRESHOLD, IMAGE_THRESHOLD, RESIZED, TEST_EPOCH)
+FAULTS = (FRAME, BLANKED, TEST_THRESHOLD, IMAGE_THRESHOLD, RESIZED, TEST_EPOCH)
 _SHOWN = {
     FRAME: ("accuracy", "specificity", "auc", "dice"),
+    BLANKED: ("accuracy", "specificity", "auc", "dice"),
     TEST_THRESHOLD: ("dice", "sensitivity"),
     IMAGE_THRESHOLD: ("dice", "sensitivity"),
     RESIZED: ("dice", "auc", "cldice"),
@@ -59,6 +62,10 @@ def record_costs(contender: Contender) -> list[Cost]:
         Cost(FRAME, contender.title, metric, contender.value(metric, "fov"), contender.value(metric, "frame"))
         for metric in _SHOWN[FRAME]
     ]
+    blank = [[blanked_frame(record) for record in seed] for seed in contender.seeds]
+    for metric in _SHOWN[BLANKED]:
+        means = [np.nanmean(np.concatenate([found[metric] for found in seed])) for seed in blank]
+        costs.append(Cost(BLANKED, contender.title, metric, contender.value(metric, "fov"), float(np.mean(means))))
     for fault in (TEST_THRESHOLD, IMAGE_THRESHOLD):
         scores = [_rethresholded(seed, fault) for seed in contender.seeds]
         costs += [
@@ -119,15 +126,52 @@ def fault_configs(comparison: Comparison) -> list[RescoredConfig | EpochsConfig]
     return [*map(RescoredConfig.of, runs), *(EpochsConfig.of(config) for config in runs[:1])]
 
 
-def make_fault_records(comparison: Comparison) -> list[Record]:
-    """Make what is missing of them, as far as the parameters allow it and weights are at hand."""
+def make_fault_records(comparison: Comparison, say: Callable[[str], None] = print) -> list[Record]:
+    """Make what is missing of them, as far as the parameters allow it and weights are at hand.
+
+    A record that is there is left alone, so a call that was cut short goes on where it stopped. The resized truth needs
+    the weights that a run leaves in this machine's cache: a run that was made elsewhere is left out, and ``say`` is
+    told so.
+
+    Args:
+        comparison: what is compared; with ``train="never"`` nothing is made.
+        say: gets a line for each record that was made or left out.
+
+    Returns:
+        The records that are there afterwards.
+    """
     if comparison.parameters.train == "never":
         return []
     made = []
     for config in fault_configs(comparison):
-        make = rescore if isinstance(config, RescoredConfig) else score_epochs
-        made.append(make(config, comparison.store, root=comparison.root, device=comparison.parameters.device))
-    return [record for record in made if record is not None]
+        what = f"{MODEL_TITLES.get(config.run.model, config.run.model)}, {fault_of(config)}"
+        record, there = comparison.store.find(config, root=comparison.root, stale=False), True
+        if record is None:
+            there = False
+            if why := _lacking(comparison, config):
+                say(f"{what}: left out, {why}")
+                continue
+            make = rescore if isinstance(config, RescoredConfig) else score_epochs
+            record = make(config, comparison.store, root=comparison.root, device=comparison.parameters.device)
+        say(f"{what}: {'there already' if there else 'made'}, {record.id}")
+        made.append(record)
+    return made
+
+
+def fault_of(config: RescoredConfig | EpochsConfig) -> str:
+    """The fault that such a record is of."""
+    return RESIZED if isinstance(config, RescoredConfig) else TEST_EPOCH
+
+
+def _lacking(comparison: Comparison, config: RescoredConfig | EpochsConfig) -> str | None:
+    """Why a record cannot be made, or None."""
+    if isinstance(config, EpochsConfig):
+        return None
+    if comparison.store.find(config.run, root=comparison.root, stale=False) is None:
+        return "the run has no record"
+    if not (path := weights_path(config.run.identify(comparison.root))).is_file():
+        return f"this machine has not kept the run's weights ({path}); train it again here to have them"
+    return None
 
 
 def all_costs(comparison: Comparison, contenders: Iterable[Contender]) -> list[Cost]:
@@ -146,11 +190,17 @@ def all_costs(comparison: Comparison, contenders: Iterable[Contender]) -> list[C
     return costs
 
 
-def fault_table(costs: Sequence[Cost]) -> pd.DataFrame:
+def fault_table(costs: Sequence[Cost], contenders: Iterable[Contender] = ()) -> pd.DataFrame:
     """A line a fault and metric: means over networks, and the difference with its lowest and highest over networks.
 
     A fault without a record keeps its line, without numbers.
+
+    Args:
+        costs: of one data set.
+        contenders: of the data set; how many networks a line rests on is said of all that are planned.
     """
+    planned = sum(item.kind == "network" for item in contenders)
+    of = f" of {planned}" if planned else ""
     lines = []
     for fault in FAULTS:
         for metric in _SHOWN[fault]:
@@ -160,7 +210,7 @@ def fault_table(costs: Sequence[Cost]) -> pd.DataFrame:
                 {
                     "fault": fault,
                     "metric": TITLES[metric],
-                    "networks": str(len(found)) if found else None,
+                    "networks": f"{len(found)}{of}" if found else None,
                     "as it should be": _mean([cost.sound for cost in found]),
                     "with the fault": _mean([cost.faulty for cost in found]),
                     "difference": _mean(changes),

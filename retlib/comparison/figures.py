@@ -16,14 +16,24 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from retlib.comparison import curves, statistics
 from retlib.comparison.boards import TITLES, per_image_values
 from retlib.comparison.contenders import DATASETS, Contender, best_by, with_records
+from retlib.comparison.times import pick_times
 from retlib.experiments import FALSE_ALARM, MISSED, TRUE_VESSEL
 from retlib.metrics import betti_numbers
 
 STYLES = {"filter": {"linestyle": "--"}, "observer": {"linestyle": ":"}}
 
 
-def cost_figure(datasets: Mapping[str, Sequence[Contender]]) -> Figure | None:
-    """Mean Dice against parameters (left) and against CPU seconds an image (right), a row a data set with runs."""
+def cost_figure(
+    datasets: Mapping[str, Sequence[Contender]], benchmark: Mapping[str, float] | None = None
+) -> Figure | None:
+    """Mean Dice against parameters (left) and against CPU seconds (right), a row a data set with runs.
+
+    All seconds are of one source, which the axis names; a network without any is missing on the right.
+
+    Args:
+        datasets: data set -> its contenders.
+        benchmark: seconds of networks, see `times.load_benchmark`.
+    """
     shown = {name: with_records(items) for name, items in datasets.items() if with_records(items)}
     if not shown:
         return None
@@ -33,8 +43,13 @@ def cost_figure(datasets: Mapping[str, Sequence[Contender]]) -> Figure | None:
         title: {"color": colour, "marker": "osD^vPX"[number % 7]}
         for number, (title, colour) in enumerate(zip(titles, sns.color_palette("husl", len(titles)), strict=True))
     }
+    times = pick_times([item for networks in shown.values() for item in networks], benchmark or {})
+    costs: dict[str, Callable[[Contender], float]] = {
+        "parameters": lambda item: float(item.parameters or 0),
+        times.label: times.of,
+    }
     for row, (dataset, networks) in zip(axes, shown.items(), strict=True):
-        for axis, (label, cost_of) in zip(row, _COSTS.items(), strict=True):
+        for axis, (label, cost_of) in zip(row, costs.items(), strict=True):
             for item in networks:
                 cost, value, (low, high) = cost_of(item), item.value("dice"), item.interval("dice")
                 if cost and not math.isnan(cost):
@@ -53,12 +68,6 @@ def cost_figure(datasets: Mapping[str, Sequence[Contender]]) -> Figure | None:
     handles = [plt.Line2D([], [], linestyle="none", label=title, **look) for title, look in looks.items()]
     figure.legend(handles=handles, loc="outside right center", fontsize=7.5, frameon=False)
     return figure
-
-
-_COSTS: dict[str, Callable[[Contender], float]] = {
-    "parameters": lambda item: float(item.parameters or 0),
-    "CPU seconds an image": lambda item: item.seconds,
-}
 
 
 def _plain_tick(value: float, _: object) -> str:
@@ -102,6 +111,8 @@ def calibration_figure(contenders: Sequence[Contender]) -> Figure | None:
         part = found[item.key]
         label = f"{item.title}, ECE {part.ece:.3f}" if item.key in named else None
         axis.plot(part.predicted, part.observed, "o-", markersize=3, color=named.get(item.key, "0.8"), label=label)
+    if len(named) < len(networks):
+        axis.plot([], [], "o-", markersize=3, color="0.8", label="other networks")
     axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted probability, mean of the bin", ylabel="share of vessel pixels")
     axis.legend(fontsize=7, loc="upper left")
     return figure

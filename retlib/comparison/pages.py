@@ -4,23 +4,64 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import pandas as pd
+
 from retlib.audit import Background
-from retlib.comparison.boards import PIXELS, STRUCTURE, board, leaderboard, power_table, quoted
+from retlib.comparison.boards import PIXELS, STRUCTURE, board, leaderboard, peer_row, power_table, quoted
 from retlib.comparison.contenders import DATASETS, Contender
+from retlib.comparison.own import goal_table
+from retlib.comparison.peers import measured_peer
+from retlib.comparison.times import pick_times
 from retlib.report.tables import style
 
 
-def show_boards(dataset: str, contenders: Sequence[Contender]) -> None:
-    """Display the leaderboard of a data set as two tables: pixels; structure and cost."""
+def show_boards(
+    dataset: str,
+    contenders: Sequence[Contender],
+    own: Sequence[Contender] = (),
+    benchmark: Mapping[str, float] | None = None,
+) -> None:
+    """Display the leaderboard of a data set as two tables: pixels; structure and cost.
+
+    Args:
+        dataset: retlib's name.
+        contenders: what is ranked.
+        own: networks of ours, shown below what is ranked, with the measured peer.
+        benchmark: seconds of networks, see `times.load_benchmark`.
+    """
     from IPython.display import display
 
     if not contenders:
         print("This profile has no run on this data set.")
         return
-    frame, name = leaderboard(contenders), DATASETS.get(dataset, dataset)
-    what = "Mean over images, with the 95 % interval over images and seeds."
-    display(style(board(frame, PIXELS), f"{name}, pixels inside the FOV. {what}"))
-    display(style(board(frame, STRUCTURE, cost=True), f"{name}, structure and cost. {what}"))
+    name = DATASETS.get(dataset, dataset)
+    times = pick_times(contenders, benchmark or {})
+    for title, metrics, seconds in (
+        ("pixels inside the FOV", PIXELS, None),
+        ("structure and cost", STRUCTURE, times.label),
+    ):
+        caption = f"{name}, {title}. Mean over images, with the 95 % interval over images and seeds."
+        frame = board(leaderboard(contenders, metrics, times), metrics, seconds)
+        if own:
+            ours = [board(leaderboard([item], metrics, times), metrics, seconds) for item in own]
+            peer = pd.DataFrame([peer_row(measured_peer(), dataset, metrics, seconds is not None)])
+            frame = pd.concat([frame, *ours, peer], ignore_index=True).astype(object)
+            frame = frame.where(frame.notna(), None)
+            caption += " The last lines stand beside the comparison, not in it."
+        display(style(frame, caption))
+
+
+def show_goals(own: Sequence[Contender], dataset: str = "drive") -> None:
+    """Display our own networks against their goals and the measured peer."""
+    from IPython.display import display
+
+    if not own:
+        print("This profile has no network of our own.")
+        return
+    caption = (
+        "Our own networks on DRIVE against their goals; the peer's numbers are quoted. No number is rounded first."
+    )
+    display(style(goal_table(own, dataset), caption))
 
 
 def show_quoted(dataset: str, background: Background, profile: str) -> None:

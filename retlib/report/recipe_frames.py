@@ -30,6 +30,7 @@ from retlib.studies import load_study
 # Group -> label -> metric -> mean score.
 Groups = Mapping[str, Mapping[str, Mapping[str, float]]]
 
+WALL = "training, s by the wall clock"
 SEEDS, RECIPES, SIZES, NETWORKS = "seeds of one recipe", "recipes", "sizes of one network", "networks"
 
 
@@ -50,9 +51,11 @@ def noise_frame(ablation: Ablation) -> pd.DataFrame:
 def change_frame(ablation: Ablation) -> pd.DataFrame:
     """A line a change: mean change of each metric, images on which Dice rose, size, training time, judgement.
 
-    A number beyond the noise carries an asterisk.
+    A number beyond the noise carries an asterisk. Training times are CPU seconds where every record has them, else
+    those of the wall clock; the heading says which.
     """
     lines = []
+    heading, clock = ("training, CPU s", "training_cpu_s") if has_cpu_time(ablation) else (WALL, "training_s")
     for change in ablation.changes:
         line: dict[str, object] = {"factor": change.factor, "change": change.about}
         for metric in METRICS:
@@ -65,10 +68,25 @@ def change_frame(ablation: Ablation) -> pd.DataFrame:
         line["Dice rose on"] = None if dice is None else f"{int((dice.changes > 0).sum())} of {dice.changes.size}"
         content = {} if change.record is None else change.record.content
         line["parameters"] = count_text(content["model"]["parameters"]) if content else None
-        line["training, s"] = f"{content['timing']['training_s']:.0f}" if content else None
+        line[heading] = f"{content['timing'][clock]:.0f}" if content else None
         line["judged"] = ablation.judge(change) if content else None
         lines.append(line)
     return pd.DataFrame(lines)
+
+
+def has_cpu_time(ablation: Ablation) -> bool:
+    """Whether every change that has a record has the CPU seconds of its training: one column holds one kind of time."""
+    known = ablation.known()
+    return bool(known) and all("training_cpu_s" in change.record.content["timing"] for change in known)
+
+
+def time_sentence(ablation: Ablation) -> str:
+    """What the training times of :func:`change_frame` are."""
+    if has_cpu_time(ablation):
+        return "Training times are CPU seconds of one core, summed over threads."
+    return (
+        "Training times are those of the wall clock, on a machine that did other things too: they are not comparable."
+    )
 
 
 def choice_frame(ablation: Ablation, used: Mapping[str, RunConfig]) -> pd.DataFrame:

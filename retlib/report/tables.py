@@ -115,7 +115,7 @@ def cost_table(study: Study, names: Sequence[str], size: tuple[int, int]) -> pd.
 
     Returns:
         Indexed by run: parameters and multiply-adds (in 10^9) of the network of the ``paper`` profile, parameters of
-        the one that we trained, and its seconds an optimiser step; NaN where nobody has run it.
+        the one that we trained, and its seconds an optimiser step by the wall clock; NaN where nobody has run it.
     """
     import torch
 
@@ -134,7 +134,7 @@ def cost_table(study: Study, names: Sequence[str], size: tuple[int, int]) -> pd.
                 "parameters": count_parameters(model),
                 "multiply-adds, 10^9": multiply_adds(model, config.inputs.channels, *size) / 1e9,
                 "our parameters": contents[0]["model"]["parameters"] if contents else None,
-                "our seconds a step": min((c["timing"]["step_s"] for c in contents), default=math.nan),
+                "our seconds a step (wall clock)": min((c["timing"]["step_s"] for c in contents), default=math.nan),
                 "profile": DASH if evidence is None else profile_text(evidence),
             }
         )

@@ -118,6 +118,7 @@ def test_a_filters_record_holds_what_the_filter_says(method: str, tmp_path: Path
         again = evaluate(scores, sample.vessels, fov=inside, threshold=threshold)
         assert row["dice"] == pytest.approx(again["dice"], abs=2e-3)
     assert record.metrics()["auc"] > 0.7
+    assert record.content["timing"]["inference_cpu_s_per_image"] > 0
     assert run_baseline(config(method), tmp_path).content == record.content
     best = max(found["candidates"], key=lambda candidate: candidate["average_precision"])
     assert best["options"] == found["options"]

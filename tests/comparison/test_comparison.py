@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from retlib.audit import load_background
 from retlib.comparison import (
@@ -25,10 +28,13 @@ from retlib.comparison import (
     quoted,
     statistics,
 )
+from retlib.comparison.boards import p_text
 from retlib.comparison.contenders import Contender, model_key
 from retlib.comparison.rescoring import EpochsConfig, RescoredConfig, rescore, score_epochs
-from retlib.experiments import RunConfig
+from retlib.experiments import RunConfig, Store
+from retlib.report import Parameters
 from retlib.report.evidence import Evidence
+from retlib.studies import load_study
 
 
 def by_key(contenders: list[Contender]) -> dict[str, Contender]:
@@ -60,7 +66,7 @@ def test_what_has_not_been_run_stays_a_dash(comparison: Comparison) -> None:
     stare = by_key(comparison.contenders()["stare"])
     assert not stare["unetpp"] and stare["unetpp"].evidence == "not run"
     assert not stare["segnet"] and stare["segnet"].evidence == "1 of 2 folds"
-    shown = board(leaderboard(stare.values()), ("dice", "auc"), cost=True).set_index("row")
+    shown = board(leaderboard(stare.values()), ("dice", "auc"), "CPU s").set_index("row")
     assert shown.loc["UNet++", "Dice"] == "—" and shown.loc["SegNet", "AUC"] == "—"
     assert "(" in shown.loc["U-Net", "Dice"]
     assert list(shown.index)[-2:] == ["SegNet", "UNet++"]  # what has not been run comes last
@@ -104,11 +110,54 @@ def test_tests_and_power_of_a_data_set(comparison: Comparison) -> None:
     assert tests["p"].tolist() == [pytest.approx(expected)]
     assert tests["difference"][0] == pytest.approx((unet.paired("dice") - segnet.paired("dice")).mean())
     table = power_table(datasets).set_index("data set")
-    assert table.loc["drive", "can one pass"] == "no" and table.loc["drive", "images"] == "4"
-    assert table.loc["stare", "networks"] == "1 of 3"
+    assert table.loc["drive", "can one of all pairs pass"] == "no" and table.loc["drive", "images"] == "4"
+    assert table.loc["drive", "real differences"] == "0 of 1" and table.loc["stare", "networks run"] == "1 of 3"
+    assert table.loc["stare", "pairs run"] == "0 of 3" and table.loc["stare", "images"] == "4"
     sentences = findings.power_sentences(datasets)
-    assert len(sentences) == 1 and "no difference can pass" in sentences[0]
+    assert len(sentences) == 2 and all("no difference can pass" in sentence for sentence in sentences)
+    assert "Among the 1 pairs" in sentences[0] and "Among" not in sentences[1]
     assert len(findings.best_sentences(datasets)) == 2
+
+
+def test_what_tests_can_decide_is_known_before_any_run(tmp_path: Path) -> None:
+    """Eight CHASE_DB1 images cannot pass 78 comparisons; the other data sets' images can."""
+    opened = Comparison(load_study("one-protocol"), Parameters(profile="lite"), Store(tmp_path))
+    datasets = opened.contenders()
+    table = power_table(datasets).set_index("data set")
+    assert table["networks run"].eq("0 of 13").all() and table["pairs run"].eq("0 of 78").all()
+    assert table["images"].to_dict() == {"drive": "20", "chase_db1": "8", "hrf": "30", "stare": "20"}
+    assert table["can one of all pairs pass"].to_dict() == {
+        "drive": "yes",
+        "chase_db1": "no",
+        "hrf": "yes",
+        "stare": "yes",
+    }
+    (sentence,) = findings.power_sentences(datasets)
+    assert sentence.startswith("CHASE_DB1") and "78 pairs of 13 networks" in sentence and "at most 6" in sentence
+
+
+def test_people_stand_beside_networks(comparison: Comparison) -> None:
+    """The observer's sentence counts networks above it, and those beyond noise, among those that were run."""
+    drive = [item for item in comparison.contenders()["drive"] if item.kind == "network"]
+    networks = sorted(drive, key=lambda item: item.value("dice"))
+    person = replace(networks[0], kind="observer", key="second_observer", title="second observer")
+    (line,) = findings.observer_sentences({"drive": [person, networks[1]]})
+    assert line.startswith("DRIVE: 1 of 1 networks have a higher Dice") and ", 0 beyond noise" in line
+    widths = findings.width_sentence([person, networks[1]])
+    assert (
+        f"{networks[1].value('recall_thin'):.3f}" in widths
+        and f"second observer {person.value('recall_wide'):.3f}" in widths
+    )
+    assert findings.width_sentence([]) is None and findings.observer_sentences({"drive": [networks[1]]}) == []
+
+
+def test_size_and_dice_are_correlated_as_scipy_does(comparison: Comparison) -> None:
+    drive = [item for item in comparison.contenders()["drive"] if item.kind == "network"]
+    assert findings.size_sentence(drive) is None  # two networks are no trend
+    five = [replace(drive[k % 2], seeds=drive[k % 2].seeds[: 1 + k // 2]) for k in range(4)] + [drive[0]]
+    expected = stats.spearmanr([item.parameters for item in five], [item.value("dice") for item in five])
+    line = findings.size_sentence(five)
+    assert findings.signed(float(expected.statistic), 2) in line and f"p {p_text(float(expected.pvalue))}" in line
 
 
 def test_curves_are_the_histograms(comparison: Comparison) -> None:
@@ -214,8 +263,12 @@ def test_a_run_that_stops_by_validation_is_refused(comparison: Comparison) -> No
 def test_the_table_of_faults_keeps_a_line_for_what_was_not_run(comparison: Comparison) -> None:
     drive = comparison.contenders()["drive"]
     table = faults.fault_table(all_costs(comparison, drive)).set_index(["fault", "metric"])
-    assert table.loc[(faults.FRAME, "Acc"), "networks"] == "2"
+    assert table.loc[(faults.FRAME, "Acc"), "networks"] == table.loc[(faults.BLANKED, "Acc"), "networks"] == "2"
     assert table.loc[(faults.TEST_EPOCH, "Dice"), "networks"] == "1"
+    of_all = faults.fault_table(all_costs(comparison, drive), drive).set_index(["fault", "metric"])
+    assert of_all.loc[(faults.TEST_EPOCH, "Dice"), "networks"] == "1 of 2"
+    told = findings.fault_sentences(all_costs(comparison, drive), drive)
+    assert len(told) == len(faults.FAULTS) and "mean over 1 of 2 networks" in told[-1]
     empty = faults.fault_table([])
     assert set(empty["fault"]) == set(faults.FAULTS) and empty["difference"].isna().all()
     assert all("not run" in line for line in findings.fault_sentences([]))
@@ -233,6 +286,32 @@ def test_every_record_beside_the_runs_is_planned(comparison: Comparison) -> None
     planned = {config.identify() for config in (*runs, *baseline_configs(runs), *faults.fault_configs(comparison))}
     extra = {record.id for record in comparison.store} - planned
     assert all(record.content["config"]["kind"] == "rescored" for record in comparison.store if record.id in extra)
+
+
+def test_what_lacks_weights_is_left_out_and_said(
+    comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two rescorings and the epochs are there; elsewhere, without weights and with one record less, it goes on."""
+    said: list[str] = []
+    made = faults.make_fault_records(comparison, said.append)
+    assert len(made) == 3 and all("there already" in line for line in said)
+    store = Store(tmp_path / "records")
+    for record in comparison.store:
+        if record.content["config"].get("kind") != "rescored":
+            shutil.copytree(record.folder, store.path / record.id)
+    elsewhere = Comparison(comparison.study, comparison.parameters, store)
+    said.clear()
+    again = faults.make_fault_records(elsewhere, said.append)  # the weights are in the cache: made anew, equal
+    assert [record.id for record in again] == [record.id for record in made]
+    assert again[0].metrics() == made[0].metrics() and sum("made" in line for line in said) == 2
+    shutil.rmtree(store.path / again[0].id)
+    shutil.rmtree(store.path / again[1].id)
+    shutil.rmtree(store.path / store.find(first_run(comparison)).id)
+    monkeypatch.setenv("RETLIB_CACHE", str(tmp_path / "empty"))
+    said.clear()
+    assert [record.id for record in faults.make_fault_records(elsewhere, said.append)] == [made[2].id]
+    assert said[0] == "U-Net, truth resized: left out, the run has no record"
+    assert said[1].startswith("SegNet, truth resized: left out, this machine has not kept the run's weights")
 
 
 # --- peers -------------------------------------------------------------------------------------------------------

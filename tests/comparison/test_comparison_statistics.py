@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.libqsturng import qsturng
+from statsmodels.stats.multitest import multipletests
 
 from retlib.comparison import statistics
 from retlib.comparison.figures import cliques
@@ -27,9 +30,12 @@ def test_holm_by_hand(given: list[float], expected: list[float]) -> None:
 
 
 def test_holm_as_statsmodels_has_it() -> None:
-    multitest = pytest.importorskip("statsmodels.stats.multitest", reason="statsmodels is not installed")
-    p = np.random.default_rng(0).random(78) ** 3
-    assert statistics.holm(p) == pytest.approx(multitest.multipletests(p, method="holm")[1])
+    for seed in range(4):
+        p = np.random.default_rng(seed).random(78) ** 3
+        p[:5] = p[5]  # ties
+        rejected, adjusted, _, _ = multipletests(p, alpha=0.05, method="holm")
+        assert statistics.holm(p) == pytest.approx(adjusted)
+        assert ((statistics.holm(p) <= 0.05) == rejected).all()
 
 
 def test_holm_rejects_as_the_step_down_rule_does() -> None:
@@ -56,6 +62,15 @@ def test_signed_rank_is_scipys() -> None:
     assert statistics.signed_rank(first, first) == 1.0
     gap = np.array([*first, math.nan])
     assert statistics.signed_rank(gap, np.array([*second, 0.5])) == statistics.signed_rank(first, second)
+
+
+def test_signed_rank_is_the_share_of_sign_patterns() -> None:
+    """Exact, by hand: of all ways to give signs to eight differences, how many are as one-sided as the data."""
+    change = np.array([0.9, -0.2, 1.4, 0.3, -0.5, 2.0, 1.1, 0.7])
+    ranks = stats.rankdata(np.abs(change))
+    sums = [ranks[np.array(signs)].sum() for signs in itertools.product([False, True], repeat=8)]
+    smaller = min(ranks[change > 0].sum(), ranks[change < 0].sum())
+    assert statistics.signed_rank(np.zeros(8), change) == pytest.approx(2 * np.mean(np.array(sums) <= smaller))
 
 
 @pytest.mark.parametrize("images", [4, 8, 15, 20])
@@ -146,6 +161,24 @@ def test_critical_difference_has_demsars_q(names: int, q: float) -> None:
     """Table 5a of Demsar (JMLR 2006), level 0.05."""
     expected = q * math.sqrt(names * (names + 1) / (6 * 20))
     assert statistics.critical_difference(names, 20) == pytest.approx(expected, rel=3e-4)
+
+
+@pytest.mark.parametrize("names", [3, 7, 13])
+def test_critical_difference_is_the_studentised_range(names: int) -> None:
+    """As SciPy's distribution and statsmodels' table have it, and as the ranges of normal draws do."""
+    q = statistics.critical_difference(names, 20) / math.sqrt(names * (names + 1) / (6 * 20))
+    assert stats.studentized_range.cdf(q * math.sqrt(2), names, np.inf) == pytest.approx(0.95, abs=1e-6)
+    assert q == pytest.approx(float(qsturng(0.95, names, np.inf)) / math.sqrt(2), rel=2e-3)
+    ranges = np.ptp(np.random.default_rng(0).normal(size=(100_000, names)), axis=1)
+    assert q == pytest.approx(np.quantile(ranges, 0.95) / math.sqrt(2), rel=0.01)
+
+
+def test_friedman_by_its_formula() -> None:
+    """Chi-square of the mean ranks' spread (Demsar 2006, section 3.2.2), without ties."""
+    values = {f"network {k}": column for k, column in enumerate(np.random.default_rng(7).random((5, 20)))}
+    ranks = statistics.mean_ranks(values).to_numpy()
+    chi = 12 * 20 / (5 * 6) * (np.sum(ranks**2) - 5 * 6**2 / 4)
+    assert statistics.friedman(values) == pytest.approx(stats.chi2.sf(chi, 4))
 
 
 def test_cliques_join_what_lies_within_reach() -> None:

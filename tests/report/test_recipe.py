@@ -174,6 +174,23 @@ def test_frames_show_what_is_known_and_gaps_for_the_rest(tmp_path: Path) -> None
     assert recipe_frames.noise_frame(found).set_index("metric").loc["Dice", "base"] == "0.8000"
 
 
+def test_training_times_are_of_one_clock(tmp_path: Path) -> None:
+    """CPU seconds where every change that is shown has them; as soon as one lacks them, the wall clock's for all."""
+    changes = {"loss-bce": {}, "input-green": {}}
+    found = ablation(tmp_path, changes)
+    timings = [change(found, name).record.content["timing"] for name in changes]
+    for number, timing in enumerate(timings):
+        timing |= {"training_s": 60.0 + number, "training_cpu_s": 30.0 + number}
+    assert recipe_frames.has_cpu_time(found)
+    assert recipe_frames.change_frame(found)["training, CPU s"].dropna().tolist() == ["30", "31"]
+    assert "CPU seconds" in recipe_frames.time_sentence(found)
+    del timings[0]["training_cpu_s"]
+    shown = recipe_frames.change_frame(found)
+    assert shown[recipe_frames.WALL].dropna().tolist() == ["60", "61"] and "training, CPU s" not in shown
+    assert "wall clock" in recipe_frames.time_sentence(found)
+    assert not recipe_frames.has_cpu_time(ablation(tmp_path / "empty", {}))
+
+
 def test_what_another_study_trains_with_is_named(tmp_path: Path) -> None:
     found = ablation(tmp_path, {"loss-bce": {"dice": (0.02,) * 4}})
     config = load_study("recipe").runs("lite")["base"]

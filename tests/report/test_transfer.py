@@ -179,7 +179,7 @@ def test_pairs_and_their_correction(whole: Transfer) -> None:
     six = next(pair for pair in losses if pair.tested == "hrf")
     assert six.dice.p >= 2 / 2**6
     assert "on HRF (6 images, p at least 0.031) one cannot pass" in transfer_frames.power_sentence(whole, losses)
-    assert "on DRIVE (20 images, p at least 1.9 × 10^−6) one can pass" in transfer_frames.power_sentence(whole, losses)
+    assert "on DRIVE (20 images, p at least 1.9 × 10⁻⁶) one can pass" in transfer_frames.power_sentence(whole, losses)
 
 
 def test_the_oracle_takes_the_best_threshold_of_the_tested_images(whole: Transfer) -> None:
