@@ -16,6 +16,7 @@ import typer
 from retlib.audit.commands import audit
 from retlib.data.commands import app as data_app
 from retlib.predict import predict
+from retlib.reproduce.commands import reproduce
 
 app = typer.Typer(
     name="retlib",
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.add_typer(data_app)
 app.command()(audit)
 app.command()(predict)
+app.command()(reproduce)
 
 
 def _print_version(wanted: bool) -> None:
