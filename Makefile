@@ -43,8 +43,8 @@ book: $(STAMP)  ## execute every notebook and render the book into _build/html
 test: $(STAMP)  ## run the whole test suite (about ten minutes on two cores)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-bench: $(STAMP)  ## run the benchmarks
-	$(PY) -m pytest -m benchmark --benchmark-only
+bench: $(STAMP)  ## measure speed for the book's page about it, on a quiet machine (ARGS=--all: the book too)
+	$(PY) tools/bench.py $(ARGS)
 
 reproduce: $(STAMP)  ## train what is missing of one paper: PAPER=af-unet PROFILE=paper DEVICE=cuda
 	@$(PY) tools/nbtools.py run '$(PAPER)' -p profile '$(PROFILE)' -p device '$(DEVICE)' -p train missing

@@ -69,7 +69,7 @@ from IPython.display import Markdown, display
 
 from retlib import report
 from retlib.data import split_names
-from retlib.report import figures, recipe, recipe_figures, recipe_frames
+from retlib.report import figures, recipe, recipe_figures, recipe_frames, shipped
 from retlib.studies import Study, load_study
 
 figures.set_style()
@@ -150,9 +150,9 @@ display(Markdown(recipe_frames.luck_sentence(ablation)))
 #
 # Each number is the change against the base, mean over the held-out images; an asterisk marks what is better or worse by the
 # rule. *Thin-vessel recall* is the share of the label's centre line that is found where vessels are at most two pixels wide.
-# Training times were taken on a machine that did other things too.
 
 # %% tags=["hide-input"]
+display(Markdown(recipe_frames.time_sentence(ablation)))
 report.style(recipe_frames.change_frame(ablation), "Each change of the recipe against the base.")
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "A line a change of the recipe and a panel a metric: the change on each held-out image as a small dot and their mean as a large one, beside a grey band around zero, which is what a new seed does. Most means lie within the band."}, "figure": {"caption": "Each change against the base: held-out images (small), their mean (large), and the noise band of the seeds.", "name": "fig-recipe-forest"}}
@@ -176,6 +176,26 @@ report.style(
     recipe_frames.choice_frame(ablation, {title: protocol[name] for title, name in used.items() if name in protocol}),
     "What the rule adopts for each factor, and what runs of the comparison have.",
 )
+
+# %% [markdown]
+# ## Which network ships
+#
+# What the search suggests is trained for longer, with large and with small patches, on the same part of the training images,
+# and each network, and the mean of the two, is scored on the rest as it would ship: by four passes in bfloat16 where the
+# processor has it, small pieces removed, and the kernels of the mean rounded to 16 bits. The rule was written before:
+
+# %% tags=["hide-input"]
+shortlist = shipped.open_shortlist(parameters)
+display(Markdown(f"> {load_study('shipped').about}"))
+display(Markdown(shipped.shipped_sentence(shortlist)))
+
+# %% tags=["hide-input"]
+report.style(shipped.candidate_frame(shortlist), "What might ship, on the held-out images.")
+
+# %% [markdown]
+# Seconds are those of one core for the vessel map of one image, without the search for the field of view. The network that
+# ships is the one that the rule takes, trained on all training images; the [comparison of the networks](one_protocol.ipynb)
+# has its scores on the test images, and [a page of its own](../book/predict.md) says how to use it.
 
 # %% [markdown]
 # ## Learning curves

@@ -191,8 +191,9 @@ def soft_skeleton(x: Tensor, iterations: int = 10) -> Tensor:
         ridge = F.relu(x - _dilate(eroded))
         skeleton = ridge if skeleton is None else skeleton + F.relu(ridge - skeleton * ridge)
         x = eroded
-        if not x.requires_grad and not x.any():
-            break  # nothing is left to erode: the remaining iterations would add exactly 0
+        # Nothing is left to erode: the remaining iterations would add exactly 0. A GPU does them rather than be asked.
+        if x.device.type == "cpu" and not x.requires_grad and not x.any():
+            break
     return skeleton
 
 

@@ -7,10 +7,12 @@ bit on the CPU, as one that was left alone.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,21 +20,28 @@ from typing import Any, Literal
 import torch
 from pydantic import Field, field_validator
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
+from retlib.acceleration import chosen_kernels, compile_or_not, kept_memory, tensor_float, why_not_compile
 from retlib.augmentation import list_augmentations
 from retlib.batches import (
     Batch,
     Patches,
+    Pixels,
+    Source,
+    choose_supply,
     derive_seed,
-    epoch_batches,
-    stack,
-    steps_per_epoch,
+    stack_pixels,
+    supply_batches,
+    to_batch,
     validation_patches,
 )
 from retlib.losses import build_loss
 from retlib.preprocessing import InputSettings, Prepared
 from retlib.validation import Settings
+
+# On CUDA, between two checkpoints: what a killed run loses at most. On the CPU every epoch is kept.
+CUDA_CHECKPOINT_SECONDS = 60.0
 
 
 class TrainingSettings(Settings):
@@ -89,6 +98,11 @@ class Trained:
     resumed_from: list[int] = field(default_factory=list)  # epochs that a killed run was picked up at
     # Of one core, over all threads of this process: unlike `seconds`, the same on a quiet and on a busy machine.
     cpu_seconds: float = 0.0
+    samples: int = 0  # images or patches that the steps saw
+    step_seconds: float = 0.0  # of `seconds`, those spent in training steps: validation and checkpoints left out
+    acceleration: dict[str, Any] = field(
+        default_factory=dict
+    )  # what `fit` used to be fast; the last part's, if resumed
 
 
 def fit(
@@ -114,7 +128,8 @@ def fit(
         inputs: normalisation of the input.
         seed: every random choice follows from it.
         device: where to train.
-        checkpoint: file that is rewritten after each epoch and resumed from if it exists.
+        checkpoint: file that is rewritten after each epoch (on CUDA, after the first one that ends a minute after the
+            last checkpoint) and resumed from if it exists.
         progress: called after each epoch with (epochs done, epochs planned, that epoch's row of the history).
 
     Raises:
@@ -126,56 +141,86 @@ def fit(
     model = model_of().to(device, memory_format=torch.channels_last)
     loss_of = build_loss(settings.loss, **settings.loss_options)
     optimiser = build_optimiser(model, settings)
-    planned = settings.epochs * steps_per_epoch(
-        training, settings.augmented_copies, settings.patches, settings.batch_size
+    source = Source(
+        training,
+        inputs,
+        augmentation=settings.augmentation,
+        copies=settings.augmented_copies,
+        patches=settings.patches,
+        batch_size=settings.batch_size,
+        seed=seed,
     )
-    checks = _validation_batches(validation, settings, seed)
+    planned = settings.epochs * source.steps
+    # On the device as they are stored; what the network sees is made of them anew in every epoch.
+    checks = [
+        Pixels(*(part.to(device) for part in stack_pixels(samples, inputs, stored=True)))
+        for samples in _validation_batches(validation, settings, seed)
+    ]
     schedule = build_schedule(optimiser, settings, planned)
-    averaged = None
-    if settings.average_weights is not None:  # buffers too: the average's batch normalisation needs averages of its own
-        averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.average_weights), use_buffers=True)
+    averaged = None if settings.average_weights is None else AveragedModel(model, use_buffers=True)
     kept = model if averaged is None else averaged.module
     parts = {"model": model, "optimiser": optimiser, "schedule": schedule, "averaged": averaged}
     parts = {name: part for name, part in parts.items() if part is not None}
     state = _State()
     if checkpoint is not None and checkpoint.exists():
         state = _load(checkpoint, parts, device)
+    epochs = range(state.epoch + 1, 1 if state.stopped else settings.epochs + 1)
 
-    for epoch in range(state.epoch + 1, settings.epochs + 1):
-        if state.stopped:
-            break
-        started, cpu_started = time.perf_counter(), time.process_time()
-        seed_torch(seed, "epoch", epoch)
-        batches = epoch_batches(
-            training,
-            inputs,
-            augmentation=settings.augmentation,
-            copies=settings.augmented_copies,
-            patches=settings.patches,
-            batch_size=settings.batch_size,
-            seed=seed,
-            epoch=epoch,
-        )
-        row = {"epoch": epoch, "learning_rate": optimiser.param_groups[0]["lr"]}
-        row |= _train_epoch(model, averaged, batches, loss_of, optimiser, schedule, settings, device, epoch, state)
-        if checks:
-            row |= _validate(kept, checks, loss_of, settings, inputs, device)
-        if settings.schedule == "plateau":
-            schedule.step(row["validation_loss"])
-        state.seconds += time.perf_counter() - started
-        state.cpu_seconds += time.process_time() - cpu_started
-        state.finish_epoch(row, kept, settings)
-        if checkpoint is not None:
-            _save(checkpoint, state, parts)
-        if progress is not None:
-            progress(epoch, settings.epochs, row)
+    with ExitStack() as stack:
+        supply = choose_supply(source, device)
+        batches = stack.enter_context(closing(supply_batches(source, epochs, device, supply)))
+        acceleration = {
+            **supply._asdict(),
+            "memory_kept": stack.enter_context(kept_memory(device)),
+            "kernels_timed": stack.enter_context(chosen_kernels(device, source.shape is not None)),
+            "tensor_float": tensor_float(device),
+        }
+        forward, report = _forward(model, source, settings, inputs, device, planned - state.steps)
+        acceleration |= report
+        saved = time.perf_counter()
+        for epoch in epochs:
+            started, cpu_started = time.perf_counter(), time.process_time()
+            seed_torch(seed, "epoch", epoch)
+            row = {"epoch": epoch, "learning_rate": optimiser.param_groups[0]["lr"]}
+            of_epoch = itertools.islice(batches, source.steps)
+            row |= _train_epoch(
+                model, forward, averaged, of_epoch, loss_of, optimiser, schedule, settings, device, epoch, state
+            )
+            state.step_seconds += time.perf_counter() - started
+            if checks:
+                row |= _validate(kept, checks, loss_of, settings, inputs, device)
+            if settings.schedule == "plateau":
+                schedule.step(row["validation_loss"])
+            state.seconds += time.perf_counter() - started
+            state.cpu_seconds += time.process_time() - cpu_started
+            state.finish_epoch(row, kept, settings)
+            over = state.stopped or epoch == settings.epochs
+            # An epoch on a GPU may take less time than its checkpoint does.
+            if checkpoint is not None and (
+                over or device.type != "cuda" or time.perf_counter() - saved >= CUDA_CHECKPOINT_SECONDS
+            ):
+                _save(checkpoint, state, parts)
+                saved = time.perf_counter()
+            if progress is not None:
+                progress(epoch, settings.epochs, row)
+            if over:
+                break
 
     chosen = state.epoch
     if settings.keep == "best":
         kept.load_state_dict(state.best_weights)
         chosen = state.best_epoch
     return Trained(
-        kept.eval(), state.history, chosen, state.seconds, state.steps, state.resumed_from, state.cpu_seconds
+        kept.eval(),
+        state.history,
+        chosen,
+        state.seconds,
+        state.steps,
+        state.resumed_from,
+        state.cpu_seconds,
+        state.samples,
+        state.step_seconds,
+        acceleration,
     )
 
 
@@ -219,56 +264,101 @@ def autocast(device: torch.device, cuda: bool, cpu: bool = False) -> torch.autoc
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled={"cuda": cuda, "cpu": cpu}.get(device.type, False))
 
 
-def region_mask(batch: Batch, region: str) -> torch.Tensor:
-    """float32 (N, 1, h, w): 1 where the loss and the running scores look."""
-    return batch.fov if region == "fov" else torch.ones_like(batch.fov)
+def region_mask(batch: Batch, region: str) -> torch.Tensor | None:
+    """float32 (N, 1, h, w): 1 where the loss and the running scores look; None: everywhere."""
+    return batch.fov if region == "fov" else None
 
 
 class _Running:
     """Loss, and accuracy, sensitivity and Dice (at probability 0.5, pooled over the region's pixels), of an epoch."""
 
     def __init__(self, device: torch.device) -> None:
-        # Pixels: correct, vessel and found, found, vessel, all.
+        # Loss times samples; then pixels: vessel and found, found, vessel, all.
         self.sums = torch.zeros(5, device=device, dtype=torch.float64)
-        self.loss = torch.zeros((), device=device, dtype=torch.float64)
         self.samples = 0
 
     @torch.no_grad()
-    def add(self, loss: torch.Tensor, logits: torch.Tensor, batch: Batch, mask: torch.Tensor) -> None:
-        predicted = (logits >= 0).to(mask.dtype)
+    def add(self, loss: torch.Tensor, logits: torch.Tensor, batch: Batch, mask: torch.Tensor | None) -> None:
+        found = (logits >= 0).to(batch.vessels.dtype)
+        vessels = batch.vessels
+        if mask is not None:
+            found, vessels = found * mask, vessels * mask
+            pixels = _count(mask)
+        else:  # filled on the device; a tensor made of a Python number would be copied there, and waited for
+            pixels = torch.full((), vessels.numel(), device=vessels.device, dtype=torch.float64)
         self.sums += torch.stack(
-            [
-                ((predicted == batch.vessels) * mask).sum(dtype=torch.float64),
-                (predicted * batch.vessels * mask).sum(dtype=torch.float64),
-                (predicted * mask).sum(dtype=torch.float64),
-                (batch.vessels * mask).sum(dtype=torch.float64),
-                mask.sum(dtype=torch.float64),
-            ]
+            [loss.detach().double() * len(logits), _count(found * vessels), _count(found), _count(vessels), pixels]
         )
-        self.loss += loss.detach().double() * len(logits)
         self.samples += len(logits)
 
     def row(self, prefix: str) -> dict[str, float]:
-        correct, overlap, found, vessel, pixels = self.sums.tolist()
+        loss, overlap, found, vessel, pixels = self.sums.tolist()
+        correct = pixels - found - vessel + 2 * overlap
         return {
-            f"{prefix}_loss": self.loss.item() / self.samples,
+            f"{prefix}_loss": loss / self.samples,
             f"{prefix}_accuracy": correct / pixels,
             f"{prefix}_sensitivity": overlap / vessel if vessel else math.nan,
             f"{prefix}_dice": 2 * overlap / (found + vessel) if found + vessel else math.nan,
         }
 
 
+def _count(ones: torch.Tensor) -> torch.Tensor:
+    """Sum of float32 zeros and ones as float64, exact: float32 sums are, up to 2^24, so rows are summed in it first."""
+    return ones.sum(dim=-1).sum(dtype=torch.float64)
+
+
+def _forward(
+    model: nn.Module,
+    source: Source,
+    settings: TrainingSettings,
+    inputs: InputSettings,
+    device: torch.device,
+    steps: int,
+) -> tuple[Callable[[torch.Tensor], torch.Tensor], dict[str, Any]]:
+    """The network's forward pass, compiled where that pays, and a report of it."""
+    why = why_not_compile(device, steps, source.shape is not None)
+    if why is not None:
+        return model, {"compiled": False, "compile_s": 0.0, "why": why}
+    shape = (settings.batch_size, inputs.channels, *source.shape)
+    model.train()
+    return compile_or_not(model, shape, device, lambda: autocast(device, settings.amp, settings.amp_cpu))
+
+
+@torch.no_grad()
+def _update_average(averaged: AveragedModel, model: nn.Module, decay: float) -> None:
+    """One step of the exponential moving average of parameters and buffers; the first step copies.
+
+    torch's own ``update_parameters`` computes the same, but makes the GPU wait for the CPU at every step.
+    """
+    pairs = list(
+        zip(
+            itertools.chain(averaged.module.parameters(), averaged.module.buffers()),
+            itertools.chain(model.parameters(), model.buffers()),
+            strict=True,
+        )
+    )
+    if averaged.n_averaged == 0:  # it lives on the CPU, so the GPU is not asked
+        for average, value in pairs:
+            average.copy_(value)
+    else:
+        floating = [pair for pair in pairs if pair[0].is_floating_point()]
+        torch._foreach_lerp_([average for average, _ in floating], [value for _, value in floating], 1 - decay)
+        for average, value in pairs:
+            if not average.is_floating_point():  # the number of batches that batch normalisation has seen
+                average.copy_(average * decay + value * (1 - decay))
+    averaged.n_averaged += 1
+
+
 def _train_epoch(
-    model, averaged, batches, loss_of, optimiser, schedule, settings, device, epoch, state
+    model, forward, averaged, batches: Iterator[Batch], loss_of, optimiser, schedule, settings, device, epoch, state
 ) -> dict[str, float]:
+    """Steps over the batches of one epoch. On CUDA nothing here waits for the GPU before the epoch's end."""
     model.train()
     running = _Running(device)
     for batch in batches:
-        batch = Batch(*(part.to(device, non_blocking=True) for part in batch))
-        image = batch.image.contiguous(memory_format=torch.channels_last)
         mask = region_mask(batch, settings.loss_region)
         with autocast(device, settings.amp, settings.amp_cpu):
-            logits = model(image)
+            logits = forward(batch.image)
         loss = loss_of(logits.float(), batch.vessels, mask)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -276,11 +366,12 @@ def _train_epoch(
             nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
         optimiser.step()
         if averaged is not None:
-            averaged.update_parameters(model)
+            _update_average(averaged, model, settings.average_weights)
         state.steps += 1
         if schedule is not None and settings.schedule != "plateau":
             schedule.step()
         running.add(loss, logits, batch, mask)
+    state.samples += running.samples
     row = running.row("train")
     # Checked once an epoch: a check a step would make the GPU wait for the CPU at every step.
     if not math.isfinite(row["train_loss"]):
@@ -303,11 +394,11 @@ def _validation_batches(validation, settings: TrainingSettings, seed: int) -> li
 def _validate(model, checks, loss_of, settings, inputs, device) -> dict[str, float]:
     model.eval()
     running = _Running(device)
-    for samples in checks:
-        batch = Batch(*(part.to(device) for part in stack(samples, inputs)))
+    for pixels in checks:
+        batch = to_batch(pixels, inputs)
         mask = region_mask(batch, settings.loss_region)
         with autocast(device, settings.amp, settings.amp_cpu):
-            logits = model(batch.image.contiguous(memory_format=torch.channels_last))
+            logits = model(batch.image)
         logits = logits.float()
         running.add(loss_of(logits, batch.vessels, mask), logits, batch, mask)
     return running.row("validation")
@@ -321,6 +412,8 @@ class _State:
     steps: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+    step_seconds: float = 0.0
+    samples: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     best_loss: float = math.inf
     best_epoch: int = 0
@@ -335,7 +428,7 @@ class _State:
         if loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, self.epoch
             if settings.keep == "best":
-                self.best_weights = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
+                self.best_weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
         self.stopped = settings.patience is not None and self.epoch - self.best_epoch >= settings.patience
 
 

@@ -5,10 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import label
+from scipy.ndimage import gaussian_filter, label
+from skimage.morphology import area_opening
 
+from retlib import inference
 from retlib.data import FundusSample, load_dataset
-from retlib.inference import UNSEEN_LOGIT, InferenceSettings, predict_logits, probabilities, remove_specks
+from retlib.inference import (
+    UNSEEN_LOGIT,
+    InferenceSettings,
+    Member,
+    cut_specks,
+    has_bfloat16,
+    predict_logits,
+    predict_mean_logits,
+    probabilities,
+    remove_specks,
+)
 from retlib.models import build_model
 from retlib.preprocessing import InputSettings, prepare
 
@@ -114,3 +126,157 @@ def test_specks_are_gone_at_every_threshold_and_nothing_else() -> None:
         pieces, count = label(logits >= threshold, structure=np.ones((3, 3)))
         large = np.isin(pieces, [i for i in range(1, count + 1) if (pieces == i).sum() >= 12])
         assert np.array_equal(opened >= threshold, large)
+
+
+@pytest.mark.parametrize("least_piece", [2, 3, 20, 100])
+def test_specks_are_removed_as_by_scikit_image(least_piece: int) -> None:
+    """Bit for bit: noise, smooth maps, plateaus of equal values, saturated ends."""
+    rng = np.random.default_rng(least_piece)
+    for seed in range(12):
+        logits = rng.normal(size=rng.integers(20, 90, 2)).astype(np.float32)
+        if seed % 2:
+            logits = gaussian_filter(logits, rng.uniform(0.5, 2)) * 5
+        if seed % 3 == 0:
+            logits = np.round(logits, 1)
+        if seed % 4 == 0:
+            logits = np.clip(logits, -1, 1)
+            logits[: len(logits) // 3] = UNSEEN_LOGIT
+        before = logits.copy()
+        opened = remove_specks(logits, least_piece)
+        np.testing.assert_array_equal(opened, area_opening(logits, least_piece, connectivity=2))
+        np.testing.assert_array_equal(logits, before)
+        assert opened.dtype == np.float32 and opened.flags.c_contiguous
+
+
+@pytest.mark.parametrize("least_piece", [2, 3, 20, 100])
+def test_specks_of_one_threshold_are_cut_as_from_all(least_piece: int) -> None:
+    """The same bits, on noise and on smooth maps, with plateaus, at levels that occur and at others."""
+    rng = np.random.default_rng(least_piece)
+    for seed in range(12):
+        logits = rng.normal(size=rng.integers(20, 90, 2)).astype(np.float32)
+        if seed % 2:
+            logits = gaussian_filter(logits, rng.uniform(0.5, 2)) * 5
+        if seed % 3 == 0:
+            logits = np.round(logits, 1)
+        opened = remove_specks(logits, least_piece)
+        for threshold in (*rng.choice(logits.ravel(), 5), -9.0, 9.0, 0.05):
+            np.testing.assert_array_equal(cut_specks(logits >= threshold, least_piece), opened >= threshold)
+
+
+# --- several views, several networks -----------------------------------------------------------------------------
+
+
+def test_views_are_some_of_the_flips(sample, network) -> None:
+    def score(**settings) -> np.ndarray:
+        return probabilities(predict_logits(network, sample, INPUTS, InferenceSettings(**settings)))
+
+    every = [score(views=(view,)) for view in ("none", "v", "h", "hv")]
+    assert not any(np.allclose(every[0], other, atol=1e-3) for other in every[1:])
+    np.testing.assert_allclose(score(flips=True), np.mean(every, axis=0), atol=1e-6)
+    np.testing.assert_allclose(score(views=("h", "hv")), np.mean(every[2:], axis=0), atol=1e-6)
+    np.testing.assert_array_equal(score(views=("none",)), score())
+    image = torch.from_numpy(sample.image[..., 1].astype(np.float32) / 255)[None, None]
+    with torch.inference_mode():
+        mirrored = torch.sigmoid(network(image.flip(3))).flip(3)  # h: left and right change places
+    np.testing.assert_allclose(every[2], mirrored[0, 0].numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"flips": True, "views": ["none"]}, "give one of the two"),
+        ({"views": ["h", "h"]}, "named once"),
+        ({"views": []}, "views"),
+        ({"views": ["d"]}, "views"),
+    ],
+)
+def test_views_that_make_no_sense(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        InferenceSettings.parse(settings)
+
+
+def other_network() -> torch.nn.Module:
+    torch.manual_seed(1)
+    return build_model("unet", in_channels=3, width=4, depth=1).eval()
+
+
+@pytest.mark.parametrize("side", [150, 120])
+def test_each_member_counts_the_same(sample, network, side: int) -> None:
+    """Whatever its views; on one working grid or on two."""
+    members = [
+        Member(network, INPUTS.model_copy(update={"fov_side": 150}), InferenceSettings(views=("none", "hv", "h"))),
+        Member(other_network(), InputSettings(fov_side=side), InferenceSettings(views=("v",))),
+    ]
+    found = predict_mean_logits(members, sample)
+    assert found.shape == sample.vessels.shape and found.dtype == np.float32
+    alone = [predict_logits(m.model, sample, m.inputs, m.settings) for m in members]
+    mean = np.mean([probabilities(logits) for logits in alone], axis=0)
+    # On one grid the mean is taken before it is enlarged.
+    assert np.abs(probabilities(found) - mean).max() < (2e-2 if side == 150 else 1e-6)
+    np.testing.assert_array_equal(predict_mean_logits(members, sample, 12), remove_specks(found, 12))
+    swapped = predict_mean_logits(members[::-1], sample)
+    np.testing.assert_allclose(probabilities(swapped), probabilities(found), atol=1e-6)
+
+
+@pytest.mark.parametrize("settings", [{}, {"flips": True}, {"views": ["v"]}, {"tile": 96}])
+def test_the_mean_of_one_is_that_network(sample, network, settings: dict) -> None:
+    member = Member(network, INPUTS, InferenceSettings.parse(settings | {"least_piece": 7}))
+    expected = predict_logits(network, sample, INPUTS, InferenceSettings.parse(settings))
+    np.testing.assert_array_equal(predict_mean_logits([member], sample), expected)
+    np.testing.assert_array_equal(predict_mean_logits([member], sample, 7), remove_specks(expected, 7))
+
+
+# --- numbers of sixteen bits -------------------------------------------------------------------------------------
+
+
+class Dtype(torch.nn.Module):
+    """Remembers the type that its convolution computed in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(1, 1, 3, padding=1)
+        self.seen = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(x)
+        self.seen = y.dtype
+        return y
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_bfloat16_only_where_it_is_asked_for_and_the_processor_has_it(
+    sample, able: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inference, "has_bfloat16", lambda: able)
+    model = Dtype().eval()
+    plain = predict_logits(model, sample, INPUTS)
+    assert model.seen == torch.float32
+    found = predict_logits(model, sample, INPUTS, InferenceSettings(amp_cpu=True))
+    assert model.seen == (torch.bfloat16 if able else torch.float32)
+    assert able or np.array_equal(found, plain)
+
+
+def test_bfloat16_moves_next_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shipped networks on a phantom: what book/predict.md says of processors that lack bfloat16."""
+    from retlib.prediction.shipping import read_shipped, shipped_weights
+
+    models, card = read_shipped(shipped_weights())
+    phantom = load_dataset("phantom", "test", count=1)[0]
+
+    def score(amp: bool) -> np.ndarray:
+        members = [
+            Member(model, part.inputs, part.inference.model_copy(update={"amp_cpu": amp}))
+            for model, part in zip(models, card.members, strict=True)
+        ]
+        return probabilities(predict_mean_logits(members, phantom))
+
+    plain = score(False)
+    monkeypatch.setattr(inference, "has_bfloat16", lambda: True)  # slow where the processor has to be made to
+    change = np.abs(score(True) - plain)[phantom.fov]
+    assert 0 < change.mean() < 2e-3
+    assert (change > 0.02).mean() < 0.01
+
+
+def test_the_processor_is_asked() -> None:
+    assert has_bfloat16() in (True, False)
+    assert not has_bfloat16() or torch.backends.mkldnn.is_available()

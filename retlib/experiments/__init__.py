@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from retlib.experiments.config import NUMERICS, PROFILES, RunConfig, ScoringSettings, Selection, run_id
+from retlib.experiments.ensembles import MeanConfig, run_mean
 from retlib.experiments.rehearsal import rehearse
 from retlib.experiments.runner import load_samples, load_weights, pick_device, run, run_all, weights_path
 from retlib.experiments.scoring import (
@@ -26,6 +27,7 @@ __all__ = [
     "OUTSIDE",
     "PROFILES",
     "TRUE_VESSEL",
+    "MeanConfig",
     "Record",
     "RunConfig",
     "ScoringSettings",
@@ -40,5 +42,6 @@ __all__ = [
     "run",
     "run_all",
     "run_id",
+    "run_mean",
     "weights_path",
 ]

@@ -26,6 +26,7 @@ from retlib.data import FundusSample, load_dataset
 from retlib.experiments.config import RunConfig, Selection, run_id
 from retlib.experiments.scoring import best_threshold, score_test
 from retlib.experiments.store import FileContent, Record, Store
+from retlib.experiments.telemetry import gpu_environment, metered, telemetry
 from retlib.inference import predict_logits
 from retlib.models import build_model, count_parameters
 from retlib.preprocessing import prepare, to_grid
@@ -157,17 +158,19 @@ def _execute(
     with _bar(
         f"{config.model} on {config.train.label}, seed {config.seed}", config.training.epochs, progress
     ) as advance:
-        trained = fit(
-            starting_model,
-            [prepare(s, config.inputs) for s in training],
-            [prepare(s, config.inputs) for s in validation],
-            config.training,
-            config.inputs,
-            seed=config.seed,
-            device=device,
-            checkpoint=work / "checkpoint.pt",
-            progress=advance,
-        )
+        with metered(device) as usage:
+            trained = fit(
+                starting_model,
+                [prepare(s, config.inputs) for s in training],
+                [prepare(s, config.inputs) for s in validation],
+                config.training,
+                config.inputs,
+                seed=config.seed,
+                device=device,
+                checkpoint=work / "checkpoint.pt",
+                progress=advance,
+            )
+        hardware = telemetry(trained, usage, device, "image" if config.training.patches is None else "patch")
 
         def logits_of(samples: Sequence[FundusSample]) -> list[np.ndarray]:
             return [
@@ -213,6 +216,8 @@ def _execute(
             "inference_cpu_s_per_image": cpu_seconds / images,
             "resumed_from_epochs": trained.resumed_from,
         },
+        "acceleration": trained.acceleration,
+        "telemetry": hardware,
         "environment": environment(device),
     }
     if before is not None:
@@ -268,7 +273,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
     }
     if device.type == "cuda":
-        found["gpu"] = torch.cuda.get_device_name(device)
+        found |= gpu_environment(device)
         found["peak_memory_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
     return found
 

@@ -1,4 +1,4 @@
-"""Vessels of any fundus photograph: the network that comes with retlib, applied to a file or a folder.
+"""Vessels of any fundus photograph: the networks that come with retlib, applied to a file or a folder.
 
 .. code-block:: python
 
@@ -6,25 +6,26 @@
 
     predictor = load_predictor()
     result = predictor(read_photograph("photo.jpg"))
-    result.probabilities, result.vessels, result.fov
+    result.vessels, result.fov, result.probabilities
 """
 
 from __future__ import annotations
 
+from retlib.experiments.weights import WeightsError as WeightsError  # described there
 from retlib.prediction.fov import find_fov
 from retlib.prediction.fundus import FundusCheck, NotAFundusError, check_fundus, measure_fundus
 from retlib.prediction.photographs import PhotographError, read_photograph
 from retlib.prediction.predictor import Prediction, Predictor, load_predictor
-from retlib.prediction.shipping import ModelCard, WeightsError, ship
+from retlib.prediction.shipping import MemberCard, ModelCard, ship
 
 __all__ = [
     "FundusCheck",
+    "MemberCard",
     "ModelCard",
     "NotAFundusError",
     "PhotographError",
     "Prediction",
     "Predictor",
-    "WeightsError",
     "check_fundus",
     "find_fov",
     "load_predictor",

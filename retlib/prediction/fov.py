@@ -10,6 +10,7 @@ from retlib.data import estimate_fov
 _BRIGHT = 40  # grey levels, above which a margin or a surround is not the camera's own black
 _EVEN = 12  # grey levels by which the pixels of a bright margin may differ
 _SAMPLES = 400  # pixels of a row or column that are looked at
+_AT_ONCE = 8  # rows or columns of a margin that are looked at together
 _PLAIN = 8  # grey levels by which the four corners of a bright surround may differ
 _CORNER = 0.03  # side of a corner, of the shorter side of the frame
 _SMALL = 0.4  # share of the frame, below which what is lit in a black frame is looked at alone
@@ -102,11 +103,19 @@ def _without_margins(image: np.ndarray) -> tuple[slice, slice]:
 
 def _trim(lines: np.ndarray, span: slice) -> slice:
     lines = lines[:, :: max(1, lines.shape[1] // _SAMPLES)]
-    low, high = lines.min(axis=1).astype(np.int16), lines.max(axis=1).astype(np.int16)
-    plain = ((high - low).max(axis=1) <= _EVEN) & (high.max(axis=1) > _BRIGHT)
-    most = len(plain) // 4
-    first, last = (int(np.argmin(side)) if not side.all() else most for side in (plain[:most], plain[::-1][:most]))
-    return slice(span.start + first, span.stop - last)
+    most = len(lines) // 4
+    return slice(span.start + _plain_lines(lines[:most]), span.stop - _plain_lines(lines[::-1][:most]))
+
+
+def _plain_lines(lines: np.ndarray) -> int:
+    """How many lines at the beginning are plain and bright; most photographs have none, and few lines are looked at."""
+    for start in range(0, len(lines), _AT_ONCE):
+        some = lines[start : start + _AT_ONCE]
+        low, high = some.min(axis=1).astype(np.int16), some.max(axis=1).astype(np.int16)
+        plain = ((high - low).max(axis=1) <= _EVEN) & (high.max(axis=1) > _BRIGHT)
+        if not plain.all():
+            return start + int(np.argmin(plain))
+    return len(lines)
 
 
 def _lit_part(image: np.ndarray) -> tuple[slice, slice]:

@@ -1,23 +1,25 @@
-"""A trained network as two files: a plain state dict (.pt), and a card (.json) with all it takes to use it."""
+"""Trained networks as two files: a plain state dict (.pt), and a card (.json) with all it takes to use them."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import Field, model_validator
 from torch import nn
 
 import retlib
 from retlib.data import FundusSample
 from retlib.data.phantom import make_phantom
-from retlib.experiments import Record
+from retlib.experiments import MeanConfig, Record, RunConfig
+from retlib.experiments.ensembles import member_states
+from retlib.experiments.weights import State, WeightsError, digest, fill, pack, read_state, stored, unpack
 from retlib.inference import InferenceSettings, predict_logits, probabilities
 from retlib.models import build_model, count_parameters
 from retlib.prediction.files import write_whole
@@ -28,102 +30,127 @@ MAX_BYTES = 2_000_000
 """Bytes that shipped weights may take."""
 
 MAX_CHANGE = 1e-3
-"""How far 16-bit storage may move a probability; where it moves one further, 32 bits are stored."""
+"""How far 16-bit storage may move a probability of a single run; where it moves one further, 32 bits are stored."""
 
-_UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, KeyError, AttributeError, TypeError)
+
+class MemberCard(Settings):
+    """One of the networks whose mean is shipped, or the only one."""
+
+    model: str  # see list_models
+    model_options: dict[str, Any] = {}
+    inputs: InputSettings  # how a photograph becomes the network's input
+    inference: InferenceSettings  # its least_piece is the whole's
+    record: str  # id of the run that trained it
 
 
 class ModelCard(Settings):
     """What stands beside shipped weights."""
 
     name: str
-    model: str  # see list_models
-    model_options: dict[str, Any] = {}
-    parameters: int
-    inputs: InputSettings  # how a photograph becomes the network's input
-    inference: InferenceSettings
+    members: tuple[MemberCard, ...] = Field(min_length=1)  # the mean of their probabilities is the prediction
+    parameters: int  # of all members together
+    least_piece: int | None = Field(None, ge=2)  # see remove_specks
     threshold: float  # probability from which on a pixel is a vessel
     threshold_from: str  # how it was chosen
-    record: str  # id of the run that trained it
+    record: str  # id of the record that measured it
     trained_on: dict[str, tuple[str, ...]]  # data set and split -> names of the photographs
     licence: str
     sha256: str  # of the weights file
     retlib: str  # version that wrote it
 
-
-class WeightsError(ValueError):
-    """Weights that are missing, damaged, or do not fit their card; the message names the file and says what to do."""
+    @model_validator(mode="before")
+    @classmethod
+    def _read_a_single_network(cls, values: Any) -> Any:
+        """Cards of one network used to have its fields beside the others."""
+        single = ("model", "model_options", "inputs", "inference")
+        if not isinstance(values, dict) or "members" in values or "model" not in values:
+            return values
+        member = {key: values[key] for key in (*single, "record") if key in values}
+        rest = {key: value for key, value in values.items() if key not in single}
+        inference = values.get("inference")
+        least = inference.get("least_piece") if isinstance(inference, dict) else None
+        return rest | {"members": [member], "least_piece": least}
 
 
 def ship(
     record: Record,
-    weights: str | Path,
+    weights: str | Path | Mapping[str, str | Path] | None,
     folder: str | Path,
     *,
     name: str,
     licence: str,
     half: bool = True,
 ) -> ModelCard:
-    """Make the two files of a finished run: ``<name>.pt`` and ``<name>.json``.
+    """Make the two files of a finished run, or of a mean: ``<name>.pt`` and ``<name>.json``.
 
-    Kernels are stored with 16 bits where that moves no probability by `MAX_CHANGE` on two phantoms, else everything
-    keeps its 32 bits. Normalisation layers and biases always do.
+    Of a run, kernels are stored with 16 bits where that moves no probability by `MAX_CHANGE` on two phantoms, else
+    everything keeps its 32 bits. Of a mean, what is stored is, bit for bit, what its record scored. Normalisation
+    layers and biases always keep 32 bits.
 
     Args:
-        record: the run's record.
-        weights: state dict that the run left in the cache, see `retlib.experiments.runner.weights_path`.
+        record: the run's or the mean's record.
+        weights: of a run, the state dict that it left in the cache, see `retlib.experiments.runner.weights_path`; of a
+            mean, id of a member's run -> file, or None, see `retlib.experiments.ensembles.member_states`.
         folder: where the files go; made where it does not exist.
         name: name of the model, also of its files.
         licence: what others may do with the weights, in a sentence or two.
-        half: whether 16 bits may be used at all.
+        half: whether 16 bits may be used at all; a mean says so itself (``storage``).
 
     Returns:
         The card.
 
     Raises:
-        WeightsError: the weights do not fit the record's model, hold a value that is not finite, or take more than
-            `MAX_BYTES`; or the run has no working size, without which photographs of other sizes make no sense to it.
+        WeightsError: the weights do not fit the record's model, are not those that it scored, hold a value that is not
+            finite, or take more than `MAX_BYTES`; or a network has no working size, without which photographs of other
+            sizes make no sense to it.
+        FileNotFoundError: weights of a mean's member are not there.
     """
-    config = record.config
-    source = Path(weights)
-    if config.inputs.crop or config.inputs.resample or (config.inputs.fov_side or config.inputs.size) is None:
-        raise WeightsError(
-            f"record {record.id}: its inputs suit its own data set alone; photographs of any size need inputs.fov_side,"
-            " and neither crop nor resample"
-        )
-    state = _load_state(source)
-    model = _fill(_new_model(config.model, config.inputs, config.model_options), state, source)
-    stored = state
-    if half:
-        shorter = {
-            key: value.half() if value.is_floating_point() and value.ndim > 1 else value for key, value in state.items()
-        }
-        other = _fill(_new_model(config.model, config.inputs, config.model_options), shorter, source)
-        if _greatest_change(model, other, config.inputs, config.inference) < MAX_CHANGE:
-            stored = shorter
-    buffer = io.BytesIO()
-    torch.save({key: value.contiguous().clone() for key, value in stored.items()}, buffer)
-    content = buffer.getvalue()
+    if record.content["config"].get("kind") == "mean":
+        config = MeanConfig.parse(record.content["config"], where=f"record {record.id}")
+        runs, inference, least_piece = config.members, config.inference, config.least_piece
+        _check_any_size(record, runs)
+        states = member_states(config, weights=weights)
+        if digest(states) != record.content["model"]["digest"]:
+            raise WeightsError(
+                f"record {record.id}: these are not the weights that it scored; name them with weights={{ID: FILE}}, "
+                "or make the record again"
+            )
+        ids = record.content["members"]
+    else:
+        config = record.config
+        runs, inference, least_piece = (config,), (config.inference,), config.inference.least_piece
+        _check_any_size(record, runs)
+        if weights is None or isinstance(weights, Mapping):
+            raise WeightsError(f"record {record.id}: it is of a single run, for which one weights file is expected")
+        states = [_of_run(config, Path(weights), half)]
+        ids = [record.id]
+    content = pack(states)
     if len(content) > MAX_BYTES:
         raise WeightsError(
-            f"{source}: the weights take {len(content) / 1e6:.2f} MB, where {MAX_BYTES / 1e6:g} MB may be shipped;"
-            " choose a smaller network"
+            f"record {record.id}: the weights take {len(content) / 1e6:.2f} MB, where {MAX_BYTES / 1e6:g} MB may be"
+            " shipped; choose a smaller network, or for a mean storage: float16"
         )
-    train = config.train.label
     threshold = config.scoring.threshold
     card = ModelCard(
         name=name,
-        model=config.model,
-        model_options=config.model_options,
-        parameters=count_parameters(model),
-        inputs=config.inputs,
-        inference=config.inference,
+        members=[
+            MemberCard(
+                model=run.model,
+                model_options=run.model_options,
+                inputs=run.inputs,
+                inference=settings.model_copy(update={"least_piece": None}),
+                record=identity,
+            )
+            for run, settings, identity in zip(runs, inference, ids, strict=True)
+        ],
+        parameters=sum(count_parameters(_new_model(run.model, run.inputs, run.model_options)) for run in runs),
+        least_piece=least_piece,
         threshold=record.content["threshold"],
         threshold_from=f"best pooled Dice on the {threshold} images"
         if isinstance(threshold, str)
         else "set in advance",
         record=record.id,
-        trained_on={train: tuple(record.content["training"]["images"])},
+        trained_on={config.train.label: tuple(record.content["training"]["images"])},
         licence=licence,
         sha256=hashlib.sha256(content).hexdigest(),
         retlib=retlib.__version__,
@@ -152,8 +179,8 @@ def shipped_weights() -> Path:
     return found[0]
 
 
-def read_shipped(weights: str | Path) -> tuple[nn.Module, ModelCard]:
-    """The network in eval mode, with float32 weights, and its card.
+def read_shipped(weights: str | Path) -> tuple[tuple[nn.Module, ...], ModelCard]:
+    """The networks in eval mode, with float32 weights, one a member of the card, and the card.
 
     Raises:
         WeightsError: a file is missing or damaged, or the two do not belong together.
@@ -173,41 +200,37 @@ def read_shipped(weights: str | Path) -> tuple[nn.Module, ModelCard]:
     if hashlib.sha256(path.read_bytes()).hexdigest() != card.sha256:
         raise WeightsError(f"{path}: its content is not what {beside.name} describes; copy both files anew")
     try:
-        model = _new_model(card.model, card.inputs, card.model_options)
+        models = [_new_model(member.model, member.inputs, member.model_options) for member in card.members]
     except ValueError as error:
         raise WeightsError(f"{beside}: {error}") from None
-    return _fill(model, _load_state(path), path).eval(), card
+    states = unpack(read_state(path), len(models))
+    return tuple(fill(model, state, path) for model, state in zip(models, states, strict=True)), card
+
+
+def _check_any_size(record: Record, runs: Sequence[RunConfig]) -> None:
+    for run in runs:
+        if run.inputs.crop or run.inputs.resample or (run.inputs.fov_side or run.inputs.size) is None:
+            raise WeightsError(
+                f"record {record.id}: its inputs suit its own data set alone; photographs of any size need"
+                " inputs.fov_side, and neither crop nor resample"
+            )
+
+
+def _of_run(config: RunConfig, source: Path, half: bool) -> State:
+    """A run's weights as they are stored: with 16 bits where that changes next to nothing."""
+    state = read_state(source)
+    model = fill(_new_model(config.model, config.inputs, config.model_options), state, source)
+    if half:
+        shorter = stored(state, "float16")
+        other = fill(_new_model(config.model, config.inputs, config.model_options), shorter, source)
+        if _greatest_change(model, other, config.inputs, config.inference) < MAX_CHANGE:
+            return shorter
+    return stored(state, "float32")
 
 
 def _new_model(name: str, inputs: InputSettings, options: Mapping[str, Any]) -> nn.Module:
     with torch.random.fork_rng():  # building draws weights, which the caller's generator should not feel
         return build_model(name, in_channels=inputs.channels, **options)
-
-
-def _load_state(path: Path) -> dict[str, torch.Tensor]:
-    """A state dict of finite tensors."""
-    import pickle
-
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (*_UNREADABLE, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0]
-        raise WeightsError(f"{path}: cannot be read as a plain state dict ({reason})") from None
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise WeightsError(f"{path}: expected a plain state dict, names with tensors, and nothing else")
-    for key, value in state.items():
-        if not torch.isfinite(value).all():
-            raise WeightsError(f"{path}: {key} holds a value that is not finite")
-    return state
-
-
-def _fill(model: nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> nn.Module:
-    wanted = model.state_dict()
-    odd = sorted(set(wanted) ^ set(state)) or [key for key in wanted if wanted[key].shape != state[key].shape]
-    if odd:
-        raise WeightsError(f"{path}: the weights do not fit the model: {', '.join(odd[:3])}{' ...' * (len(odd) > 3)}")
-    model.load_state_dict(state)
-    return model.eval()
 
 
 @functools.cache

@@ -45,6 +45,10 @@ def test_a_record_holds_what_design_asks(finished: Record) -> None:
     assert {"train_loss", "train_accuracy", "train_dice", "validation_loss"} <= set(finished.history[0])
     assert content["environment"]["packages"]["torch"]
     assert content["timing"]["training_s"] > 0
+    assert content["timing"]["training_cpu_s"] > 0 and content["timing"]["inference_cpu_s_per_image"] > 0
+    assert content["telemetry"]["samples_per_s"] > content["telemetry"]["steps_per_s"] > 0
+    assert content["telemetry"]["peak_memory_mib"] > 0 and content["telemetry"]["sample"] == "image"
+    assert content["acceleration"]["workers"] == 1 and content["acceleration"]["why"] == "only on CUDA"
     entry = finished.test()
     assert set(entry["metrics"]) == {"fov", "frame"}
     assert len(entry["images"]) == len(entry["per_image"]["fov"]["dice"]) == 4

@@ -16,8 +16,8 @@ import retlib.weights
 from retlib.data import FundusSample
 from retlib.data.phantom import make_phantom
 from retlib.experiments.runner import build
-from retlib.inference import predict_logits, probabilities
-from retlib.prediction import NotAFundusError, Predictor, WeightsError, load_predictor, ship, shipping
+from retlib.inference import InferenceSettings, predict_logits, probabilities
+from retlib.prediction import NotAFundusError, Predictor, WeightsError, find_fov, load_predictor, ship, shipping
 from retlib.prediction.fov import searched_region
 from tests.prediction.conftest import random_weights, record_of
 
@@ -76,6 +76,24 @@ def test_what_is_no_fundus_photograph_is_refused_unless_asked_for(predictor: Pre
         predictor(noise.astype(float))
 
 
+@pytest.mark.parametrize("least_piece", [None, 2, 60])
+def test_small_pieces_are_gone_from_the_map_as_from_the_probabilities(
+    weights: Path, tmp_path: Path, photograph: np.ndarray, least_piece: int | None
+) -> None:
+    for suffix in (".pt", ".json"):
+        shutil.copy(weights.with_suffix(suffix), tmp_path)
+    edit_card(tmp_path / "tiny.pt", least_piece=least_piece)
+    sums = []
+    for threshold in (0.2, 0.43, 0.7):
+        result = load_predictor(tmp_path / "tiny.pt", threshold=threshold, device="cpu")(photograph)
+        assert "probabilities" not in vars(result)  # they take a while, and are made where somebody asks for them
+        np.testing.assert_array_equal(result.vessels, result.probabilities >= np.float32(threshold))
+        assert result.probabilities is result.probabilities and result.probabilities.dtype == np.float32
+        assert not result.probabilities[~result.searched].any()
+        sums.append(int(result.vessels.sum()))
+    assert sums == sorted(sums, reverse=True) and sums[0] > sums[-1]
+
+
 # --- shipping ----------------------------------------------------------------------------------------------------
 
 
@@ -83,8 +101,9 @@ def test_the_two_files(weights: Path) -> None:
     state = torch.load(weights, weights_only=True)
     assert all(isinstance(value, torch.Tensor) for value in state.values())
     card = json.loads(weights.with_suffix(".json").read_text())
-    assert card["name"] == "tiny" and card["model"] == "unet" and card["model_options"] == {"width": 4, "depth": 2}
-    assert card["inputs"]["fov_side"] == 96 and card["record"] == "0123456789abcdef"
+    (member,) = card["members"]
+    assert card["name"] == "tiny" and member["model"] == "unet" and member["model_options"] == {"width": 4, "depth": 2}
+    assert member["inputs"]["fov_side"] == 96 and member["record"] == card["record"] == "0123456789abcdef"
     assert card["trained_on"] == {"phantom:training": ["phantom-0000", "phantom-0001"]}
     assert card["licence"] == "none at all"
 
@@ -217,8 +236,10 @@ def test_the_tool_ships_a_record(tmp_path: Path, capsys, monkeypatch: pytest.Mon
         (lambda w: w.with_suffix(".json").write_text("{"), "expected a model card"),
         (lambda w: w.with_suffix(".json").write_text("{}"), "Field required"),
         (lambda w: w.write_bytes(w.read_bytes()[:-100]), "not what tiny.json describes"),
-        (lambda w: edit_card(w, model="vnet"), "there is no model 'vnet'"),
-        (lambda w: edit_card(w, model_options={"width": 5, "depth": 2}), "do not fit"),
+        (lambda w: edit_member(w, model="vnet"), "there is no model 'vnet'"),
+        (lambda w: edit_member(w, model_options={"width": 5, "depth": 2}), "do not fit"),
+        (lambda w: edit_card(w, members=[]), "members"),
+        (lambda w: edit_card(w, members=2 * read_card(w)["members"]), r"do not fit the model"),
         (lambda w: edit_card(w, threshold=7), "threshold"),
     ],
 )
@@ -230,9 +251,35 @@ def test_damaged_weights_are_named(weights: Path, tmp_path: Path, damage, messag
         load_predictor(tmp_path / "tiny.pt", device="cpu")
 
 
+def read_card(weights: Path) -> dict:
+    return json.loads(weights.with_suffix(".json").read_text())
+
+
 def edit_card(weights: Path, **changes) -> None:
-    path = weights.with_suffix(".json")
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    weights.with_suffix(".json").write_text(json.dumps(read_card(weights) | changes))
+
+
+def edit_member(weights: Path, **changes) -> None:
+    (member,) = read_card(weights)["members"]
+    edit_card(weights, members=[member | changes])
+
+
+def test_a_card_of_one_network_as_they_used_to_be(weights: Path, tmp_path: Path, photograph: np.ndarray) -> None:
+    for suffix in (".pt", ".json"):
+        shutil.copy(weights.with_suffix(suffix), tmp_path)
+    card = read_card(weights)
+    (member,) = card.pop("members")
+    del card["least_piece"]
+    flat = card | member | {"inference": {"flips": True, "tile": None, "overlap": 64, "least_piece": 9}}
+    (tmp_path / "tiny.json").write_text(json.dumps(flat))
+    found = load_predictor(tmp_path / "tiny.pt", device="cpu")
+    assert found.card.least_piece == 9 and found.card.members[0].inference.seen == ("none", "v", "h", "hv")
+    sample = FundusSample("x", photograph, np.zeros(photograph.shape[:2], bool), find_fov(photograph))
+    (member,) = found._members
+    settings = InferenceSettings(flips=True, least_piece=9)
+    expected = probabilities(predict_logits(member.model, sample, member.inputs, settings)).astype(np.float32)
+    expected[~searched_region(photograph, sample.fov)] = 0
+    np.testing.assert_array_equal(found(photograph).probabilities, expected)
 
 
 def test_without_shipped_weights_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,12 +13,13 @@ from retlib.batches import (
     epoch_batches,
     epoch_plan,
     grid_corners,
-    prefetch,
+    stack,
     steps_per_epoch,
     validation_patches,
 )
+from retlib.batches.plan import count_by_rows, random_corner
 from retlib.data import load_dataset
-from retlib.preprocessing import InputSettings, prepare
+from retlib.preprocessing import InputSettings, prepare, to_input
 
 INPUTS = InputSettings(preprocessing=("green",), size=(64, 64))
 
@@ -127,17 +128,36 @@ def test_masks_are_zero_and_one(samples) -> None:
     assert set(batch.vessels.unique().tolist()) <= {0.0, 1.0} and 0 <= batch.image.min() <= batch.image.max() <= 1
 
 
-def test_an_error_in_the_thread_reaches_the_caller() -> None:
-    def broken():
-        yield 1
-        raise OSError("disk gone")
-
-    iterator = prefetch(broken())
-    assert next(iterator) == 1
-    with pytest.raises(OSError, match="disk gone"):
-        next(iterator)
-
-
 def test_seeds_differ_and_stay() -> None:
     assert derive_seed("a", 1) == derive_seed("a", 1) != derive_seed("a", 2)
     assert derive_seed("order", 0, 1) == 290653569
+
+
+def test_corners_are_those_of_a_list_of_all_pixels(samples) -> None:
+    """Found by rows, the k-th pixel of the FOV is the k-th of all its pixels."""
+    patches = Patches(size=16, per_epoch=1)
+    for sample in samples[:2]:
+        pixels, by_rows = np.flatnonzero(sample.fov), count_by_rows(sample.fov)
+        assert by_rows[-1] == pixels.size
+        for seed in range(200):
+            y, x = divmod(int(pixels[np.random.default_rng(seed).integers(pixels.size)]), 64)
+            expected = tuple(min(max(place - 8, 0), 48) for place in (y, x))
+            assert random_corner(sample, patches, seed) == random_corner(sample, patches, seed, by_rows) == expected
+    empty = samples[0]._replace(fov=np.zeros((64, 64), bool))
+    with pytest.raises(ValueError, match="empty FOV"):
+        random_corner(empty, patches, 0)
+
+
+@pytest.mark.parametrize("normalisation", ["unit", "signed", "standard", "none"])
+@pytest.mark.parametrize("steps", [("rgb",), ("green",)])
+def test_a_stack_is_its_samples_as_the_network_sees_them(normalisation: str, steps: tuple[str, ...]) -> None:
+    inputs = InputSettings(preprocessing=steps, size=(64, 48), normalisation=normalisation)
+    samples = [prepare(s, inputs) for s in load_dataset("phantom", "training", count=2, height=64, width=64)]
+    batch = stack(samples, inputs)
+    for place, sample in enumerate(samples):
+        assert np.array_equal(batch.image[place].numpy(), to_input(sample.image, inputs))
+        assert np.array_equal(batch.vessels[place, 0].numpy(), sample.vessels.astype(np.float32))
+        assert np.array_equal(batch.fov[place, 0].numpy(), sample.fov.astype(np.float32))
+    # The very strides that torch gives such a batch in the layout the networks want: a kernel may look at them.
+    planes = torch.from_numpy(np.stack([to_input(s.image, inputs) for s in samples]))
+    assert batch.image.stride() == planes.contiguous(memory_format=torch.channels_last).stride()

@@ -1,19 +1,15 @@
-"""Training batches as a pure function of (samples, settings, seed, epoch)."""
+"""What an epoch visits: a pure function of (samples, settings, seed, epoch)."""
 
 from __future__ import annotations
 
 import hashlib
-import queue
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-import torch
 from pydantic import Field, model_validator
 
-from retlib.augmentation import augment, build_augmentation
-from retlib.preprocessing import InputSettings, Prepared, to_input
+from retlib.preprocessing import Prepared
 from retlib.validation import Settings
 
 
@@ -33,26 +29,10 @@ class Patches(Settings):
         return self
 
 
-class Batch(NamedTuple):
-    """float32 (N, C, h, w), float32 (N, 1, h, w) of 0 and 1, float32 (N, 1, h, w): 1 inside the FOV."""
-
-    image: torch.Tensor
-    vessels: torch.Tensor
-    fov: torch.Tensor
-
-
 def derive_seed(*parts: object) -> int:
     """A 31-bit seed from any parts, the same on every machine and Python version."""
     digest = hashlib.sha256(repr(parts).encode()).digest()
     return int.from_bytes(digest[:4], "big") & 0x7FFFFFFF
-
-
-def stack(samples: Sequence[Prepared], settings: InputSettings) -> Batch:
-    """Stack samples of one size into a batch."""
-    image = torch.from_numpy(np.stack([to_input(s.image, settings) for s in samples]))
-    vessels = torch.from_numpy(np.stack([s.vessels[None] for s in samples]).astype(np.float32))
-    fov = torch.from_numpy(np.stack([s.fov[None] for s in samples]).astype(np.float32))
-    return Batch(image, vessels, fov)
 
 
 class Draw(NamedTuple):
@@ -99,10 +79,16 @@ def grid_corners(sample: Prepared, patches: Patches) -> list[tuple[int, int]]:
 
 def cut_patch(sample: Prepared, patches: Patches, seed: int, corner: tuple[int, int] | None = None) -> Prepared:
     """A square patch of ``sample``, at ``corner`` or drawn by ``seed`` (centred inside the FOV, if asked for)."""
+    corner = random_corner(sample, patches, seed) if corner is None else corner
+    return window(sample, patches, corner)
+
+
+def window(sample: Prepared, patches: Patches, corner: tuple[int, int]) -> Prepared:
+    """The square patch of ``sample`` whose (top, left) is ``corner``: a view, not a copy."""
     _check_fits(sample, patches)
-    top, left = _random_corner(sample, patches, seed) if corner is None else corner
-    window = np.s_[top : top + patches.size, left : left + patches.size]
-    return Prepared(sample.image[window], sample.vessels[window], sample.fov[window])
+    top, left = corner
+    part = np.s_[top : top + patches.size, left : left + patches.size]
+    return Prepared(sample.image[part], sample.vessels[part], sample.fov[part])
 
 
 def validation_patches(samples: Sequence[Prepared], patches: Patches, seed: int) -> list[Prepared]:
@@ -116,14 +102,36 @@ def validation_patches(samples: Sequence[Prepared], patches: Patches, seed: int)
     ]
 
 
-def _random_corner(sample: Prepared, patches: Patches, seed: int) -> tuple[int, int]:
+def count_by_rows(region: np.ndarray) -> np.ndarray:
+    """int64 (H,): pixels of a bool (H, W) array up to and with each row."""
+    return np.cumsum(np.count_nonzero(region, axis=1), dtype=np.int64)
+
+
+def random_corner(sample: Prepared, patches: Patches, seed: int, by_rows: np.ndarray | None = None) -> tuple[int, int]:
+    """(top, left) of the patch that ``seed`` draws: around a pixel of the FOV, or of the frame, moved inside it.
+
+    Args:
+        sample: where to draw.
+        patches: size, and whether the centre lies inside the FOV.
+        seed: the corner is a function of this number and the FOV.
+        by_rows: :func:`count_by_rows` of the FOV, for a caller that draws often: counting takes ten times as long.
+
+    Raises:
+        ValueError: the patch is larger than the sample, or its centre is to lie in a FOV that is empty.
+    """
+    _check_fits(sample, patches)
     height, width = sample.vessels.shape
     rng = np.random.default_rng(seed)
     half = patches.size // 2
-    candidates = np.flatnonzero(sample.fov) if patches.inside_fov else np.arange(height * width)
-    if not candidates.size:
-        raise ValueError("patches.inside_fov: a sample has an empty FOV, so no patch can have its centre there")
-    y, x = divmod(int(candidates[rng.integers(candidates.size)]), width)
+    if patches.inside_fov:
+        by_rows = count_by_rows(sample.fov) if by_rows is None else by_rows
+        if not by_rows[-1]:
+            raise ValueError("patches.inside_fov: a sample has an empty FOV, so no patch can have its centre there")
+        place = int(rng.integers(by_rows[-1]))  # among the pixels of the FOV, row by row
+        y = int(np.searchsorted(by_rows, place, side="right"))
+        x = int(np.flatnonzero(sample.fov[y])[place - (by_rows[y - 1] if y else 0)])
+    else:
+        y, x = divmod(int(rng.integers(height * width)), width)
     return min(max(y - half, 0), height - patches.size), min(max(x - half, 0), width - patches.size)
 
 
@@ -131,38 +139,6 @@ def _check_fits(sample: Prepared, patches: Patches) -> None:
     height, width = sample.vessels.shape
     if patches.size > min(height, width):
         raise ValueError(f"patches.size: {patches.size} does not fit into an image of {height}x{width}")
-
-
-def epoch_batches(
-    samples: Sequence[Prepared],
-    settings: InputSettings,
-    *,
-    augmentation: str,
-    copies: int,
-    patches: Patches | None,
-    batch_size: int,
-    seed: int,
-    epoch: int,
-) -> Iterator[Batch]:
-    """The batches of one epoch, prepared one ahead by a thread while the network works.
-
-    The last batch may be smaller. Every random choice is a function of (seed, epoch, position).
-    """
-    plan = epoch_plan(samples, copies, patches, seed, epoch)
-    pipeline = build_augmentation(augmentation)
-
-    def draw(position: int) -> Prepared:
-        index, augmented, corner = plan[position]
-        sample = samples[index]
-        if patches is not None:
-            sample = cut_patch(sample, patches, derive_seed("patch", seed, epoch, position), corner)
-        return augment(pipeline, sample, derive_seed("augment", seed, epoch, position)) if augmented else sample
-
-    def produce() -> Iterator[Batch]:
-        for start in range(0, len(plan), batch_size):
-            yield stack([draw(p) for p in range(start, min(start + batch_size, len(plan)))], settings)
-
-    return prefetch(produce())
 
 
 def steps_per_epoch(samples: Sequence[Prepared], copies: int, patches: Patches | None, batch_size: int) -> int:
@@ -175,39 +151,3 @@ def steps_per_epoch(samples: Sequence[Prepared], copies: int, patches: Patches |
     else:
         visited = patches.per_epoch
     return -(-visited // batch_size)
-
-
-def prefetch(iterator: Iterator[Batch], depth: int = 2) -> Iterator[Batch]:
-    """Run ``iterator`` in a thread, ``depth`` items ahead; an error there is raised here."""
-    done = object()
-    stop = threading.Event()
-    items: queue.Queue = queue.Queue(maxsize=depth)
-
-    def put(item: object) -> bool:
-        while not stop.is_set():
-            try:
-                items.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
-        try:
-            for item in iterator:
-                if not put(item):
-                    return
-            put(done)
-        except BaseException as error:  # handed over: the consumer raises it
-            put(error)
-
-    thread = threading.Thread(target=work, daemon=True, name="retlib-batches")
-    thread.start()
-    try:
-        while (item := items.get()) is not done:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        thread.join()

@@ -1,0 +1,129 @@
+"""Steps a second of retlib's own training loop, and the FLOPs in a step, on the processor or a GPU."""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+import time
+from itertools import pairwise
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from retlib.data import load_dataset
+from retlib.experiments import RunConfig
+from retlib.experiments.runner import build
+from retlib.losses import build_loss
+from retlib.preprocessing import InputSettings, Prepared, prepare
+from retlib.studies import load_study
+from retlib.training import TrainingSettings, fit
+
+STEPS = 10  # in an epoch of a measurement
+
+
+def lite_config() -> RunConfig:
+    """The one protocol's U-Net on DRIVE, lite profile: 160x160 patches, batch 8."""
+    return load_study("one-protocol").runs("lite")["drive-unet"]
+
+
+def phantom_samples(inputs: InputSettings, count: int = 4) -> list[Prepared]:
+    """Phantoms of DRIVE's size at the working size of the settings."""
+    return [prepare(sample, inputs) for sample in load_dataset("phantom", split="training", count=count)]
+
+
+def bare_settings(config: RunConfig, epochs: int, bfloat16: bool) -> TrainingSettings:
+    """The config's training as a plain loop does it: loss on whole patches, constant rate, no clipping."""
+    return config.training.model_copy(
+        update={
+            "epochs": epochs,
+            "patches": config.training.patches.model_copy(update={"per_epoch": STEPS * config.training.batch_size}),
+            "loss_region": "frame",
+            "schedule": "constant",
+            "gradient_clip": None,
+            "amp": bfloat16,
+            "amp_cpu": bfloat16,
+        }
+    )
+
+
+def epoch_seconds(
+    samples: list[Prepared], config: RunConfig, *, epochs: int, bfloat16: bool, device: str = "cpu"
+) -> list[float]:
+    """Seconds of each epoch of ``STEPS`` steps in :func:`retlib.training.fit`, but for a first one that warms up.
+
+    Args:
+        samples: what is trained on.
+        config: network, batch, patches and augmentation.
+        epochs: how many are timed.
+        bfloat16: autocast, or float32 throughout.
+        device: ``cpu`` or ``cuda``.
+    """
+    ends: list[float] = []
+    settings = bare_settings(config, epochs + 1, bfloat16)
+    fit(
+        lambda: build(config),
+        samples,
+        [],
+        settings,
+        config.inputs,
+        seed=0,
+        device=torch.device(device),
+        progress=lambda *_: ends.append(time.perf_counter()),
+    )
+    return [end - start for start, end in pairwise(ends)]
+
+
+def step_flops(config: RunConfig) -> int:
+    """FLOPs of forward and backward pass of one step, counted on shapes alone: convolutions and matrix products."""
+    side = config.training.patches.size
+    model = build(config).to("meta").train()
+    image = torch.empty(config.training.batch_size, config.inputs.channels, side, side, device="meta")
+    counter = FlopCounterMode(display=False)
+    with counter:
+        model(image).sum().backward()
+    return counter.get_total_flops()
+
+
+def product_rate(device: str, bfloat16: bool) -> float:
+    """Highest FLOPs a second of a square matrix product: 2048 wide on the processor, 8192 on a GPU.
+
+    On a GPU float32 means TF32, which torch's convolutions use there as well.
+    """
+    side = 8192 if device == "cuda" else 2048
+    kind = torch.bfloat16 if bfloat16 else torch.float32
+    left, right = (torch.randn(side, side, device=device).to(kind) for _ in range(2))
+
+    def product() -> None:
+        torch.mm(left, right)
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if device == "cuda" else precision)
+    try:
+        product()
+        best = math.inf
+        for _ in range(10):
+            started = time.perf_counter()
+            product()
+            best = min(best, time.perf_counter() - started)
+    finally:
+        torch.set_float32_matmul_precision(precision)
+    return 2 * side**3 / best
+
+
+def utilisation(device: str, bfloat16: bool) -> tuple[float, float]:
+    """FLOPs a second of the training loop, and of the matrix product (before or after it, the better one)."""
+    config = lite_config()
+    before = product_rate(device, bfloat16)
+    seconds = epoch_seconds(phantom_samples(config.inputs), config, epochs=3, bfloat16=bfloat16, device=device)
+    rate = max(before, product_rate(device, bfloat16))
+    return step_flops(config) * STEPS / statistics.median(seconds), rate
+
+
+def loss_of(config: RunConfig) -> torch.nn.Module:
+    """The config's loss."""
+    return build_loss(config.training.loss, **config.training.loss_options)
