@@ -3,7 +3,7 @@
 Every loss takes ``(logits, target, mask)``, tensors of shape (N, 1, H, W): logits of any floating type,
 target 0 or 1, mask 1 where a pixel is scored (None scores all). Pixels outside the mask contribute neither
 value nor gradient. All is computed in float32, so the losses are safe under autocast. Every loss returns one
-scalar.
+scalar. A GPU is never waited for, but by :func:`boundary` where it has to make the signed distances itself.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ __all__ = [
     "dice",
     "list_losses",
     "signed_distance",
+    "signed_distances",
     "soft_skeleton",
 ]
 
@@ -96,7 +97,19 @@ def signed_distance(target: np.ndarray) -> np.ndarray:
     return np.where(vessels, 1.0 - inside, outside).astype(np.float32)
 
 
-def boundary(logits: Tensor, target: Tensor, mask: Tensor | None = None, *, scale: str = "pixels") -> Tensor:
+def signed_distances(targets: np.ndarray) -> np.ndarray:
+    """float32 (N, H, W): :func:`signed_distance` of each of N boolean targets, (N, H, W)."""
+    return np.stack([signed_distance(target) for target in targets])
+
+
+def boundary(
+    logits: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    distances: Tensor | None = None,
+    *,
+    scale: str = "pixels",
+) -> Tensor:
     """Boundary loss: mean of probability times signed distance over the scored pixels (Kervadec et al. 2019).
 
     It may be negative: its least value is minus the mean depth inside the vessels. On vessels of one to three
@@ -107,14 +120,21 @@ def boundary(logits: Tensor, target: Tensor, mask: Tensor | None = None, *, scal
         logits: see the module.
         target: see the module. Distances are taken to the vessels inside the mask.
         mask: see the module.
+        distances: float32 of the logits' shape, :func:`signed_distance` of each target inside the mask, in pixels;
+            made from the target if they are not given, on the CPU, for which a GPU is waited for.
         scale: ``"pixels"`` (default, as the authors) or ``"diagonal"``, which divides the distances by the
             image diagonal and makes the loss comparable with the others and independent of the image size.
     """
     logits, target, mask = _prepare(logits, target, mask)
     _choice("boundary_scale", scale, ("pixels", "diagonal"))
-    vessels = target.detach().cpu().numpy() > 0.5
-    maps = np.stack([signed_distance(image[0])[None] for image in vessels])
-    distances = torch.from_numpy(maps).to(logits.device)
+    if distances is None:
+        vessels = target.detach().cpu().numpy() > 0.5
+        distances = torch.from_numpy(signed_distances(vessels[:, 0])[:, None]).to(logits.device)
+    elif distances.shape != logits.shape:
+        raise ValueError(
+            f"distances must have the logits' shape {tuple(logits.shape)}, not {tuple(distances.shape)}: "
+            "one map of signed_distance an image"
+        )
     if scale == "diagonal":
         distances = distances / math.hypot(*logits.shape[-2:])
     return (torch.sigmoid(logits) * distances * mask).sum() / mask.sum().clamp(min=1.0)
@@ -228,6 +248,7 @@ def cldice(
 
 
 _LOSSES: dict[str, Callable[..., Tensor]] = {"bce": bce, "dice": dice, "boundary": boundary, "cldice": cldice}
+_USE_DISTANCES = {"boundary"}
 
 
 def list_losses() -> list[str]:
@@ -248,18 +269,35 @@ def _above_zero(name: str, value: object) -> None:
 
 @dataclass(frozen=True)
 class WeightedLoss:
-    """A weighted sum of named losses; call it with (logits, target, mask). Made by :func:`build_loss`."""
+    """A weighted sum of named losses; call it with (logits, target, mask, distances). Made by :func:`build_loss`.
+
+    Mask and distances may be left out. Distances are what :func:`boundary` takes; losses that use none ignore them.
+    """
 
     weights: Mapping[str, float]
     options: Mapping[str, Mapping[str, object]]
 
-    def terms(self, logits: Tensor, target: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
-        """Each loss by name, not yet weighted."""
-        return {name: _LOSSES[name](logits, target, mask, **self.options[name]) for name in self.weights}
+    @property
+    def uses_distances(self) -> bool:
+        """Whether one of the losses uses signed distances, and so is spared making them if they are given."""
+        return not _USE_DISTANCES.isdisjoint(self.weights)
 
-    def __call__(self, logits: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    def terms(
+        self, logits: Tensor, target: Tensor, mask: Tensor | None = None, distances: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Each loss by name, not yet weighted."""
+        return {
+            name: _LOSSES[name](
+                logits, target, mask, *([distances] if name in _USE_DISTANCES else []), **self.options[name]
+            )
+            for name in self.weights
+        }
+
+    def __call__(
+        self, logits: Tensor, target: Tensor, mask: Tensor | None = None, distances: Tensor | None = None
+    ) -> Tensor:
         """The weighted sum, a scalar."""
-        terms = self.terms(logits, target, mask)
+        terms = self.terms(logits, target, mask, distances)
         return torch.stack([weight * terms[name] for name, weight in self.weights.items()]).sum()
 
 
@@ -281,7 +319,7 @@ def build_loss(weights: Mapping[str, float], **options: object) -> WeightedLoss:
             ``cldice_iterations``, ``cldice_smooth``.
 
     Returns:
-        A callable (logits, target, mask) -> scalar tensor; its ``terms`` gives the parts.
+        A callable (logits, target, mask, distances) -> scalar tensor; its ``terms`` gives the parts.
 
     Raises:
         ValueError: if a name or an option is unknown, an option belongs to a loss that has no weight, or a

@@ -18,6 +18,7 @@ from retlib.losses import (
     dice,
     list_losses,
     signed_distance,
+    signed_distances,
     soft_skeleton,
 )
 
@@ -275,3 +276,28 @@ def test_a_bad_description_is_refused_at_once(weights, options, message):
 def test_shapes_that_do_not_match_are_refused(shapes, message):
     with pytest.raises(ValueError, match=message):
         build_loss({"bce": 1})(*(torch.zeros(shape) for shape in shapes))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_no_loss_waits_for_a_gpu(name):
+    """Tensors on the meta device have no values: whoever asks for one, or moves them to the CPU, fails."""
+    logits = torch.zeros(2, 1, 12, 16, device="meta", requires_grad=True)
+    target, mask, distances = torch.zeros(3, 2, 1, 12, 16, device="meta")
+    loss = build_loss({name: 1.0})
+    loss(logits, target, mask, distances).backward()
+    assert logits.grad.shape == logits.shape
+    if loss.uses_distances:
+        with pytest.raises(NotImplementedError, match="meta"):
+            loss(logits, target, mask)
+
+
+def test_given_distances_are_used_by_the_boundary_alone(case):
+    logits, target, mask = case
+    maps = torch.from_numpy(signed_distances((target * mask)[:, 0].numpy() > 0.5))[:, None]
+    own = build_loss({"dice": 1, "boundary": 0.01}).terms(logits, target, mask)
+    given = build_loss({"dice": 1, "boundary": 0.01}).terms(logits, target, mask, maps)
+    assert own == given
+    doubled = build_loss({"dice": 1, "boundary": 0.01}).terms(logits, target, mask, 2 * maps)
+    assert doubled["dice"] == own["dice"] and doubled["boundary"] == 2 * own["boundary"]
+    with pytest.raises(ValueError, match="distances must have the logits' shape"):
+        boundary(logits, target, mask, maps[:, 0])

@@ -16,7 +16,6 @@ import argparse
 import hashlib
 import io
 import json
-import os
 import sys
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -27,6 +26,7 @@ from tqdm import tqdm
 from retlib.data.collection import Collection, find_file
 from retlib.data.inspection import inspect_files, verify_files
 from retlib.data.registry import COLLECTIONS, get_collection
+from retlib.files import write_whole
 
 MANIFEST = "retlib-data.json"
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # one time for all, so that equal files give equal parts
@@ -101,7 +101,7 @@ def pack(
     parts = []
     for number, group in enumerate(groups, start=1):
         part = out / f"retlib-data-{number:0{width}d}of{len(groups)}.zip"
-        _write(part, _zip(data, group, {"part": number, "of": len(groups), "sha256": dict(group)}))
+        write_whole(part, _zip(data, group, {"part": number, "of": len(groups), "sha256": dict(group)}))
         parts.append(part)
     return parts
 
@@ -133,7 +133,8 @@ def unpack(parts: Sequence[Path], data: Path) -> tuple[list[int], int]:
                     content = archive.read(name)
                     if hashlib.sha256(content).hexdigest() != digest:
                         raise ValueError(f"{part}: {name} is damaged; copy the part again")
-                    _write(data / name, content)
+                    (data / name).parent.mkdir(parents=True, exist_ok=True)
+                    write_whole(data / name, content)
                     written += 1
         except (zipfile.BadZipFile, KeyError, json.JSONDecodeError, EOFError) as error:
             raise ValueError(f"{part}: no whole part of pack_data ({error}); copy it again") from None
@@ -197,20 +198,6 @@ def _packed_size(content: bytes) -> int:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(_entry("x"), content)
         return archive.getinfo("x").compress_size
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

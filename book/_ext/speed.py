@@ -271,14 +271,14 @@ class CostOfDirective(_FromRecords):
         count, records = int(text), Path(self.env.srcdir) / "book" / "records"
         if kind == "gpus":
             lines = part(self.read(BENCHMARKS), BENCHMARKS, "lines")
-            rows = speed_plan.gpus(count, self.read(REHEARSAL), lines)
+            rows = speed_plan.gpus(count, speed_plan.table_rows(self.read(REHEARSAL)), lines)
         else:
             fits = part(self.read(CURVES), CURVES, "fits")
             check_fits(fits)
             if kind == "images":
                 rows = speed_plan.images(count, fits)
             else:
-                rows = speed_plan.papers(count, fits, self.read(REHEARSAL), records)
+                rows = speed_plan.papers(count, fits, speed_plan.table_rows(self.read(REHEARSAL)), records)
         cells = [nodes.row("", *(entry(cell or DASH) for cell in row)) for row in rows]
         return [table(("", "how it is reckoned", "cost"), cells, ["cost-of"])]
 

@@ -45,8 +45,17 @@ def makespan(jobs: Iterable[float], workers: int) -> float:
     return max(free)
 
 
+def table_rows(rehearsal: Mapping[str, Any]) -> dict[str, Any]:
+    """The rehearsal's lines with those runs alone that stand beside a table of a paper."""
+    from retlib.papers import list_papers, load_paper
+
+    wanted = {f"{key}/{name}" for key in list_papers() for name in load_paper(key).runs("paper", role="table")}
+    found = {name: [run for run in line["stands_for"] if run in wanted] for name, line in rehearsal.items()}
+    return {name: {**rehearsal[name], "stands_for": runs} for name, runs in found.items() if runs}
+
+
 def full_size_seconds(rehearsal: Mapping[str, Any]) -> list[float]:
-    """Seconds of every table run of every paper at full size, one seed, on the machine of the rehearsal."""
+    """Seconds of each run that the lines stand for, at full size, one seed, on the machine of the rehearsal."""
     return [line["step_s"] * line["planned_steps"] for line in rehearsal.values() for _ in line["stands_for"]]
 
 

@@ -41,10 +41,11 @@ def can_be_resident(source: Source) -> bool:
     """Whether gathering and arithmetic a pixel make up a training's batches.
 
     They do for the pipelines ``none`` and ``dihedral``, entries of one size (a square one, if they are turned), and a
-    normalisation that does not look at the image as a whole.
+    normalisation that does not look at the image as a whole. Signed distances are neither: a cut changes them, and
+    workers make them on the CPU.
     """
     shape = source.shape
-    if shape is None or source.inputs.normalisation == "standard":
+    if shape is None or source.distances is not None or source.inputs.normalisation == "standard":
         return False
     return source.augmentation == "none" or (source.augmentation == "dihedral" and shape[0] == shape[1])
 
@@ -59,6 +60,8 @@ class Resident:
     """The samples of a source as one table on a device: a row a pixel, uint8 channels, label and FOV side by side."""
 
     def __init__(self, source: Source, device: torch.device) -> None:
+        if source.distances is not None:
+            raise ValueError("a resident source has no signed distances: leave `distances` out, or take another supply")
         self.source = source
         rows = [
             np.concatenate([s.image, s.vessels[..., None], s.fov[..., None]], axis=-1, dtype=np.uint8).reshape(

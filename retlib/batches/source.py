@@ -18,7 +18,7 @@ from retlib.batches.plan import (
     steps_per_epoch,
     window,
 )
-from retlib.batches.tensors import Pixels, stack_pixels
+from retlib.batches.tensors import Pixels, Region, stack_pixels
 from retlib.preprocessing import InputSettings, Prepared
 
 
@@ -35,6 +35,7 @@ class Source:
         patches: None: whole images.
         batch_size: entries of a batch; the last one of an epoch may have fewer.
         seed: every random choice is a function of (seed, epoch, position).
+        distances: the region whose signed distances to the vessels travel with each batch; None: none do.
     """
 
     def __init__(
@@ -47,9 +48,11 @@ class Source:
         patches: Patches | None,
         batch_size: int,
         seed: int,
+        distances: Region | None = None,
     ) -> None:
         self.samples, self.inputs, self.augmentation = samples, inputs, augmentation
         self.copies, self.patches, self.batch_size, self.seed = copies, patches, batch_size, seed
+        self.distances: Region | None = distances
         self.steps = steps_per_epoch(samples, copies, patches, batch_size)
         drawn = patches is not None and patches.layout == "random" and patches.inside_fov
         self._by_rows = [count_by_rows(sample.fov) for sample in samples] if drawn else None
@@ -100,7 +103,7 @@ class Source:
             if draw.augmented:
                 sample = augment(self._pipeline(), sample, self.augmentation_seed(epoch, position))
             found.append(sample)
-        return stack_pixels(found, self.inputs, stored=stored)
+        return stack_pixels(found, self.inputs, stored=stored, distances=self.distances)
 
     def _pipeline(self):
         if not hasattr(self._own, "pipeline"):

@@ -74,7 +74,7 @@ def supply_batches(source: Source, epochs: range, device: torch.device, supply: 
         made = ordered(lambda task: _pinned(table.places(*task), on_gpu), tasks)
     elif supply.kind == "processes":
         arrays = ordered(_work, tasks, supply.workers, start=lambda: _processes(source, supply.workers))
-        made = ordered(lambda parts: _pinned_pixels(map(torch.from_numpy, parts), on_gpu), arrays)
+        made = ordered(lambda parts: _pinned_pixels(Pixels(*map(torch.from_numpy, parts)), on_gpu), arrays)
     else:
         # For the CPU the worker turns pixels into numbers as well: numpy does it beside the network.
         made = ordered(
@@ -145,11 +145,12 @@ def _begin(source: Source, parent: int) -> None:
 
 def _work(task: tuple[int, int]) -> list[np.ndarray]:
     """Arrays and not tensors, which would travel as open files of shared memory: a container has little of that."""
-    return [part.numpy() for part in _of_this_worker["source"].pixels(*task, stored=True)]
+    pixels = _of_this_worker["source"].pixels(*task, stored=True)
+    return [part.numpy() for part in pixels if part is not None]  # distances come last
 
 
-def _pinned_pixels(parts: Iterable[torch.Tensor], wanted: bool) -> Pixels:
-    return Pixels(*(_pinned(part, wanted) for part in parts))
+def _pinned_pixels(pixels: Pixels, wanted: bool) -> Pixels:
+    return pixels.each(lambda part: _pinned(part, wanted))
 
 
 def _pinned(part: torch.Tensor, wanted: bool) -> torch.Tensor:

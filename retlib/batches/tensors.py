@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 
+from retlib.losses import signed_distances
 from retlib.preprocessing import InputSettings, Prepared, normalise
+
+# Where a loss looks: at the field of view alone, or at the whole frame.
+Region = Literal["fov", "frame"]
 
 
 class Batch(NamedTuple):
     """float32 (N, C, h, w), float32 (N, 1, h, w) of 0 and 1, float32 (N, 1, h, w): 1 inside the FOV.
 
-    The image is laid out channels last, as the networks want it.
+    The image is laid out channels last, as the networks want it. Where the loss uses them, signed distances to the
+    vessels, float32 (N, 1, h, w), as :func:`retlib.losses.boundary` takes them.
     """
 
     image: torch.Tensor
     vessels: torch.Tensor
     fov: torch.Tensor
+    distances: torch.Tensor | None = None
 
 
 class Pixels(NamedTuple):
-    """A batch as it is carried: (N, h, w, C), (N, h, w), (N, h, w).
+    """A batch as it is carried: (N, h, w, C), (N, h, w), (N, h, w), and maybe distances, float32 (N, h, w).
 
     Either as stored (uint8, and twice uint8 or bool: a quarter of the bytes), or as numbers already, float32.
     """
@@ -31,9 +37,16 @@ class Pixels(NamedTuple):
     image: torch.Tensor
     vessels: torch.Tensor
     fov: torch.Tensor
+    distances: torch.Tensor | None = None
+
+    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Pixels:
+        """``change`` done to every part that is there."""
+        return Pixels(*(part if part is None else change(part) for part in self))
 
 
-def stack_pixels(samples: Sequence[Prepared], settings: InputSettings, *, stored: bool) -> Pixels:
+def stack_pixels(
+    samples: Sequence[Prepared], settings: InputSettings, *, stored: bool, distances: Region | None = None
+) -> Pixels:
     """Stack samples of one size.
 
     Args:
@@ -41,6 +54,7 @@ def stack_pixels(samples: Sequence[Prepared], settings: InputSettings, *, stored
         settings: normalisation.
         stored: leave the pixels as they are stored, for the device to convert. ``normalisation: standard`` looks at
             each image as a whole, with sums in numpy's order: its images are converted here in any case.
+        distances: add the signed distances to the vessels in this region; None: leave them out.
     """
     if settings.normalisation == "standard":
         image = np.stack([normalise(s.image, "standard") for s in samples])
@@ -48,8 +62,12 @@ def stack_pixels(samples: Sequence[Prepared], settings: InputSettings, *, stored
         image = np.stack([s.image for s in samples])
         image = image if stored else normalise(image, settings.normalisation)
     masks = [np.stack([getattr(s, part) for s in samples]) for part in ("vessels", "fov")]
+    maps = []
+    if distances is not None:
+        vessels, fov = (mask.astype(bool) for mask in masks)
+        maps = [signed_distances(vessels & fov if distances == "fov" else vessels)]
     masks = masks if stored else [mask.astype(np.float32) for mask in masks]
-    return Pixels(*map(torch.from_numpy, (image, *masks)))
+    return Pixels(*map(torch.from_numpy, (image, *masks, *maps)))
 
 
 def to_batch(pixels: Pixels, settings: InputSettings, device: torch.device | str | None = None) -> Batch:
@@ -58,14 +76,14 @@ def to_batch(pixels: Pixels, settings: InputSettings, device: torch.device | str
     The same numbers, bit for bit, whichever device converts.
     """
     if device is not None:
-        pixels = Pixels(*(part.to(device, non_blocking=True) for part in pixels))
+        pixels = pixels.each(lambda part: part.to(device, non_blocking=True))
     image = pixels.image
     count, height, width, channels = image.shape
     # Channels last. For one channel the two layouts hold the same bytes, and torch takes the strides' word for which.
     image = image.view(count, 1, height, width) if channels == 1 else image.permute(0, 3, 1, 2)
     if image.dtype == torch.uint8:
         image = _normalised(image.to(torch.float32), settings.normalisation)
-    return Batch(image, *(mask[:, None].to(torch.float32) for mask in (pixels.vessels, pixels.fov)))
+    return Batch(image, *(part if part is None else part[:, None].to(torch.float32) for part in pixels[1:]))
 
 
 def _normalised(values: torch.Tensor, method: str) -> torch.Tensor:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from retlib.prediction.files import is_ours, overlay_png, probability_png, vessel_png, write_whole
+from retlib.files import write_whole
+from retlib.prediction.files import is_ours, overlay_png, probability_png, vessel_png
 from retlib.prediction.fundus import NotAFundusError
 from retlib.prediction.photographs import SUFFIXES, PhotographError, read_photograph
 from retlib.prediction.predictor import Predictor

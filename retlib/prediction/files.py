@@ -1,10 +1,8 @@
-"""What is written: whole files or none, and pictures that say who made them."""
+"""What is written: pictures that say who made them."""
 
 from __future__ import annotations
 
 import io
-import os
-import uuid
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +11,6 @@ from PIL import Image, PngImagePlugin
 _MAKER = "retlib predict"
 _COLOUR = np.array([0, 200, 255], np.float32)  # far from every colour of a retina, and told apart by colour-blind eyes
 _STRENGTH = 0.65  # of the colour against the photograph
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its place, then rename it into place: nobody ever sees half of it."""
-    partial = path.with_name(f".{path.name[-80:]}.{uuid.uuid4().hex[:8]}.partial")
-    try:
-        with partial.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def vessel_png(vessels: np.ndarray) -> bytes:

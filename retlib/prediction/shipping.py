@@ -20,9 +20,9 @@ from retlib.data.phantom import make_phantom
 from retlib.experiments import MeanConfig, Record, RunConfig
 from retlib.experiments.ensembles import member_states
 from retlib.experiments.weights import State, WeightsError, digest, fill, pack, read_state, stored, unpack
+from retlib.files import write_whole
 from retlib.inference import InferenceSettings, predict_logits, probabilities
 from retlib.models import build_model, count_parameters
-from retlib.prediction.files import write_whole
 from retlib.preprocessing import InputSettings
 from retlib.validation import Settings
 

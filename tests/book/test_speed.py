@@ -267,6 +267,13 @@ def test_ten_papers(laws: dict, tmp_path: Path) -> None:
     assert speed_plan.papers(10, laws, REHEARSAL, RECORDS)[1][2] is not None
 
 
+def test_only_rows_of_tables_are_counted() -> None:
+    line = {"step_s": 1.0, "planned_steps": 1}
+    runs = ["af-unet/drive-unet", "af-unet/drive-af-unet-dense", "recipe/base"]
+    kept = speed_plan.table_rows({run: {**line, "stands_for": runs[i:]} for i, run in enumerate(runs)})
+    assert {name: entry["stands_for"] for name, entry in kept.items()} == {runs[0]: [runs[0]]}
+
+
 def test_eight_gpus() -> None:
     lines = {"utilisation_cpu_float32": {"ours": 50.0}, "utilisation_cuda_bfloat16": {"ours": None}}
     rows = speed_plan.gpus(2, REHEARSAL, lines)

@@ -22,7 +22,8 @@ from retlib.acceleration import (
 )
 from retlib.batches import Batch
 from retlib.models import build_model
-from retlib.training import _Running, _update_average
+from retlib.training.optimisation import update_average
+from retlib.training.scores import Running
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SHAPE = (2, 1, 32, 32)
@@ -132,7 +133,7 @@ def test_the_average_is_torchs_own() -> None:
             model(torch.rand(SHAPE))
             for parameter in model.parameters():
                 parameter.add_(torch.rand_like(parameter))
-        _update_average(ours, model, 0.9)
+        update_average(ours, model, 0.9)
         torchs.update_parameters(model)
     assert ours.n_averaged == torchs.n_averaged == 4
     expected = torchs.state_dict()
@@ -143,7 +144,7 @@ def test_the_average_is_torchs_own() -> None:
 def test_running_scores_count_pixels(masked: bool) -> None:
     torch.manual_seed(0)
     shape = (3, 1, 17, 23)
-    logits, running = torch.randn(shape), _Running(CPU)
+    logits, running = torch.randn(shape), Running(CPU)
     vessels, fov = (torch.rand(shape) < 0.3).float(), (torch.rand(shape) < 0.8).float()
     mask = fov if masked else None
     for _ in range(2):

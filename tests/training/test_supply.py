@@ -51,6 +51,9 @@ def assert_equal(first: list, second: list) -> None:
     for one, other in zip(first, second, strict=True):
         for name in one._fields:
             a, b = getattr(one, name), getattr(other, name)
+            if a is None or b is None:
+                assert a is b, name
+                continue
             assert a.dtype == b.dtype == torch.float32 and torch.equal(a.cpu(), b.cpu()), name
             assert a.stride() == b.stride(), name
 
@@ -122,8 +125,10 @@ def _place(symmetry: int, side: int) -> torch.Tensor:
     [
         {"augmentation": "strong", "patches": Patches(size=24, per_epoch=22)},
         {"augmentation": "resaspp-unet", "copies": 1, "batch_size": 3},
+        {"augmentation": "strong", "patches": Patches(size=24, per_epoch=22), "distances": "fov"},
+        {"augmentation": "resaspp-unet", "distances": "frame"},
     ],
-    ids=["patches", "images"],
+    ids=["patches", "images", "patches with distances", "images with distances"],
 )
 @pytest.mark.parametrize("kind", ["threads", "processes"])
 def test_workers_change_nothing(kind: str, changes: dict) -> None:
@@ -140,7 +145,7 @@ def test_workers_change_nothing(kind: str, changes: dict) -> None:
 @pytest.mark.parametrize("normalisation", ["unit", "standard"])
 def test_pixels_that_a_gpu_converts_are_the_same_numbers(kind: str, normalisation: str) -> None:
     inputs = InputSettings(size=(64, 64), normalisation=normalisation)
-    of = source(prepared(inputs), inputs, augmentation="strong")
+    of = source(prepared(inputs), inputs, augmentation="strong", distances="fov")
     assert_equal(made(of, ONE_THREAD), made(of, Supply(False, kind, 3), torch.device("cuda")))
 
 
@@ -164,7 +169,7 @@ def test_training_ends_in_the_same_weights_whatever_supplies_it(monkeypatch: pyt
     assert plain.samples == 21 and 0 < plain.step_seconds <= plain.seconds
     assert not plain.acceleration["resident"] and plain.acceleration["why"] == "only on CUDA"
     for supply in (Supply(True, "threads", 1), Supply(False, "threads", 3), Supply(False, "processes", 2)):
-        monkeypatch.setattr("retlib.training.choose_supply", lambda *_, chosen=supply: chosen)
+        monkeypatch.setattr("retlib.training.loop.choose_supply", lambda *_, chosen=supply: chosen)
         other = train()
         assert other.acceleration["resident"] == supply.resident and other.acceleration["workers"] == supply.workers
         assert other.history == plain.history
@@ -225,6 +230,9 @@ def test_the_supply_suits_the_device(unequal, monkeypatch: pytest.MonkeyPatch) -
     assert choose_supply(source(unequal), gpu) == heavy, "whole images of several sizes"
     assert choose_supply(source(unequal[-1:]), gpu) == heavy, "a quarter turn changes the shape of this one"
     assert choose_supply(source(unequal[-1:], augmentation="none"), gpu).resident
+    assert choose_supply(source(unequal, patches=patches, distances="fov"), gpu) == heavy
+    with pytest.raises(ValueError, match="a resident source has no signed distances"):
+        Resident(source(unequal, patches=patches, distances="fov"), CPU)
     monkeypatch.setattr(supplying, "fits", lambda *_: False)
     assert choose_supply(source(unequal, patches=patches), gpu) == heavy
     monkeypatch.setattr(supplying, "cores", lambda: 64)

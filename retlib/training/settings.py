@@ -1,0 +1,53 @@
+"""How a network is trained, as a run's configuration says it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from retlib.augmentation import list_augmentations
+from retlib.batches import Patches
+from retlib.validation import Settings
+
+
+class TrainingSettings(Settings):
+    """How a network is trained."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    augmentation: str = "none"
+    augmented_copies: int = Field(0, ge=0)  # 0: augment in place; k: k augmented copies beside each original
+    patches: Patches | None = None  # None: whole images at working size
+    loss: dict[str, float] = {"bce": 1.0}
+    loss_options: dict[str, Any] = {}
+    loss_region: Literal["fov", "frame"] = "frame"  # pixels that the loss sees
+    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: float = Field(gt=0)  # the peak, for one_cycle
+    weight_decay: float = Field(0.0, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)  # sgd only
+    schedule: Literal["constant", "one_cycle", "cosine", "plateau", "step"] = "constant"
+    schedule_options: dict[str, float] = {}  # plateau: factor, patience (epochs); step: every (epochs), factor
+    patience: int | None = Field(None, ge=1)  # stop after so many epochs without a lower validation loss
+    keep: Literal["last", "best"] = "last"  # best: the epoch with the lowest validation loss
+    gradient_clip: float | None = Field(None, gt=0)  # largest gradient norm
+    # Decay of an exponential moving average of the weights, updated every step; it is what is validated and kept.
+    average_weights: float | None = Field(None, gt=0, lt=1)
+    amp: bool = True  # bfloat16 autocast on CUDA
+    amp_cpu: bool = False  # and on the CPU: half the time where it has bf16 instructions, slow where it has none
+
+    @field_validator("augmentation")
+    @classmethod
+    def _known_augmentation(cls, name: str) -> str:
+        if name not in list_augmentations():
+            raise ValueError(f"unknown augmentation {name!r}; known: {', '.join(list_augmentations())}")
+        return name
+
+    @property
+    def looks_at_validation(self) -> str | None:
+        """The first setting that needs validation images, for a message; None if there is none."""
+        if self.keep == "best":
+            return "training.keep: best"
+        if self.patience is not None:
+            return "training.patience"
+        return "training.schedule: plateau" if self.schedule == "plateau" else None
