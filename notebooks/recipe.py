@@ -193,6 +193,9 @@ display(Markdown(shipped.shipped_sentence(shortlist)))
 report.style(shipped.candidate_frame(shortlist), "What might ship, on the held-out images.")
 
 # %% [markdown]
+# The rule looks at four images and one seed. The line of another seed shows how much luck is in that: candidates that lie
+# closer together than the two seeds of one of them cannot be told apart.
+#
 # Seconds are those of one core for the vessel map of one image, without the search for the field of view. The network that
 # ships is the one that the rule takes, trained on all training images; the [comparison of the networks](one_protocol.ipynb)
 # has its scores on the test images, and [a page of its own](../book/predict.md) says how to use it.

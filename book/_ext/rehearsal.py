@@ -1,10 +1,11 @@
 """The directive ``{rehearsal}``: what the first steps of the full-size runs took, from book/records/rehearsal.json.
 
-It stands alone, without argument or content, and makes one table. The file is written by ``make rehearse``.
+Its argument is ``papers`` or ``studies``, and it makes one table. The file is written by ``make rehearse``.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from sphinx.errors import SphinxError
 from sphinx.util.docutils import SphinxDirective
 from verdicts import entry, table
 
-HEAD = ("paper", "runs", "parameters", "batch", "loss", "seconds a step", "steps", "whole run, hours")
+HEAD = ("paper or study", "runs", "parameters", "batch", "loss", "seconds a step", "steps", "whole run, hours")
 
 
 def hours(line: dict) -> float:
@@ -31,20 +32,34 @@ def batch_text(config) -> str:
     return images + (f" of {size[0]}x{size[1]}" if size else "")
 
 
-def rows(lines: dict[str, dict]) -> list[nodes.row]:
-    """One row a rehearsed network and setting, papers and runs in the file's order."""
-    from retlib.papers import load_paper
+@functools.cache
+def plan_of(key: str) -> tuple[str, dict]:
+    """Short title of a paper or study, and the runs of its `paper` profile."""
+    from retlib.papers import list_papers, load_paper
+    from retlib.studies import load_study
+
+    if key in list_papers():
+        paper = load_paper(key)
+        return paper.short, paper.runs("paper")
+    study = load_study(key)
+    return study.title, study.runs("paper")
+
+
+def rows(lines: dict[str, dict], kind: str) -> list[nodes.row]:
+    """One row a rehearsed network and setting, of the ``papers`` or of the ``studies``, in the file's order."""
+    from retlib.papers import list_papers
 
     made = []
     for name, line in lines.items():
         key, run = name.split("/")
-        paper = load_paper(key)
-        config = paper.runs("paper")[run]
+        if (key in list_papers()) != (kind == "papers"):
+            continue
+        title, runs = plan_of(key)
         cells = (
-            paper.short,
+            title,
             ", ".join(f"`{other.split('/')[1]}`" for other in line["stands_for"]),
             f"{line['parameters']:,}",
-            batch_text(config),
+            batch_text(runs[run]),
             f"{line['loss']:.3f}",
             f"{line['step_s']:.1f}",
             str(line["planned_steps"]),
@@ -57,13 +72,18 @@ def rows(lines: dict[str, dict]) -> list[nodes.row]:
 class RehearsalDirective(SphinxDirective):
     """A table of what was rehearsed."""
 
+    required_arguments = 1
+
     def run(self) -> list[nodes.Node]:
         """Sphinx calls this where the directive stands."""
         file = Path(self.env.srcdir) / "book" / "records" / "rehearsal.json"
         self.env.note_dependency(str(file))
         if not file.is_file():
             raise SphinxError(f"{file.name}: not found in book/records; run `make rehearse`, which needs the data sets")
-        return [table(HEAD, rows(json.loads(file.read_text(encoding="utf-8"))), ["rehearsal"])]
+        (kind,) = self.arguments
+        if kind not in ("papers", "studies"):
+            raise SphinxError(f"rehearsal: expected papers or studies, got {kind!r}")
+        return [table(HEAD, rows(json.loads(file.read_text(encoding="utf-8")), kind), ["rehearsal"])]
 
 
 def setup(app):

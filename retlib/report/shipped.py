@@ -6,7 +6,7 @@ written before any of them was scored; it stands in the study's file, and in :fu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,22 @@ MAX_SECONDS = 1.0
 
 ALL_VIEWS = ("none", "v", "h", "hv")
 SHARED = {"least_piece": 20, "amp_cpu": True, "scoring": {"region": "fov", "average": "image", "threshold": "training"}}
-# What is averaged, and how. The mean sees four views in all, two a member, so that every candidate takes four passes.
+# What is averaged, and how. A mean sees four views in all, two a member, so that every candidate takes four passes.
+# `seeds`: what is added to the seed, member by member. The last candidate was added once the others had been scored.
 CANDIDATES: dict[str, dict[str, Any]] = {
     "large": {"members": ("large",), "views": (ALL_VIEWS,)},
     "small": {"members": ("small",), "views": (ALL_VIEWS,)},
     "mean": {"members": ("large", "small"), "views": (("none", "hv"), ("v", "h")), "storage": "float16"},
+    "two small": {
+        "members": ("small", "small"),
+        "seeds": (0, 1),
+        "views": (("none", "hv"), ("v", "h")),
+        "storage": "float16",
+    },
 }
-# The same mean with one thing changed; shown beside it, and not to be chosen.
+# Candidates with one thing changed; shown beside them, and not to be chosen.
 VARIANTS: dict[str, dict[str, Any]] = {
+    "small, another seed": CANDIDATES["small"] | {"seeds": (1,)},
     "mean, one view a member": CANDIDATES["mean"] | {"views": (("none",), ("none",))},
     "mean, four views a member": CANDIDATES["mean"] | {"views": (ALL_VIEWS, ALL_VIEWS)},
     "mean, in float32 throughout": CANDIDATES["mean"] | {"storage": "float32", "amp_cpu": False},
@@ -46,8 +54,12 @@ METRICS = ("dice", "auc", "cldice", "betti0_error")
 
 def held_out_means(profile: str = "lite", seed: int = 0) -> dict[str, MeanConfig]:
     """Candidates, then variants, by name; members are the runs of the study, which see training images alone."""
-    runs = load_study(STUDY).runs(profile, seed)
-    return {name: _mean(plan, profile, runs) for name, plan in {**CANDIDATES, **VARIANTS}.items()}
+    return {name: _mean(plan, STUDY, profile, seed) for name, plan in {**CANDIDATES, **VARIANTS}.items()}
+
+
+def members_of(means: Iterable[MeanConfig]) -> list[RunConfig]:
+    """The runs that some means are made of, each once."""
+    return list({member.canonical(): member for config in means for member in config.members}.values())
 
 
 def full_mean(name: str, profile: str = "lite", seed: int = 0) -> MeanConfig:
@@ -63,10 +75,11 @@ def full_mean(name: str, profile: str = "lite", seed: int = 0) -> MeanConfig:
     """
     if name not in CANDIDATES:
         raise ValueError(f"unknown candidate {name!r}; known: {', '.join(CANDIDATES)}")
-    runs = load_study("one-protocol").runs(profile, seed, dataset="drive")
-    if lacking := [full for full in FULL.values() if full not in runs]:
+    plan = CANDIDATES[name]
+    planned = load_study("one-protocol").plan(profile)
+    if lacking := [full for full in FULL.values() if full not in planned]:
         raise ValueError(f"profile {profile!r} has no run {', '.join(lacking)}")
-    return _mean(CANDIDATES[name], profile, {short: runs[full] for short, full in FULL.items()})
+    return _mean(plan | {"members": [FULL[short] for short in plan["members"]]}, "one-protocol", profile, seed)
 
 
 def planned_means(profile: str = "lite", seed: int = 0) -> list[MeanConfig]:
@@ -75,9 +88,13 @@ def planned_means(profile: str = "lite", seed: int = 0) -> list[MeanConfig]:
     return [*held_out_means(profile, seed).values(), *(full_mean(n, profile, seed) for n in CANDIDATES if full)]
 
 
-def _mean(plan: Mapping[str, Any], profile: str, runs: Mapping[str, RunConfig]) -> MeanConfig:
-    members = [runs[name] for name in plan["members"]]
-    return MeanConfig.parse({**SHARED, **plan, "profile": profile, "members": members})
+def _mean(plan: Mapping[str, Any], study: str, profile: str, seed: int) -> MeanConfig:
+    """The mean of some runs of a study."""
+    names, settings = plan["members"], {key: value for key, value in plan.items() if key not in ("members", "seeds")}
+    added = plan.get("seeds", (0,) * len(names))
+    runs = {more: load_study(study).runs(profile, seed + more, dataset="drive") for more in set(added)}
+    members = [runs[more][name] for name, more in zip(names, added, strict=True)]
+    return MeanConfig.parse({**SHARED, **settings, "profile": profile, "members": members})
 
 
 @dataclass(frozen=True)
@@ -139,9 +156,9 @@ def _make(store: Store, root: str | None, parameters: Parameters, seed: int) -> 
     force = parameters.train == "always"
     options = {"root": root, "device": parameters.device}
     configs = held_out_means(parameters.profile, seed).values()
-    if force or any(store.get(config.identify(root)) is None for config in configs):
-        for member in load_study(STUDY).runs(parameters.profile, seed).values():
-            run(member, store, force=force or not _has_weights(member, root), **options)
+    due = [config for config in configs if force or store.get(config.identify(root)) is None]
+    for member in members_of(due):
+        run(member, store, force=force or not _has_weights(member, root), **options)
     for config in configs:
         run_mean(config, store, force=force, **options)
 

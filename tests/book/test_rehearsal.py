@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rehearse import planned
 
 from tests.book.test_verdicts import Tables
 
@@ -15,7 +16,7 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
 from rehearsal import HEAD, batch_text, hours, rows  # noqa: E402
 
-from retlib.papers import load_paper  # noqa: E402
+from retlib.papers import list_papers, load_paper  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +24,22 @@ def lines() -> dict[str, dict]:
     return json.loads((ROOT / "book" / "records" / "rehearsal.json").read_text(encoding="utf-8"))
 
 
+def test_every_run_of_the_paper_profile_was_rehearsed_as_it_is_planned_now(lines: dict[str, dict]) -> None:
+    groups = {members[0][0]: members for members in planned().values()}
+    assert set(groups) == set(lines)
+    for name, members in groups.items():
+        assert lines[name]["config"] == members[0][1].identify(), f"{name}: make rehearse"
+        assert lines[name]["stands_for"] == [other for other, _ in members]
+        assert lines[name]["steps"] == 2
+
+
 def test_the_page_has_a_row_a_line(site: Path, lines: dict[str, dict]) -> None:
     page = (site / "book" / "full-size.html").read_text(encoding="utf-8")
     shown = [cells for cells in Tables(page).of("rehearsal") if len(cells) == len(HEAD)]
+    papers = {name: line for name, line in lines.items() if name.split("/")[0] in list_papers()}
+    studies = {name: line for name, line in lines.items() if name not in papers}
     assert len(shown) == len(lines)
-    for cells, (name, line) in zip(shown, lines.items(), strict=True):
+    for cells, (name, line) in zip(shown, (papers | studies).items(), strict=True):
         assert name.split("/")[1] in cells[1]
         assert cells[2] == f"{line['parameters']:,}" and cells[6] == str(line["planned_steps"])
 
@@ -40,6 +52,7 @@ def test_hours_and_batches() -> None:
 
 def test_a_row_holds_what_was_measured(lines: dict[str, dict]) -> None:
     name, line = next(iter(lines.items()))
-    cells = [cell.astext() for cell in rows({name: line})[0].children]
+    cells = [cell.astext() for cell in rows({name: line}, "papers")[0].children]
     assert len(cells) == len(HEAD)
+    assert not rows({name: line}, "studies")
     assert cells[4] == f"{line['loss']:.3f}" and cells[-1] == f"{line['step_s'] * line['planned_steps'] / 3600:.1f}"

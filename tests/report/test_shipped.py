@@ -15,6 +15,7 @@ from retlib.report.shipped import CANDIDATES, VARIANTS
 from tests.report.made_records import write_record
 
 GOOD = {"bytes": 1_900_000, "seconds": 0.5}
+LOW = dict.fromkeys(CANDIDATES, 0.7)
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +62,7 @@ def test_what_ships_differs_from_what_was_chosen_in_its_images_and_steps_alone()
             assert one.model_copy(update=same).canonical() == other.canonical()
         same = {"members": chosen.members}
         assert full.model_copy(update=same).canonical() == chosen.canonical()
-    with pytest.raises(ValueError, match="unknown candidate 'median'; known: large, small, mean"):
+    with pytest.raises(ValueError, match="unknown candidate 'median'; known: large, small, mean, two small"):
         shipped.full_mean("median")
     with pytest.raises(ValueError, match="profile 'paper' has no run"):
         shipped.full_mean("mean", "paper")
@@ -70,13 +71,18 @@ def test_what_ships_differs_from_what_was_chosen_in_its_images_and_steps_alone()
 @pytest.mark.parametrize(
     ("dice", "changes", "taken"),
     [
-        ({"large": 0.80, "small": 0.82, "mean": 0.81}, {}, "small"),
-        ({"large": 0.80, "small": 0.80, "mean": 0.81}, {}, "mean"),
-        ({"large": 0.80, "small": 0.82, "mean": 0.83}, {"mean": {"bytes": 2_000_001}}, "small"),
-        ({"large": 0.80, "small": 0.82, "mean": 0.83}, {"mean": {"bytes": 2_000_000, "seconds": 0.99}}, "mean"),
-        ({"large": 0.80, "small": 0.82, "mean": 0.83}, {"mean": {"seconds": 1.0}, "small": {"seconds": 3}}, "large"),
-        ({"large": 0.80, "small": 0.82, "mean": 0.81} | dict.fromkeys(VARIANTS, 0.9), {}, "small"),
-        ({"large": 0.80, "small": 0.82}, {}, None),
+        (LOW | {"large": 0.80, "small": 0.82, "mean": 0.81}, {}, "small"),
+        (LOW | {"large": 0.80, "small": 0.80, "mean": 0.81}, {}, "mean"),
+        (LOW | {"small": 0.80, "two small": 0.81}, {}, "two small"),
+        (LOW | {"large": 0.80, "small": 0.82, "mean": 0.83}, {"mean": {"bytes": 2_000_001}}, "small"),
+        (LOW | {"large": 0.80, "small": 0.82, "mean": 0.83}, {"mean": {"bytes": 2_000_000, "seconds": 0.99}}, "mean"),
+        (
+            LOW | {"large": 0.80, "small": 0.82, "mean": 0.83},
+            {"mean": {"seconds": 1}, "small": {"seconds": 3}},
+            "large",
+        ),
+        (LOW | {"large": 0.80, "small": 0.82, "mean": 0.81} | dict.fromkeys(VARIANTS, 0.9), {}, "small"),
+        ({"large": 0.80, "small": 0.82, "two small": 0.81}, {}, None),
         (dict.fromkeys(CANDIDATES, 0.8), {name: {"seconds": 1.5} for name in CANDIDATES}, None),
     ],
 )
@@ -113,7 +119,7 @@ def test_weights_that_are_gone_are_trained_again(tmp_path: Path, monkeypatch: py
     parameters = Parameters(profile="smoke", records=str(tmp_path / "records"), device="cpu", train="missing")
     found = shipped.open_shortlist(parameters)
     assert None not in found.records.values() and found.taken in CANDIDATES
-    assert len(Store(tmp_path / "records")) == len(CANDIDATES) + len(VARIANTS) + 2
+    assert len(Store(tmp_path / "records")) == len(CANDIDATES) + len(VARIANTS) + 3  # and the members
     for path in (tmp_path / "cache" / "weights").iterdir():
         path.unlink()
     trained = []
