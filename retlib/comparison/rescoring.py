@@ -105,7 +105,7 @@ def rescore(
     model = build(config.run).eval()
     model.load_state_dict(weights)
     target = pick_device(device)
-    model.to(target)
+    model.to(target, memory_format=torch.channels_last)  # as in training: another layout moves the last bits
     selection = config.run.test[0]
     samples = load_samples(selection, config.run, root)
     resized = [to_grid(sample, InputSettings(resample=config.grid)) for sample in samples]
@@ -210,7 +210,7 @@ def _load_epoch(model: nn.Module, checkpoint: Path) -> None:
 
 
 def _predict(model: nn.Module, samples: Sequence[FundusSample], run: RunConfig, device: torch.device):
-    model.to(device).eval()
+    model.to(device, memory_format=torch.channels_last).eval()  # as in training
     return [
         predict_logits(model, sample, run.inputs, run.inference, device=device, amp=run.training.amp)
         for sample in samples

@@ -11,9 +11,9 @@ from measuring import use_threads
 from speed_lines import LINES
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def threads() -> int:
-    """Ours and theirs alike run on two threads, or one where there is one core."""
+    """Ours and theirs alike run on two threads, or one where there is one core; the suite gets its own back after."""
     return use_threads()
 
 

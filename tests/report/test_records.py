@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -74,16 +73,3 @@ def test_numbers_follow_from_the_histograms(store: Store) -> None:
                         assert float(again[metric]) == pytest.approx(stored[metric], abs=1e-12)
                 for metric in ("auc", "average_precision"):
                     assert float(again[metric]) == pytest.approx(stored[metric], abs=1e-3)
-
-
-def test_every_table_run_of_the_paper_profile_was_rehearsed(repository: Path) -> None:
-    """Two optimiser steps and one validation image at full size, with network and settings as they are planned now."""
-    lines = json.loads((repository / "book" / "records" / "rehearsal.json").read_text(encoding="utf-8"))
-    covered = set()
-    for name, line in lines.items():
-        key, run = name.split("/")
-        assert line["config"] == load_paper(key).runs("paper")[run].identify(), f"{name} has changed: make rehearse"
-        assert line["steps"] == 2 and line["loss"] > 0
-        covered |= set(line["stands_for"])
-    wanted = {f"{key}/{name}" for key in list_papers() for name in load_paper(key).runs("paper", role="table")}
-    assert not wanted - covered
