@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import logit
+from scipy.special import expit, logit
 
 _LIMIT = np.finfo(np.float32).max
 CALIBRATION_GRID = tuple(step / 20 for step in range(1, 20))
@@ -35,18 +35,24 @@ def as_logits(values: ArrayLike, name: str) -> np.ndarray:
 def threshold_to_logit(threshold: float) -> np.float32:
     """The smallest float32 logit whose probability is at least the threshold, which lies inside (0, 1).
 
-    Rounded up, so that ``logit >= threshold_to_logit(t)`` says the same as ``sigmoid(logit) >= t`` in real
-    arithmetic.
+    Found with the logistic function itself, so that ``logit >= threshold_to_logit(t)`` and ``expit(logit) >= t``
+    say the same of every float32 logit (0.5 lies at -3.3e-16, from where expit gives 0.5). The rounded logit of
+    the threshold does not: where the threshold is the probability of a pixel, it passes one such pixel in four.
 
     Raises:
         ValueError: a threshold that is not inside (0, 1).
     """
     if not 0 < threshold < 1:
         raise ValueError(f"threshold is {threshold!r}: expected a probability inside (0, 1), which has a finite logit")
-    exact = float(logit(np.float64(threshold)))
-    nearest = np.float32(exact)
-    # As Python floats: NumPy would compare a float32 with a float in single precision.
-    return nearest if float(nearest) >= exact else np.nextafter(nearest, np.float32(np.inf))
+    # In doubles, where a float32 is exact: NumPy would compare a float32 with a float in single precision.
+    middle = float(logit(np.float64(threshold)))
+    low, high = np.float32(middle - 1), np.float32(middle + 64)  # far enough for expit to have come to 1
+    while (between := np.float32((float(low) + float(high)) / 2)) not in (low, high):
+        if expit(float(between)) >= threshold:
+            high = between
+        else:
+            low = between
+    return high
 
 
 def histogram_edges(
@@ -57,7 +63,7 @@ def histogram_edges(
 ) -> np.ndarray:
     """Edges for the score histograms of one run, from its scored pixels pooled over images.
 
-    Edges stand at equally spaced ranks of each class's sorted logits (lowest and highest included), at 0, at
+    Edges stand at equally spaced ranks of each class's sorted logits (lowest and highest included), at
     the logit of each threshold, and at the logits of 0.05, 0.10, ..., 0.95, so that the bins of a reliability
     diagram have exact borders. A value that fills more than one rank (a tie, as in a hard segmentation) gets
     a bin of its own.

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import expit, logit
@@ -31,11 +31,11 @@ def together(images, masks):
 # --- edges
 
 
-def test_edges_rise_and_hold_zero_and_the_thresholds(score_maps):
+def test_edges_rise_and_hold_the_thresholds(score_maps):
     logits, vessels, _ = score_maps(1)
     edges = histogram_edges(logits[0][vessels[0]], logits[0][~vessels[0]], thresholds=(0.5, 0.4314))
     assert edges.dtype == np.float32 and (np.diff(edges) > 0).all() and 1000 < edges.size < 1080
-    assert {0.0, float(threshold_to_logit(0.4314)), float(threshold_to_logit(0.05))} <= set(edges.tolist())
+    assert {float(threshold_to_logit(threshold)) for threshold in (0.05, 0.4314, 0.5)} <= set(edges.tolist())
 
 
 def test_edges_split_each_class_evenly(score_maps):
@@ -52,13 +52,27 @@ def test_a_score_equal_to_an_edge_falls_in_the_bin_above():
     assert bin_counts(scores, edges).tolist() == [1, 2, 3, 2]
 
 
-@given(st.floats(1e-6, 1 - 1e-6))
-@settings(deadline=None)
-def test_a_threshold_and_its_logit_say_the_same(threshold):
+def says_the_same(threshold: float) -> None:
     edge = threshold_to_logit(threshold)
     assert edge.dtype == np.float32
-    assert float(edge) >= logit(threshold) > float(np.nextafter(edge, np.float32(-np.inf)))
-    assert threshold_to_logit(0.5) == 0
+    assert expit(float(edge)) >= threshold > expit(float(np.nextafter(edge, np.float32(-np.inf))))
+
+
+@given(st.floats(1e-300, 1, exclude_max=True))
+@example(float(np.nextafter(1, 0)))
+@example(0.5)
+@settings(deadline=None)
+def test_a_threshold_and_its_logit_say_the_same(threshold):
+    says_the_same(threshold)
+    assert abs(threshold_to_logit(0.5)) < 1e-15
+
+
+@given(st.floats(-30, 30, width=32))
+@settings(deadline=None)
+def test_the_probability_of_a_pixel_as_threshold_keeps_that_pixel(score):
+    """A threshold chosen among the scores is some pixel's probability; that pixel is then a vessel."""
+    says_the_same(float(expit(float(score))))
+    assert threshold_to_logit(float(expit(float(score)))) <= score
 
 
 @pytest.mark.parametrize(
