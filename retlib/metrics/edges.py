@@ -63,7 +63,7 @@ def histogram_edges(
 ) -> np.ndarray:
     """Edges for the score histograms of one run, from its scored pixels pooled over images.
 
-    Edges stand at equally spaced ranks of each class's sorted logits (lowest and highest included), at
+    Edges stand at equally spaced ranks of each class's sorted logits (lowest and highest included), at 0, at
     the logit of each threshold, and at the logits of 0.05, 0.10, ..., 0.95, so that the bins of a reliability
     diagram have exact borders. A value that fills more than one rank (a tie, as in a hard segmentation) gets
     a bin of its own.
@@ -82,7 +82,7 @@ def histogram_edges(
     """
     if quantiles < 2:
         raise ValueError(f"quantiles is {quantiles}: expected at least 2 (the lowest and the highest score)")
-    parts = [[threshold_to_logit(t) for t in (*CALIBRATION_GRID, *thresholds)]]
+    parts = [[np.float32(0)], [threshold_to_logit(t) for t in (*CALIBRATION_GRID, *thresholds)]]
     for name, values in (("vessel_logits", vessel_logits), ("background_logits", background_logits)):
         scores = np.sort(as_logits(values, name), axis=None)
         if scores.size:

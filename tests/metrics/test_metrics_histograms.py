@@ -31,11 +31,12 @@ def together(images, masks):
 # --- edges
 
 
-def test_edges_rise_and_hold_the_thresholds(score_maps):
+def test_edges_rise_and_hold_zero_and_the_thresholds(score_maps):
     logits, vessels, _ = score_maps(1)
     edges = histogram_edges(logits[0][vessels[0]], logits[0][~vessels[0]], thresholds=(0.5, 0.4314))
     assert edges.dtype == np.float32 and (np.diff(edges) > 0).all() and 1000 < edges.size < 1080
-    assert {float(threshold_to_logit(threshold)) for threshold in (0.05, 0.4314, 0.5)} <= set(edges.tolist())
+    expected = {0.0, *(float(threshold_to_logit(threshold)) for threshold in (0.05, 0.4314, 0.5))}
+    assert expected <= set(edges.tolist())
 
 
 def test_edges_split_each_class_evenly(score_maps):
