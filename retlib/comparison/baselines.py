@@ -15,12 +15,11 @@ from pydantic import Field, model_validator
 from retlib.comparison.filters import frangi_vesselness, matched_filter, to_native, working_channel
 from retlib.data import FundusSample, load_dataset
 from retlib.data.registry import COLLECTIONS
-from retlib.experiments import NUMERICS, Record, RunConfig, ScoringSettings, Selection, Store, run_id
-from retlib.experiments.config import Profile, dataset_fingerprint
+from retlib.experiments import NUMERICS, Record, RunConfig, ScoringSettings, Selection, Store
+from retlib.experiments.config import Profile, Recorded, dataset_fingerprint
 from retlib.experiments.runner import environment
 from retlib.experiments.scoring import best_threshold, score_test
 from retlib.metrics import ScoreHistograms
-from retlib.validation import Settings
 
 METHODS = {"frangi": "Frangi filter", "matched_filter": "matched filter", "second_observer": "second observer"}
 
@@ -32,7 +31,7 @@ CANDIDATES: dict[str, tuple[tuple[float, ...], ...]] = {
 }
 
 
-class BaselineConfig(Settings):
+class BaselineConfig(Recorded):
     """A baseline on one data set. Equal configs give equal numbers; its id is its hash, as a run's is."""
 
     kind: Literal["baseline"] = "baseline"
@@ -57,14 +56,10 @@ class BaselineConfig(Settings):
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
 
     def fingerprints(self, root: str | None = None) -> dict[str, str]:
-        """Fingerprint of each selection's data, by label; see `RunConfig.fingerprints`."""
+        """Of the training and the test images. See `Recorded.fingerprints`."""
         selections = {} if self.train is None else {"train": self.train}
         selections |= {s.label: s for s in self.test}
         return {key: dataset_fingerprint(s.dataset, s.names(), root=root, **s.options) for key, s in selections.items()}
-
-    def identify(self, root: str | None = None) -> str:
-        """The record's id: 16 hexadecimal digits of the hash of config and data."""
-        return run_id(self.canonical(), self.fingerprints(root))
 
 
 def baseline_of(method: str, run: RunConfig) -> BaselineConfig:
@@ -128,9 +123,8 @@ def run_baseline(
         ValueError: a test image has no second observer, or a filter's response falls where vessels are.
     """
     store = store if isinstance(store, Store) else Store(store)
-    fingerprints = config.fingerprints(root)
-    identity = run_id(config.canonical(), fingerprints)
-    if not force and (record := store.get(identity)) is not None:
+    header = config.header(root)
+    if not force and (record := store.get(header["id"])) is not None:
         return record
     test = _load(config.test[0], root)
     timing: dict[str, float] = {}
@@ -148,10 +142,8 @@ def run_baseline(
         }
         fitted |= {"options": list(options), "training_images": [s.name for s in training]}
     entry, files = score_test(config.test[0].label, logits, test, threshold, config.scoring.region)
-    content: dict[str, Any] = {
-        "id": identity,
-        "config": config.model_dump(mode="json"),
-        "fingerprints": fingerprints,
+    content = {
+        **header,
         "model": {"parameters": 0},
         "fitted": fitted,
         "threshold": threshold,

@@ -9,7 +9,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -29,19 +29,17 @@ from retlib.experiments import (
     load_samples,
     load_weights,
     pick_device,
-    run_id,
 )
-from retlib.experiments.config import Profile
+from retlib.experiments.config import Profile, Recorded
 from retlib.experiments.runner import build, environment
 from retlib.experiments.scoring import best_threshold, score_test
 from retlib.inference import predict_logits, probabilities
 from retlib.metrics import evaluate
 from retlib.preprocessing import InputSettings, prepare, to_grid
 from retlib.training import fit
-from retlib.validation import Settings
 
 
-class _Faulty(Settings):
+class _Faulty(Recorded):
     """What both have in common: a run of the study, and the profile, numerics and scoring that a record names."""
 
     profile: Profile
@@ -55,9 +53,8 @@ class _Faulty(Settings):
         own = self.model_dump(mode="json", exclude={"run", "profile", "scoring"})
         return json.dumps(own | {"run": run}, sort_keys=True, separators=(",", ":"))
 
-    def identify(self, root: str | None = None) -> str:
-        """The record's id: 16 hexadecimal digits of the hash of config and data."""
-        return run_id(self.canonical(), self.run.fingerprints(root))
+    def fingerprints(self, root: str | None = None) -> dict[str, str]:
+        return self.run.fingerprints(root)
 
 
 class RescoredConfig(_Faulty):
@@ -117,7 +114,8 @@ def rescore(
         logits.append(cv2.resize(native, config.grid[::-1], interpolation=cv2.INTER_LINEAR))
     threshold = record.content["threshold"]
     entry, files = score_test(selection.label, logits, resized, threshold, config.scoring.region)
-    content = _content(config, root, target) | {
+    content = config.header(root) | {
+        "environment": environment(target),
         "model": record.content["model"],
         "threshold": threshold,
         "history": [],
@@ -180,7 +178,8 @@ def score_epochs(
             checkpoint=checkpoint,
             progress=score,
         )
-        content = _content(config, root, target) | {
+        content = config.header(root) | {
+            "environment": environment(target),
             "history": trained.history,
             "test_images": [sample.name for sample in test],
             "epochs": sorted({row["epoch"]: row for row in rows}.values(), key=lambda row: row["epoch"]),
@@ -189,15 +188,6 @@ def score_epochs(
         record = store.write(content, {})
         shutil.rmtree(work, ignore_errors=True)
     return record
-
-
-def _content(config: _Faulty, root: str | None, device: torch.device) -> dict[str, Any]:
-    return {
-        "id": config.identify(root),
-        "config": config.model_dump(mode="json"),
-        "fingerprints": config.run.fingerprints(root),
-        "environment": environment(device),
-    }
 
 
 def _load_epoch(model: nn.Module, checkpoint: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from retlib.experiments.config import NUMERICS, PROFILES, RunConfig, ScoringSettings, Selection, run_id
+from retlib.experiments.config import NUMERICS, PROFILES, Recorded, RunConfig, ScoringSettings, Selection
 from retlib.experiments.ensembles import MeanConfig, run_mean
 from retlib.experiments.rehearsal import rehearse
 from retlib.experiments.runner import load_samples, load_weights, pick_device, run, run_all, weights_path
@@ -29,6 +29,7 @@ __all__ = [
     "TRUE_VESSEL",
     "MeanConfig",
     "Record",
+    "Recorded",
     "RunConfig",
     "ScoringSettings",
     "Selection",
@@ -41,7 +42,6 @@ __all__ = [
     "rehearse",
     "run",
     "run_all",
-    "run_id",
     "run_mean",
     "weights_path",
 ]

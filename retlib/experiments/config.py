@@ -25,6 +25,29 @@ Profile = Literal["smoke", "lite", "paper"]
 PROFILES: tuple[Profile, ...] = ("smoke", "lite", "paper")
 
 
+class Recorded(Settings):
+    """A config that a record is made from. Its id is the hash of what it says and of the data that it names."""
+
+    def canonical(self) -> str:
+        """JSON with sorted keys: equal configs, equal text."""
+        raise NotImplementedError
+
+    def fingerprints(self, root: str | None = None) -> dict[str, str]:
+        """Fingerprint of each selection's data, by label: from the files where they are, else the committed one."""
+        raise NotImplementedError
+
+    def header(self, root: str | None = None) -> dict[str, Any]:
+        """What its record begins with: ``id`` (16 hexadecimal digits), ``config`` and ``fingerprints``."""
+        fingerprints = self.fingerprints(root)
+        text = self.canonical() + json.dumps(fingerprints, sort_keys=True)
+        identity = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return {"id": identity, "config": self.model_dump(mode="json"), "fingerprints": fingerprints}
+
+    def identify(self, root: str | None = None) -> str:
+        """The id that its record has with the data under ``root`` (RETLIB_DATA by default)."""
+        return self.header(root)["id"]
+
+
 class Selection(Settings):
     """Some images of one data set: ``Selection(dataset="drive", split="test")``."""
 
@@ -78,7 +101,7 @@ class Pretraining(Settings):
         return self
 
 
-class RunConfig(Settings):
+class RunConfig(Recorded):
     """One run: train a model on one selection, score it on others. Equal configs give equal numbers."""
 
     profile: Profile
@@ -143,18 +166,8 @@ class RunConfig(Settings):
         return tuple(n for n in names if n not in held_out), tuple(n for n in names if n in held_out)
 
     def fingerprints(self, root: str | None = None) -> dict[str, str]:
-        """Fingerprint of each selection's data, by label: from the files where they are, else the committed one."""
+        """Of the training, test and pre-training images. See `Recorded.fingerprints`."""
         selections = {"train": self.train} | {s.label: s for s in self.test}
         if self.pretraining is not None:
             selections["pretraining"] = self.pretraining.train
         return {key: dataset_fingerprint(s.dataset, s.names(), root=root, **s.options) for key, s in selections.items()}
-
-    def identify(self, root: str | None = None) -> str:
-        """The run's id: 16 hexadecimal digits of the hash of config and data."""
-        return run_id(self.canonical(), self.fingerprints(root))
-
-
-def run_id(canonical: str, fingerprints: dict[str, str]) -> str:
-    """Hash of a canonical config and the fingerprints of its data."""
-    text = canonical + json.dumps(fingerprints, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field, model_validator
 
 from retlib.data import FundusSample
-from retlib.experiments.config import NUMERICS, Profile, RunConfig, ScoringSettings, Selection, run_id
+from retlib.experiments.config import NUMERICS, Profile, Recorded, RunConfig, ScoringSettings, Selection
 from retlib.experiments.runner import build, environment, load_samples, pick_device, weights_path
 from retlib.experiments.scoring import best_threshold, score_test
 from retlib.experiments.store import FileContent, Record, Store
@@ -30,10 +30,9 @@ from retlib.inference import (
     remove_specks,
 )
 from retlib.models import count_parameters
-from retlib.validation import Settings
 
 
-class MeanConfig(Settings):
+class MeanConfig(Recorded):
     """Mean probability of trained networks. Equal configs give equal numbers; its id is its hash, as a run's is.
 
     Each member works on its own inputs. All of them were trained on the same images, and are scored on the same ones.
@@ -99,15 +98,11 @@ class MeanConfig(Settings):
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
     def fingerprints(self, root: str | None = None) -> dict[str, str]:
-        """Fingerprint of each selection's data, by label; see `RunConfig.fingerprints`."""
+        """Of all images that a member names. See `Recorded.fingerprints`."""
         found: dict[str, str] = {}
         for member in self.members:
             found |= member.fingerprints(root)
         return found
-
-    def identify(self, root: str | None = None) -> str:
-        """The record's id: 16 hexadecimal digits of the hash of config and data."""
-        return run_id(self.canonical(), self.fingerprints(root))
 
 
 def run_mean(
@@ -141,20 +136,14 @@ def run_mean(
     """
     store = store if isinstance(store, Store) else Store(store)
     root = None if root is None else str(root)
-    fingerprints = config.fingerprints(root)
-    identity = run_id(config.canonical(), fingerprints)
-    if not force and (record := store.get(identity)) is not None:
+    header = config.header(root)
+    if not force and (record := store.get(header["id"])) is not None:
         return record
     target = pick_device(device)
     states = member_states(config, root, weights)
     members = build_members(config, states, target)
     content, files = _score(config, members, root, target)
-    content |= {
-        "id": identity,
-        "config": config.model_dump(mode="json"),
-        "fingerprints": fingerprints,
-        "members": [member.identify(root) for member in config.members],
-    }
+    content |= header | {"members": [member.identify(root) for member in config.members]}
     content["model"] |= {"bytes": len(pack(states)), "digest": digest(states)}
     return store.write(content, files)
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 import retlib
 from retlib.cache import cache_folder
 from retlib.data import FundusSample, load_dataset
-from retlib.experiments.config import RunConfig, Selection, run_id
+from retlib.experiments.config import RunConfig, Selection
 from retlib.experiments.scoring import best_threshold, score_test
 from retlib.experiments.store import FileContent, Record, Store
 from retlib.experiments.telemetry import gpu_environment, metered, telemetry
@@ -63,8 +63,8 @@ def run(
     """
     store = store if isinstance(store, Store) else Store(store)
     root = None if root is None else str(root)
-    fingerprints = config.fingerprints(root)
-    identity = run_id(config.canonical(), fingerprints)
+    header = config.header(root)
+    identity = header["id"]
     if not force and (record := store.get(identity)) is not None:
         return record
     work = cache_folder() / "work" / identity
@@ -76,8 +76,7 @@ def run(
             for name in ("checkpoint.pt", "pretraining.pt"):
                 (work / name).unlink(missing_ok=True)
         content, files, trained = _execute(config, root, pick_device(device), work, progress)
-        content = {"id": identity, "config": config.model_dump(mode="json"), "fingerprints": fingerprints, **content}
-        record = store.write(content, files)
+        record = store.write(header | content, files)
         _keep_weights(identity, trained)
         if not keep_checkpoint:
             shutil.rmtree(work, ignore_errors=True)
