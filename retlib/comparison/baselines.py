@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from retlib.comparison.filters import frangi_vesselness, matched_filter, to_nati
 from retlib.data import FundusSample, load_dataset
 from retlib.data.registry import COLLECTIONS
 from retlib.experiments import NUMERICS, Record, RunConfig, ScoringSettings, Selection, Store
-from retlib.experiments.config import Profile, Recorded, dataset_fingerprint
+from retlib.experiments.config import Profile, Recorded
 from retlib.experiments.runner import environment
 from retlib.experiments.scoring import best_threshold, score_test
 from retlib.metrics import ScoreHistograms
@@ -51,15 +50,14 @@ class BaselineConfig(Recorded):
             raise ValueError(f"{self.method} needs training images (train) and candidates to choose from")
         return self
 
-    def canonical(self) -> str:
-        """JSON with sorted keys: equal configs, equal text."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    def stated(self) -> dict[str, Any]:
+        """Every field."""
+        return self.model_dump(mode="json")
 
-    def fingerprints(self, root: str | None = None) -> dict[str, str]:
-        """Of the training and the test images. See `Recorded.fingerprints`."""
-        selections = {} if self.train is None else {"train": self.train}
-        selections |= {s.label: s for s in self.test}
-        return {key: dataset_fingerprint(s.dataset, s.names(), root=root, **s.options) for key, s in selections.items()}
+    def selections(self) -> dict[str, Selection]:
+        """The training images, where there are any, and the test images."""
+        training = {} if self.train is None else {"train": self.train}
+        return training | {selection.label: selection for selection in self.test}
 
 
 def baseline_of(method: str, run: RunConfig) -> BaselineConfig:

@@ -9,7 +9,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -25,6 +25,7 @@ from retlib.experiments import (
     Record,
     RunConfig,
     ScoringSettings,
+    Selection,
     Store,
     load_samples,
     load_weights,
@@ -47,14 +48,14 @@ class _Faulty(Recorded):
     scoring: ScoringSettings
     run: RunConfig
 
-    def canonical(self) -> str:
-        """JSON with sorted keys: equal configs, equal text."""
-        run = json.loads(self.run.model_copy(update={"numerics": self.numerics}).canonical())
-        own = self.model_dump(mode="json", exclude={"run", "profile", "scoring"})
-        return json.dumps(own | {"run": run}, sort_keys=True, separators=(",", ":"))
+    def stated(self) -> dict[str, Any]:
+        """What makes the fault, and the run."""
+        run = self.run.model_copy(update={"numerics": self.numerics})
+        return self.model_dump(mode="json", exclude={"run", "profile", "scoring"}) | {"run": run.stated()}
 
-    def fingerprints(self, root: str | None = None) -> dict[str, str]:
-        return self.run.fingerprints(root)
+    def selections(self) -> dict[str, Selection]:
+        """Those of the run."""
+        return self.run.selections()
 
 
 class RescoredConfig(_Faulty):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -23,29 +24,6 @@ NUMERICS = 2
 
 Profile = Literal["smoke", "lite", "paper"]
 PROFILES: tuple[Profile, ...] = ("smoke", "lite", "paper")
-
-
-class Recorded(Settings):
-    """A config that a record is made from. Its id is the hash of what it says and of the data that it names."""
-
-    def canonical(self) -> str:
-        """JSON with sorted keys: equal configs, equal text."""
-        raise NotImplementedError
-
-    def fingerprints(self, root: str | None = None) -> dict[str, str]:
-        """Fingerprint of each selection's data, by label: from the files where they are, else the committed one."""
-        raise NotImplementedError
-
-    def header(self, root: str | None = None) -> dict[str, Any]:
-        """What its record begins with: ``id`` (16 hexadecimal digits), ``config`` and ``fingerprints``."""
-        fingerprints = self.fingerprints(root)
-        text = self.canonical() + json.dumps(fingerprints, sort_keys=True)
-        identity = hashlib.sha256(text.encode()).hexdigest()[:16]
-        return {"id": identity, "config": self.model_dump(mode="json"), "fingerprints": fingerprints}
-
-    def identify(self, root: str | None = None) -> str:
-        """The id that its record has with the data under ``root`` (RETLIB_DATA by default)."""
-        return self.header(root)["id"]
 
 
 class Selection(Settings):
@@ -70,6 +48,42 @@ class Selection(Settings):
     def names(self) -> tuple[str, ...]:
         """Names of the selected images; reads no file."""
         return split_names(self.dataset, self.split, **self.options)
+
+
+class Recorded(Settings, ABC):
+    """A config that a record is made from. Its id is the hash of what it says and of the data that it names."""
+
+    @abstractmethod
+    def stated(self) -> dict[str, Any]:
+        """What it says, as JSON holds it: equal configs, equal content."""
+
+    @abstractmethod
+    def selections(self) -> dict[str, Selection]:
+        """All images that it names, by label."""
+
+    def canonical(self) -> str:
+        """What it says as JSON with sorted keys: equal configs, equal text."""
+        return json.dumps(self.stated(), sort_keys=True, separators=(",", ":"))
+
+    def fingerprints(self, root: str | None = None) -> dict[str, str]:
+        """Fingerprint of each selection's data, by label: from the files where they are, else the committed one."""
+        return {
+            label: dataset_fingerprint(selection.dataset, selection.names(), root=root, **selection.options)
+            for label, selection in self.selections().items()
+        }
+
+    def identify(self, root: str | None = None) -> str:
+        """The id that its record has with the data under ``root`` (RETLIB_DATA by default): 16 hexadecimal digits."""
+        return self._hash(self.fingerprints(root))
+
+    def header(self, root: str | None = None) -> dict[str, Any]:
+        """What its record begins with: ``id``, ``config`` and ``fingerprints``."""
+        fingerprints = self.fingerprints(root)
+        return {"id": self._hash(fingerprints), "config": self.model_dump(mode="json"), "fingerprints": fingerprints}
+
+    def _hash(self, fingerprints: dict[str, str]) -> str:
+        text = self.canonical() + json.dumps(fingerprints, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class ScoringSettings(Settings):
@@ -144,14 +158,18 @@ class RunConfig(Recorded):
             raise ValueError(f"test: a selection is named twice in {labels}")
         return self
 
-    def canonical(self) -> str:
-        """JSON with sorted keys: equal configs, equal text.
+    def stated(self) -> dict[str, Any]:
+        """Everything that differs from its default, and the numerics.
 
         Fields at their defaults are left out, so that a new field does not rename the runs that never used it;
         changing a default therefore changes what old ids mean, and needs a new ``NUMERICS``.
         """
-        content = self.model_dump(mode="json", exclude_defaults=True) | {"numerics": self.numerics}
-        return json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return self.model_dump(mode="json", exclude_defaults=True) | {"numerics": self.numerics}
+
+    def selections(self) -> dict[str, Selection]:
+        """The training, test and pre-training images."""
+        found = {"train": self.train} | {selection.label: selection for selection in self.test}
+        return found if self.pretraining is None else found | {"pretraining": self.pretraining.train}
 
     def split_training(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Names of the images to train on and to validate on, drawn by the seed from the training selection."""
@@ -164,10 +182,3 @@ class RunConfig(Recorded):
         order = np.random.default_rng([self.seed, 20041]).permutation(len(names))
         held_out = {names[i] for i in order[:count]}
         return tuple(n for n in names if n not in held_out), tuple(n for n in names if n in held_out)
-
-    def fingerprints(self, root: str | None = None) -> dict[str, str]:
-        """Of the training, test and pre-training images. See `Recorded.fingerprints`."""
-        selections = {"train": self.train} | {s.label: s for s in self.test}
-        if self.pretraining is not None:
-            selections["pretraining"] = self.pretraining.train
-        return {key: dataset_fingerprint(s.dataset, s.names(), root=root, **s.options) for key, s in selections.items()}

@@ -91,18 +91,14 @@ class MeanConfig(Recorded):
             for seen, member in zip(views, self.members, strict=True)
         )
 
-    def canonical(self) -> str:
-        """JSON with sorted keys: equal configs, equal text. Fields at their defaults are left out, as in a run's."""
+    def stated(self) -> dict[str, Any]:
+        """Fields at their defaults are left out, as in a run's."""
         content = self.model_dump(mode="json", exclude_defaults=True) | {"kind": self.kind, "numerics": self.numerics}
-        content["members"] = [json.loads(member.canonical()) for member in self.members]
-        return json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return content | {"members": [member.stated() for member in self.members]}
 
-    def fingerprints(self, root: str | None = None) -> dict[str, str]:
-        """Of all images that a member names. See `Recorded.fingerprints`."""
-        found: dict[str, str] = {}
-        for member in self.members:
-            found |= member.fingerprints(root)
-        return found
+    def selections(self) -> dict[str, Selection]:
+        """All images that a member names."""
+        return {label: found for member in self.members for label, found in member.selections().items()}
 
 
 def run_mean(

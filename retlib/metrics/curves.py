@@ -230,7 +230,7 @@ class ScoreHistogram:
         if at < chances.size and chances[at] == wanted:
             return at + 1
         if wanted < 1:
-            # A probability that was turned into a logit and back may have moved by one float32.
+            # Where the threshold is no edge's own probability, or older records hold its rounded logit.
             edge = threshold_to_logit(wanted)
             near = np.nextafter(edge, np.array([-np.inf, edge, np.inf], np.float32))
             found = np.flatnonzero(np.isin(self.edges, near))

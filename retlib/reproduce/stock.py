@@ -12,7 +12,6 @@ from retlib.data import load_dataset
 from retlib.data.errors import DataMissingError
 from retlib.experiments import RunConfig, Store
 from retlib.reproduce.order import DueRun
-from retlib.studies.study import selections
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def needed_data(runs: Iterable[DueRun]) -> list[tuple[str, str]]:
 
 def run_data(config: RunConfig) -> list[tuple[str, str]]:
     """(data set, split) of what one run reads from the disk: empty for phantoms, which are made by code."""
-    return [(s.dataset, s.split) for s in selections(config) if s.dataset != "phantom"]
+    return [(s.dataset, s.split) for s in config.selections().values() if s.dataset != "phantom"]
 
 
 def missing_data(needed: Sequence[tuple[str, str]], root: str | None) -> dict[tuple[str, str], str]:

@@ -75,7 +75,7 @@ class Study(Settings):
         }
         if self.sealed:
             for name, config in configs.items():
-                for selection in selections(config):
+                for selection in config.selections().values():
                     _check_sealed(f"{self.key}: {name}", selection)
         return configs
 
@@ -94,12 +94,6 @@ class Study(Settings):
         ]
         configs = {seed: self.runs(profile, seed) for seed in {seed for *_, seed in due}}
         return [ScheduledRun(name, seed, configs[seed][name]) for *_, name, seed in sorted(due)]
-
-
-def selections(config: RunConfig) -> list[Selection]:
-    """Everything that a run looks at: its training, pre-training and scored images."""
-    before = [] if config.pretraining is None else [config.pretraining.train]
-    return [config.train, *before, *config.test]
 
 
 def list_studies() -> list[str]:

@@ -7,7 +7,6 @@ import pytest
 from retlib.models import list_models
 from retlib.papers.plan import PROFILES
 from retlib.studies import Study, list_studies, load_study
-from retlib.studies.study import selections
 
 
 @pytest.mark.parametrize("key", list_studies())
@@ -55,7 +54,7 @@ def test_the_search_sees_no_test_image() -> None:
     from retlib.data import split_names
 
     for config in load_study("recipe").runs("lite").values():
-        for selection in selections(config):
+        for selection in config.selections().values():
             assert not set(selection.names()) & set(split_names("drive", "test"))
 
 
