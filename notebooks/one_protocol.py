@@ -135,7 +135,8 @@ display(Markdown("\n\n".join(text)))
 # - **Our own networks** are trained by a longer recipe. They stand below DRIVE's board with a peer that was run under these
 #   very rules by its authors' weights and code, and take part in no ranking and in no test.
 # - **Seconds** are CPU seconds of one core. All seconds of a board or a figure come from one source, which its heading
-#   names. A wall clock also counts what else a machine does, so its seconds are in no comparison.
+#   names. A wall clock also counts what else a machine does, so its seconds are in no board and no figure; a goal is held
+#   against them where a record has no others, and the line says so.
 
 # %% [markdown]
 # ## DRIVE

@@ -52,6 +52,12 @@ def test_pages_show_no_failure_and_no_folder_of_this_machine(site: Path, build_f
             assert str(folder) not in text, f"{path.name} shows {folder}"
 
 
+def test_authors_have_their_letters(site: Path) -> None:
+    """BibTeX's escapes of stacked accents would come through as backslashes."""
+    text = (site / "book" / "references.html").read_text(encoding="utf-8")
+    assert "Nguyễn" in text and "\\" not in re.search(r"<article.*?</article>", text, re.DOTALL)[0]
+
+
 def test_formulas_are_mathml(site: Path) -> None:
     text = (site / "book" / "protocol.html").read_text(encoding="utf-8")
     assert text.count("<math") >= 5
