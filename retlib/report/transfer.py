@@ -6,11 +6,13 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from retlib.augmentation import FOR_RGB
 from retlib.comparison import DATASETS, Comparison, open_comparison, statistics
 from retlib.comparison.baselines import baseline_of, find_baseline, has_second_observer, run_baseline
 from retlib.comparison.contenders import joined_images, joined_scores
@@ -23,11 +25,19 @@ PHANTOMS = "phantom"
 METRICS = ("dice", "auc")
 
 
+class Change(IntEnum):
+    """What is different about a training, in the order of the rows."""
+
+    NONE = 0
+    PHANTOMS_FIRST = 1
+    COLOURS = 2
+
+
 class Training(NamedTuple):
-    """What a network was trained on."""
+    """What a network was trained on, and how."""
 
     dataset: str
-    first_on_phantoms: bool = False
+    change: Change = Change.NONE
 
 
 @dataclass(frozen=True)
@@ -151,7 +161,13 @@ class Transfer:
         """What a network was trained on, in words."""
         if training.dataset == PHANTOMS:
             return "phantoms alone"
-        return ("phantoms, then " if training.first_on_phantoms else "") + self.title(training.dataset)
+        title = self.title(training.dataset)
+        match training.change:
+            case Change.PHANTOMS_FIRST:
+                return f"phantoms, then {title}"
+            case Change.COLOURS:
+                return f"{title}, colours changed"
+        return title
 
     def cell(self, training: Training, tested: str) -> Cell | None:
         """One cell; None where a record is missing."""
@@ -190,14 +206,14 @@ def read_transfer(opened: Comparison, profile: str) -> Transfer:
     watched: dict[str, list[Record | None]] = {}
     made = 0
     for planned, config in due:
-        training = Training(planned.dataset, config.pretraining is not None)
+        training = Training(planned.dataset, _change(config))
         record = opened.store.find(config, root=opened.root)
         made += record is not None
         for selection in config.test:
             part = None if record is None else Part(record, selection.label)
             parts.setdefault((training, kinds[_kind(selection)]), {}).setdefault(config.seed, []).append(part)
         first_seed = config.seed == opened.parameters.seeds[0]
-        if first_seed and not training.first_on_phantoms and _is_own(planned, config):
+        if first_seed and not training.change and _is_own(planned, config):
             found = find_baseline(opened.store, "second_observer", config, opened.root)
             watched.setdefault(planned.dataset, []).append(found)
     cells = {}
@@ -212,7 +228,7 @@ def read_transfer(opened: Comparison, profile: str) -> Transfer:
     order = list(dict.fromkeys(planned.dataset for planned, _ in due))
     trainings = sorted(
         {training for training, _ in parts},
-        key=lambda item: (item.dataset == PHANTOMS, item.first_on_phantoms, order.index(item.dataset)),
+        key=lambda item: (item.dataset == PHANTOMS, item.change, order.index(item.dataset)),
     )
     columns = tuple(dataset for dataset in order if dataset != PHANTOMS)
     return Transfer(profile, tuple(trainings), columns, cells, observers, (len(due), made))
@@ -225,6 +241,12 @@ def _due(opened: Comparison, profile: str) -> list[tuple[PlannedRun, RunConfig]]
         for seed in opened.parameters.seeds
         for name, config in opened.study.runs(profile, seed).items()
     ]
+
+
+def _change(config: RunConfig) -> Change:
+    if config.pretraining is not None:
+        return Change.PHANTOMS_FIRST
+    return Change.COLOURS if config.training.augmentation in FOR_RGB else Change.NONE
 
 
 def _is_own(planned: PlannedRun, config: RunConfig) -> bool:

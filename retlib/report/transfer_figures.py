@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from retlib.report.figures import error_legend, show_errors
 from retlib.report.tables import DASH, LABELS
-from retlib.report.transfer import METRICS, PHANTOMS, Cell, Transfer
+from retlib.report.transfer import METRICS, Cell, Training, Transfer
 from retlib.report.transfer_frames import Pair
 
 
@@ -82,12 +82,8 @@ def difference_figure(transfer: Transfer, pairs: Sequence[Pair], alone: str) -> 
     return figure
 
 
-def error_figure(transfer: Transfer) -> Figure | None:
-    """Error maps of the first image of each tested data set, a row a kind of training; None without a record.
-
-    Networks that were first trained on phantoms are left out: their maps look like those without.
-    """
-    rows = [training for training in transfer.trainings if not training.first_on_phantoms]
+def error_figure(transfer: Transfer, rows: Sequence[Training]) -> Figure | None:
+    """Error maps of the first image of each tested data set, a row a kind of training; None without a record."""
     if not any(transfer.cell(row, column) for row in rows for column in transfer.datasets):
         return None
     columns = transfer.datasets
@@ -104,9 +100,9 @@ def error_figure(transfer: Transfer) -> Figure | None:
             else:
                 name, errors, dice = found
                 show_errors(axis, errors, f"{name}, Dice {dice:.3f}")
-        words = "phantoms" if row.dataset == PHANTOMS else transfer.title(row.dataset)
+        words = f"trained on\n{transfer.name(row)}"
         axes[y, 0].text(
-            -0.06, 0.5, f"trained on\n{words}", rotation=90, ha="right", va="center", transform=axes[y, 0].transAxes
+            -0.06, 0.5, words, rotation=90, ha="right", va="center", transform=axes[y, 0].transAxes
         ).set_fontsize(9)
     error_legend(figure)
     return figure

@@ -1,4 +1,4 @@
-"""Frames and sentences on transfer: the matrix, what is lost away from home, what phantoms bring."""
+"""Frames and sentences on transfer: the matrix, what is lost away from home, what phantoms and colours bring."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from retlib.comparison.boards import cell as cell_text
 from retlib.comparison.boards import p_text
 from retlib.report.findings import signed
 from retlib.report.tables import LABELS
-from retlib.report.transfer import METRICS, PHANTOMS, Cell, PairedDifference, Training, Transfer, difference
+from retlib.report.transfer import METRICS, PHANTOMS, Cell, Change, PairedDifference, Training, Transfer, difference
 
 
 class Pair(NamedTuple):
@@ -33,18 +33,26 @@ def losses(transfer: Transfer) -> list[Pair]:
         _pair(transfer.cell(training, tested), transfer.own(tested), training, tested)
         for training in transfer.trainings
         for tested in transfer.datasets
-        if training.dataset not in (PHANTOMS, tested) and not training.first_on_phantoms
+        if training.dataset not in (PHANTOMS, tested) and not training.change
     ]
 
 
-def gains(transfer: Transfer) -> list[Pair]:
-    """Every network that was first trained on phantoms against the same without."""
+def gains(transfer: Transfer, change: Change) -> list[Pair]:
+    """Every network whose training was changed against the same without."""
     return [
         _pair(transfer.cell(training, tested), transfer.cell(Training(training.dataset), tested), training, tested)
         for training in transfer.trainings
         for tested in transfer.datasets
-        if training.first_on_phantoms
+        if training.change == change
     ]
+
+
+def worst_training(transfer: Transfer) -> Training | None:
+    """The training on photographs with the lowest Dice anywhere away from home; None where none has been run."""
+    known = [pair for pair in losses(transfer) if pair.dice is not None]
+    if not known:
+        return None
+    return min(known, key=lambda pair: transfer.cell(pair.training, pair.tested).value("dice")).training
 
 
 def phantoms_alone(transfer: Transfer) -> list[Pair]:
@@ -134,7 +142,8 @@ def findings(transfer: Transfer) -> list[str]:
     if not made:
         return ["No run has a record yet, so nothing can be said."]
     lines = [f"{made} of {planned} runs have a record ({transfer.profile})."]
-    return [*lines, _loss_sentence(transfer), _gain_sentence(transfer), *_alone_sentences(transfer)]
+    changes = [_gain_sentence(transfer, change) for change in Change if change]
+    return [*lines, _loss_sentence(transfer), *changes, *_alone_sentences(transfer)]
 
 
 def _loss_sentence(transfer: Transfer) -> str:
@@ -159,11 +168,15 @@ def _loss_sentence(transfer: Transfer) -> str:
     )
 
 
-def _gain_sentence(transfer: Transfer) -> str:
-    pairs = gains(transfer)
+def _gain_sentence(transfer: Transfer, change: Change) -> str:
+    what, remark = {
+        Change.PHANTOMS_FIRST: ("on phantoms first", "Such a network has taken more steps in all."),
+        Change.COLOURS: ("in changed colours", "Such a network has taken as many steps."),
+    }[change]
+    pairs = gains(transfer, change)
     known = [pair for pair in pairs if pair.dice is not None]
     if not known:
-        return "What training on phantoms first brings: not run."
+        return f"What training {what} brings: not run."
     adjusted = _holm(pairs)
     better, worse = (
         sum(
@@ -178,8 +191,8 @@ def _gain_sentence(transfer: Transfer) -> str:
         values = [pair.dice.mean for pair in known if (pair.training.dataset == pair.tested) == home]
         told.append(f"{signed(_mean(values))} {words} ({len(values)} cells)" if values else f"{words}: not run")
     return (
-        f"Training on phantoms first changes Dice by {told[0]} and by {told[1]}; beyond noise it is better in {better} "
-        f"and worse in {worse} of {len(known)} cells. Such a network has taken more steps in all."
+        f"Training {what} changes Dice by {told[0]} and by {told[1]}; beyond noise it is better in {better} and worse "
+        f"in {worse} of {len(known)} cells. {remark}"
     )
 
 
@@ -192,7 +205,7 @@ def _alone_sentences(transfer: Transfer) -> list[str]:
             found.value("dice")
             for training in transfer.trainings
             if training.dataset not in (PHANTOMS, pair.tested)
-            and not training.first_on_phantoms
+            and not training.change
             and (found := transfer.cell(training, pair.tested)) is not None
         ]
         line = (

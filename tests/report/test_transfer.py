@@ -17,11 +17,13 @@ from retlib.experiments import Store
 from retlib.papers.plan import PROFILES
 from retlib.report import transfer, transfer_figures, transfer_frames
 from retlib.report.parameters import Parameters
-from retlib.report.transfer import PHANTOMS, Training, Transfer
+from retlib.report.transfer import PHANTOMS, Change, Training, Transfer
 from retlib.studies import load_study
 from tests.report.made_records import write_record
 
-HOME, AWAY, PHANTOM_GAIN = 0.82, 0.75, 0.01
+HOME, AWAY = 0.82, 0.75
+WORST = "hrf"  # a network of it is worse than any other away from home
+GAINS = {"-after-phantoms": 0.01, "-colours": 0.02}
 
 
 @pytest.fixture(autouse=True)
@@ -38,8 +40,8 @@ def wobble(image: str) -> float:
 def dice(name: str, label: str, image: str) -> float:
     """The score of a run on an image: home is better than away, less so where an image is harder."""
     trained = "phantom" if name == "phantoms" else name.split("-")[0]
-    level = HOME if label.split(":")[0] == trained else AWAY
-    gain = PHANTOM_GAIN if name.endswith("after-phantoms") else 0.0
+    level = HOME if label.split(":")[0] == trained else AWAY - (0.02 if trained == WORST else 0)
+    gain = next((gain for suffix, gain in GAINS.items() if name.endswith(suffix)), 0.0)
     return level + gain + wobble(image) * (2 if level == HOME else 1)
 
 
@@ -70,7 +72,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Transfer:
 def test_the_recipe_is_the_one_of_the_comparison(profile: str) -> None:
     protocol = load_study("one-protocol").runs(profile, dataset="drive")["drive-unet"]
     for name, config in load_study("transfer").runs(profile).items():
-        assert config.training == protocol.training, name
+        changed = {"augmentation": "colour"} if name.endswith("-colours") else {}
+        assert config.training == protocol.training.model_copy(update=changed), name
         assert (config.model, config.model_options) == (protocol.model, protocol.model_options), name
         assert config.inputs == protocol.inputs, name  # DRIVE's working size for all sets
         assert (config.scoring, config.inference) == (protocol.scoring, protocol.inference), name
@@ -94,6 +97,9 @@ def test_every_set_is_scored_by_every_network_and_its_own_comes_first(profile: s
             assert config.pretraining.train.dataset == PHANTOMS
             twin = study.runs(profile)[name.removesuffix("-after-phantoms")]
             assert config.model_copy(update={"pretraining": None}) == twin
+        if name.endswith("-colours"):
+            twin = study.runs(profile)[name.removesuffix("-colours")]
+            assert config.model_copy(update={"training": twin.training}) == twin
 
 
 def test_the_scored_part_of_hrf_has_two_of_each_class() -> None:
@@ -105,7 +111,7 @@ def test_the_scored_part_of_hrf_has_two_of_each_class() -> None:
 
 def test_folds_cover_stare_once_without_their_own_training_images() -> None:
     runs = load_study("transfer").runs("lite")
-    for suffix in ("", "-after-phantoms"):
+    for suffix in ("", *GAINS):
         folds = [runs[f"stare-fold{k}{suffix}"] for k in range(1, 6)]
         scored = [name for config in folds for name in config.test[0].names()]
         assert sorted(scored) == sorted(split_names("stare", "all"))
@@ -115,12 +121,13 @@ def test_folds_cover_stare_once_without_their_own_training_images() -> None:
 
 
 def test_every_cell_is_there(whole: Transfer) -> None:
-    assert whole.profile == "lite" and whole.runs == (19, 19)
+    assert whole.profile == "lite" and whole.runs == (28, 28)
     assert whole.datasets == ("drive", "chase_db1", "stare", "hrf")
-    assert len(whole.trainings) == 9 and whole.trainings[-1] == Training(PHANTOMS)
+    assert len(whole.trainings) == 13 and whole.trainings[-1] == Training(PHANTOMS)
     assert all(whole.cell(row, column) is not None for row in whole.trainings for column in whole.datasets)
     assert whole.cell(Training(PHANTOMS), PHANTOMS) is not None
-    assert whole.name(Training("drive", True)) == "phantoms, then DRIVE"
+    assert whole.name(Training("drive", Change.PHANTOMS_FIRST)) == "phantoms, then DRIVE"
+    assert whole.name(Training("drive", Change.COLOURS)) == "DRIVE, colours changed"
 
 
 def test_folds_are_joined_image_by_image(whole: Transfer) -> None:
@@ -168,10 +175,12 @@ def test_a_difference_is_paired_and_tested(whole: Transfer) -> None:
 
 
 def test_pairs_and_their_correction(whole: Transfer) -> None:
-    losses, gains = transfer_frames.losses(whole), transfer_frames.gains(whole)
+    losses = transfer_frames.losses(whole)
     assert len(losses) == 12 and len({(pair.training, pair.tested) for pair in losses}) == 12
-    assert len(gains) == 16
-    assert all(pair.dice.mean == pytest.approx(PHANTOM_GAIN) for pair in gains)
+    for change, gain in zip((Change.PHANTOMS_FIRST, Change.COLOURS), GAINS.values(), strict=True):
+        gains = transfer_frames.gains(whole, change)
+        assert len(gains) == 16 and {pair.training.change for pair in gains} == {change}
+        assert all(pair.dice.mean == pytest.approx(gain) for pair in gains)
     frame = transfer_frames.difference_frame(whole, losses)
     adjusted = statistics.holm([pair.dice.p for pair in losses])
     assert list(frame["p (Holm)"]) == [transfer_frames.p_text(p) for p in adjusted]
@@ -180,6 +189,12 @@ def test_pairs_and_their_correction(whole: Transfer) -> None:
     assert six.dice.p >= 2 / 2**6
     assert "on HRF (6 images, p at least 0.031) one cannot pass" in transfer_frames.power_sentence(whole, losses)
     assert "on DRIVE (20 images, p at least 1.9 × 10⁻⁶) one can pass" in transfer_frames.power_sentence(whole, losses)
+
+
+def test_the_worst_training_is_found_among_those_that_ran(whole: Transfer, tmp_path: Path) -> None:
+    assert transfer_frames.worst_training(whole) == Training(WORST)
+    found = fill(tmp_path, leave_out=(WORST,))
+    assert transfer_frames.worst_training(found) not in (None, Training(WORST))
 
 
 def test_the_oracle_takes_the_best_threshold_of_the_tested_images(whole: Transfer) -> None:
@@ -196,8 +211,9 @@ def test_sentences_take_their_numbers_from_records(whole: Transfer) -> None:
     mean = np.mean([pair.dice.mean for pair in losses])
     assert f"changes by {transfer_frames.signed(mean)} on average over 12 of 12 pairs" in lines[1]
     assert "+0.0100 at home (4 cells) and by +0.0100 away from home (12 cells)" in lines[2]
+    assert lines[3].startswith("Training in changed colours changes Dice by +0.0200 at home (4 cells)")
     alone = whole.cell(Training(PHANTOMS), "drive").value("dice")
-    assert f"never saw a photograph reaches a Dice of {alone:.4f}" in lines[3]
+    assert f"never saw a photograph reaches a Dice of {alone:.4f}" in lines[4]
 
 
 # --- the second observer, and nothing at all ---------------------------------------------------------------------
@@ -220,12 +236,13 @@ def test_without_records_every_cell_is_a_gap(tmp_path: Path) -> None:
     import matplotlib.pyplot as plt
 
     found = transfer.open_transfer(Parameters(records=str(tmp_path)))
-    assert found.runs == (19, 0) and not found.cells
+    assert found.runs == (28, 0) and not found.cells
     assert transfer_frames.findings(found) == ["No run has a record yet, so nothing can be said."]
     assert transfer_frames.matrix_frame(found, "auc").drop(columns="trained on").isna().all(axis=None)
-    assert transfer_figures.error_figure(found) is None
+    assert transfer_figures.error_figure(found, found.trainings) is None
+    assert transfer_frames.worst_training(found) is None and transfer_figures.error_figure(found, []) is None
     texts = [text.get_text() for axis in transfer_figures.matrix_figure(found).axes for text in axis.texts]
-    assert set(texts) == {"—"} and len(texts) == 2 * 9 * 4
+    assert set(texts) == {"—"} and len(texts) == 2 * 13 * 4
     plt.close("all")
 
 
@@ -239,6 +256,7 @@ def test_figures_show_every_number(whole: Transfer) -> None:
     ]
     losses = transfer_frames.losses(whole)
     assert len(transfer_figures.difference_figure(whole, losses, "home").axes[0].get_yticks()) == len(losses)
-    titles = [axis.get_title() for axis in transfer_figures.error_figure(whole).axes]
+    rows = [training for training in whole.trainings if not training.change]
+    titles = [axis.get_title() for axis in transfer_figures.error_figure(whole, rows).axes]
     assert titles[2].startswith("im0001, Dice") and titles[10].startswith("im0001, Dice")  # also at home, in a fold
     plt.close("all")
