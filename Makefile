@@ -7,6 +7,7 @@ ARGS    ?=
 PAPER   ?= resaspp-unet
 PROFILE ?= paper
 DEVICE  ?= auto
+SEEDS   ?=
 PORT    ?= 8000
 
 PY    := .venv/bin/python
@@ -46,8 +47,8 @@ test: $(STAMP)  ## run the whole test suite (about ten minutes on two cores)
 bench: $(STAMP)  ## measure speed for the book's page about it, on a quiet machine (ARGS=--all: the book too)
 	$(PY) tools/bench.py $(ARGS)
 
-reproduce: $(STAMP)  ## train what is missing of one paper: PAPER=af-unet PROFILE=paper DEVICE=cuda
-	@$(PY) tools/nbtools.py run '$(PAPER)' -p profile '$(PROFILE)' -p device '$(DEVICE)' -p train missing
+reproduce: $(STAMP)  ## train what is missing of one paper: PAPER=af-unet PROFILE=paper DEVICE=cuda SEEDS=0,1,2
+	@$(PY) tools/nbtools.py run '$(PAPER)' -p profile '$(PROFILE)' -p device '$(DEVICE)' -p train missing $(if $(SEEDS),-p seeds '[$(SEEDS)]')
 
 rehearse: $(STAMP)  ## two steps of every run of the paper profile, on the CPU, at full size
 	@$(PY) tools/rehearse.py

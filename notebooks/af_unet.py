@@ -75,8 +75,6 @@ from retlib.models import build_model
 from retlib.report import figures, findings
 
 figures.set_style()
-if parameters.profile == "smoke":  # phantoms say nothing of a spread over seeds
-    parameters = parameters.model_copy(update={"seeds": parameters.seeds[:1]})
 study = report.open_study("af-unet", parameters)
 paper = study.paper
 
@@ -141,12 +139,7 @@ lines.append(
     f"- 'Always better' holds in {sum(finding.holds for finding in claim)} of {len(claim)} comparisons of the paper's "
     f"own tables; it fails in: {', '.join(f'{f.what} ({f.metric})' for f in claim if not f.holds)}."
 )
-seeds_run = max((len(item.records) for item in evidence.values() if item is not None), default=0)
-if seeds_run == 1:
-    lines.append(
-        "- One seed a run: the intervals speak of the test images alone, and another training could move a difference by "
-        "as much again."
-    )
+lines += [f"- {sentence}" for sentence in findings.seed_sentences(evidence)]
 if parameters.profile == "smoke":
     lines = [
         "- This is a smoke run on phantoms: the pipeline works from end to end, and nothing here speaks of the paper."

@@ -49,7 +49,7 @@ def diagnosis(study: Study, names: Sequence[str]) -> pd.DataFrame:
                 "last training Dice": training["dice"].iloc[-1],
                 "dips": str(dips(frame)),
                 "outcome": "; ".join(outcomes(evidence)),
-                "profile": profile_text(evidence),
+                "profile": profile_text(evidence, first=True),
             }
         )
     return pd.DataFrame(lines).set_index("run")
@@ -195,10 +195,11 @@ def _stated_sentence(evidence: Evidence | None) -> str:
     if evidence is None:
         return "The run as the report states it has not been made."
     frame = measured_epochs(evidence.records[0])
+    whose = "the first seed's" if len(evidence.records) > 1 else "its"
     return (
         f"Our run as the report states it {_outcome_text(evidence)} ({profile_text(evidence)}): after {len(frame)} "
-        f"epochs its validation Dice is {frame['dice'].iloc[-1]:.4f}, its highest {frame['dice'].max():.4f}, and its "
-        f"accuracy {frame['accuracy'].iloc[-1]:.4f} where an empty mask scores {1 - typical_share(frame):.4f}."
+        f"epochs {whose} validation Dice is {frame['dice'].iloc[-1]:.4f}, its highest {frame['dice'].max():.4f}, and "
+        f"its accuracy {frame['accuracy'].iloc[-1]:.4f} where an empty mask scores {1 - typical_share(frame):.4f}."
     )
 
 

@@ -32,7 +32,8 @@ def held_out(study: Study, groups: Groups, metric: str = "dice") -> pd.DataFrame
         metric: retlib's name.
 
     Returns:
-        Columns ``model``, ``run``, ``image``, ``value`` and ``profile``; runs without a record are left out.
+        Columns ``model``, ``run``, ``image``, ``value`` and ``profile``; runs without a record are left out. The
+        profile stands without the number of seeds: a model's runs may differ in that.
     """
     lines = []
     for title, names in groups.items():
@@ -42,7 +43,7 @@ def held_out(study: Study, groups: Groups, metric: str = "dice") -> pd.DataFrame
             values = np.mean([record.per_image()[metric] for record in evidence.records], axis=0)
             for image, value in zip(evidence.records[0].test()["images"], values, strict=True):
                 lines.append({"model": title, "run": name, "image": image, "value": float(value)})
-                lines[-1]["profile"] = profile_text(evidence)
+                lines[-1]["profile"] = f"{evidence.profile}{' (stale)' if evidence.stale else ''}"
     return pd.DataFrame(lines, columns=["model", "run", "image", "value", "profile"])
 
 
@@ -122,7 +123,7 @@ def show_losses(study: Study, runs: Mapping[str, str]) -> None:
             axis.plot(epochs, values, line, label="training" if part == "train" else part)
         kept = record.content["training"]["kept_epoch"]
         axis.axvline(kept, color="grey", linestyle=":", label="weights that are scored")
-        axis.set(title=f"{title} ({profile_text(evidence)})", xlabel="epoch")
+        axis.set(title=f"{title}\n({profile_text(evidence, first=True)})", xlabel="epoch")
     axes[0, 0].set_ylabel("loss")
     axes[0, 0].legend()
     plt.show()
@@ -141,9 +142,8 @@ def settled_sentences(study: Study, runs: Mapping[str, str]) -> list[str]:
             if curve:
                 texts.append(f"the {word} loss starts at {curve[0]:.3f} and settles at {settled(curve):.3f}")
         planned = record.content["config"]["training"]["epochs"]
-        sentences.append(
-            f"{title} ({evidence.profile}): {'; '.join(texts)}; {len(record.history)} of {planned} epochs."
-        )
+        which = profile_text(evidence, first=True)
+        sentences.append(f"{title} ({which}): {'; '.join(texts)}; {len(record.history)} of {planned} epochs.")
     return sentences
 
 

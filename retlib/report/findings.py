@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from retlib.report.evidence import paired_difference, same_seeds, seed_differences
+from retlib.report.evidence import Evidence, paired_difference, same_seeds, seed_differences
 from retlib.report.study import Study
 
 
@@ -79,6 +80,18 @@ def step_sentence(study: Study, what: str, start: str, end: str, metric: str, ti
         f"{what}: the paper reports {signed(found.reported)} {title}; we measure {signed(found.measured)} "
         f"(95 % interval {signed(found.low)} to {signed(found.high)}), {judged}."
     )
+
+
+def seed_sentences(evidence_of: Mapping[str, Evidence | None]) -> list[str]:
+    """What the numbers of some runs cannot say because they are of one seed; empty where all have several."""
+    counts = [len(evidence.records) for evidence in evidence_of.values() if evidence is not None]
+    if not (single := counts.count(1)):
+        return []
+    runs = "One seed a run" if single == len(counts) else f"One seed in {single} of {len(counts)} runs"
+    return [
+        f"{runs}: such an interval speaks of the tested images alone, and another training could move a difference by "
+        "as much again."
+    ]
 
 
 def signed(value: float, decimals: int = 4) -> str:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from retlib.audit import Interval, implied_prevalence
 from retlib.metrics import ScoreHistogram
 from retlib.papers import Printed
-from retlib.report.evidence import RESAMPLES, Evidence, paired_difference
+from retlib.report.evidence import RESAMPLES, Evidence, paired_difference, same_seeds
 from retlib.report.findings import signed
 from retlib.report.study import Study
 from retlib.report.tables import DASH, profile_text
@@ -143,7 +143,7 @@ def point_table(study: Study, run: str, number: str, row: int = 0) -> pd.DataFra
         lines["the paper, from its point and vessel share"] = target.scores(share)
     evidence = study.evidence(run)
     places = ("at our threshold", "at the paper's specificity", "at the paper's sensitivity")
-    ours = f"ours ({DASH if evidence is None else profile_text(evidence)})"
+    ours = f"ours ({DASH if evidence is None else profile_text(evidence, first=True)})"
     if evidence is None:
         lines |= {f"{ours}, {place}": {} for place in places}
     else:
@@ -224,10 +224,11 @@ def factor_step(study: Study, start: str, end: str, metric: str) -> tuple[float,
     """What going from one run to another brings, (difference, low, high), paired over test images; None without both.
 
     Both are of the notebook's own profile: runs of different sizes do not compare. Metrics of pixel counts are
-    averaged as the runs are scored; of ``auc`` the mean over images is taken, whose images can be drawn again.
+    averaged as the runs are scored; of ``auc`` the mean over images is taken, whose images can be drawn again. Where
+    the two have several seeds in common the means over those are compared.
     """
-    pair = study.evidence(start, best=False), study.evidence(end, best=False)
-    if pair[0] is None or pair[1] is None:
+    pair = same_seeds(study.evidence(start, best=False), study.evidence(end, best=False))
+    if None in pair:
         return None
     return paired_difference(*pair, metric) if metric != "auc" else _paired_over_images(*pair, metric)
 

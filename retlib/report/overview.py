@@ -129,7 +129,7 @@ def show_roc(study: Study, names: Sequence[str], table: str) -> None:
         return
     region = study.paper.runs(study.parameters.profile)[names[0]].scoring.region
     curves = {
-        f"{name} ({item.profile})": item.records[0].histograms().select(region=region, pooled=True)
+        f"{name} ({profile_text(item, first=True)})": item.records[0].histograms().select(region=region, pooled=True)
         for name, item in found.items()
     }
     points = {}

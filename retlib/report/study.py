@@ -82,14 +82,14 @@ class Study:
         return None if evidence is None else [row[column] for row in evidence.records[0].history if column in row]
 
     def train(self, names: Iterable[str]) -> list[Record]:
-        """Make the missing records of these runs, as far as the parameters allow it."""
+        """Make the missing records of these runs, as far as the parameters allow it: all of one seed, then the next."""
         if self.parameters.train == "never":
             return []
         force = self.parameters.train == "always"
+        configs = [config for name in names for config in self.configs(name)]
         return [
             run(config, self.store, root=self.root, device=self.parameters.device, force=force)
-            for name in names
-            for config in self.configs(name)
+            for config in sorted(configs, key=lambda config: self.parameters.seeds.index(config.seed))
         ]
 
     def _known(self) -> dict[tuple[str, str], Evidence | None]:
@@ -108,9 +108,12 @@ def open_study(key: str, parameters: Parameters, notebook_folder: str | Path = "
 
     Args:
         key: the paper's key, or the path of a paper's YAML.
-        parameters: checked parameters.
+        parameters: checked parameters. Of a smoke run the first seed alone is taken: phantoms say nothing of a spread
+            over seeds.
         notebook_folder: where the notebook runs; the book's records are looked for beside it (``../book/records``).
     """
+    if parameters.profile == "smoke":
+        parameters = parameters.model_copy(update={"seeds": parameters.seeds[:1]})
     return Study(load_paper(key), parameters, open_store(parameters, notebook_folder))
 
 

@@ -218,9 +218,14 @@ def _text(value: object) -> str:
     return DASH if missing else html.escape(str(value))
 
 
-def profile_text(evidence: Evidence) -> str:
-    """The profile that numbers come from, with the number of seeds and a warning if they are stale."""
-    seeds = f", {len(evidence.records)} seeds" if len(evidence.records) > 1 else ""
+def profile_text(evidence: Evidence, first: bool = False) -> str:
+    """The profile that numbers come from, with the number of seeds and a warning if they are stale.
+
+    Args:
+        evidence: where the numbers come from.
+        first: whether they are of the first seed alone, as those of single epochs and curves are.
+    """
+    seeds = f", {'first of ' if first else ''}{len(evidence.records)} seeds" if len(evidence.records) > 1 else ""
     return f"{evidence.profile}{seeds}{' (stale)' if evidence.stale else ''}"
 
 

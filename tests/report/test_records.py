@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,16 @@ def test_every_row_that_a_run_stands_beside_has_a_record(repository: Path, key: 
         record = evidence.records[0]
         expected = study.paper.runs(evidence.profile)[name]
         assert record.config == expected and record.id == expected.identify()
+
+
+@pytest.mark.parametrize("key", list_papers())
+def test_a_papers_page_shows_every_seed_as_the_page_of_verdicts_does(repository: Path, store: Store, key: str) -> None:
+    script = (repository / "notebooks" / f"{key.replace('-', '_')}.py").read_text(encoding="utf-8")
+    shown = ast.literal_eval(re.search(r"^seeds: list = (\[.*?\])", script, re.MULTILINE)[1])
+    paper = load_paper(key)
+    for profile in ("lite", "paper"):
+        for seed in set(range(10)) - set(shown):
+            assert not [name for name, config in paper.runs(profile, seed).items() if store.find(config) is not None]
 
 
 def test_no_record_is_left_over(repository: Path, store: Store) -> None:

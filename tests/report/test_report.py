@@ -14,7 +14,7 @@ from retlib.experiments import Record, Store, run
 from retlib.metrics import Confusion
 from retlib.report import Evidence, Parameters, check_parameters, comparison, open_study, style, verdict
 from retlib.report.evidence import paired_difference
-from retlib.report.findings import Step, signed, step_sentence
+from retlib.report.findings import Step, seed_sentences, signed, step_sentence
 from retlib.report.parameters import _KERNEL_NAMES
 from tests.experiments.conftest import tiny
 
@@ -224,6 +224,25 @@ def test_what_claims_are_held_against_is_of_the_own_profile(study, records, monk
     assert study.curve("drive-unet", "train_loss") == [row["train_loss"] for row in records[0].history]
     assert study.curve("drive-unet", "no such column") == []
     assert study.number("drive-resaspp-unet", "dice") is None is study.curve("drive-resaspp-unet", "train_loss")
+
+
+def test_seeds_are_trained_one_after_the_other_and_a_smoke_run_has_one(tmp_path: Path, monkeypatch) -> None:
+    made = []
+    monkeypatch.setattr("retlib.report.study.run", lambda config, *_, **__: made.append((config.seed, config.model)))
+    names = ["drive-unet", "drive-resaspp-unet"]
+    open_study("resaspp-unet", Parameters(records=str(tmp_path), seeds=(2, 0), train="missing")).train(names)
+    assert made == [(2, "unet"), (2, "resaspp_unet"), (0, "unet"), (0, "resaspp_unet")]
+    made.clear()
+    smoke = Parameters(profile="smoke", records=str(tmp_path), seeds=(2, 0), train="missing")
+    open_study("resaspp-unet", smoke).train(names)
+    assert {seed for seed, _ in made} == {2}
+
+
+def test_runs_of_one_seed_are_said_to_be(records) -> None:
+    one, two = (Evidence("run", "lite", tuple(records[:count])) for count in (1, 2))
+    assert seed_sentences({"a": two, "b": two, "c": None}) == [] == seed_sentences({})
+    assert seed_sentences({"a": one, "b": one, "c": None})[0].startswith("One seed a run:")
+    assert seed_sentences({"a": one, "b": two, "c": None})[0].startswith("One seed in 1 of 2 runs:")
 
 
 def test_style_escapes_and_signs() -> None:
