@@ -2,10 +2,11 @@
 
 The paper (convlstm-unet, section 2.1) describes the network of the BCDU-Net family (Azad et al. 2019) without
 its dense bottleneck: three down-sampling blocks of two convolutions with ReLU and a max-pooling; transposed
-convolution, batch normalisation and ReLU upwards; at each merge the skip and the up-sampled map, stacked along
-a time axis, go through a ConvLSTM (Shi et al. 2015); a last convolution with two output channels and a sigmoid.
+convolution, batch normalisation and ReLU upwards; at each merge skip and up-sampled map are reshaped, concatenated
+and go through a ConvLSTM (Shi et al. 2015); a last convolution with two output channels and a sigmoid.
 
-Left open by the paper and decided here: the widths (64-128-256, bottleneck 512, as the family has them), the
+Left open by the paper and decided here: the axis of time that the two maps are stacked along (skip first, as in the
+family's code), the widths (64-128-256, bottleneck 512, as the family has them), the
 bottleneck (one block of two convolutions; the text names none), two convolutions with ReLU after each ConvLSTM
 (the layers that the numbering of its last one, conv9, leaves room for), 3x3 kernels (1x1 in the last layer),
 the direction in which the sequence is read, the gates' activation, the initial weights, no dropout, and how one
@@ -130,11 +131,11 @@ class DenseBottleneck(nn.Module):
 class ConvLSTMUNet(nn.Module):
     """ConvLSTM U-Net: encoder, bottleneck, decoder whose merges are ConvLSTMs over [skip, up].
 
-    From two channels to one vessel map, option ``head``. ``"paired"``, the paper's wording: the last convolution
-    has two channels, background and vessel, and the logit of a pixel is the vessel channel minus the background
-    channel, so that its sigmoid is the share of the vessel in the pair (the softmax of the two). The paper prints
-    one map and does not say how it takes it. ``"family"``: BCDU-Net's code, a 3x3 convolution to two channels with
-    ReLU, then a 1x1 convolution to the one channel that the sigmoid sees.
+    From two channels to one vessel map, option ``head``. ``"paired"``, our reading: the last convolution has two
+    channels, background and vessel, and the logit of a pixel is the vessel channel minus the background channel, so
+    that its sigmoid is the share of the vessel in the pair (the softmax of the two). The paper has two channels with
+    a sigmoid, prints one map and does not say how it takes it. ``"family"``: BCDU-Net's code, a 3x3 convolution to
+    two channels with ReLU, then a 1x1 convolution to the one channel that the sigmoid sees.
 
     ``head="family"`` with ``dense_blocks=3`` has the 20,658,821 parameters of BCDU-Net D3 as coded (one channel
     in), ``dense_blocks=1`` the 8,860,293 of D1, ``dense_blocks=3`` with ``direction="bidirectional"`` the 23,369,221

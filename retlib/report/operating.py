@@ -192,15 +192,23 @@ def pr_figure(curves: Mapping[str, ScoreHistogram], points: Mapping[str, tuple[f
 
 
 def histories_figure(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    """Training loss, validation loss and validation Dice over the epochs, a line for each titled history."""
+    """Training loss, validation loss and validation Dice over the epochs, a line for each titled history.
+
+    What no history has gets no panel: a run that watches no validation images has its training loss alone.
+    """
     panels = {"training loss": "train_loss", "validation loss": "validation_loss", "validation Dice": "validation_dice"}
-    figure, axes = plt.subplots(1, len(panels), figsize=(10, 3.2))
-    for axis, (title, column) in zip(axes, panels.items(), strict=True):
+    panels = {
+        title: column
+        for title, column in panels.items()
+        if any(row.get(column) is not None for history in histories.values() for row in history)
+    }
+    figure, axes = plt.subplots(1, len(panels), figsize=(10 / 3 * len(panels), 3.2), squeeze=False)
+    for axis, (title, column) in zip(axes[0], panels.items(), strict=True):
         for name, history in histories.items():
             known = [(row["epoch"], row[column]) for row in history if row.get(column) is not None]
             axis.plot(*zip(*known, strict=True), marker="o", markersize=3, label=name)
         axis.set(title=title, xlabel="epoch")
-    axes[0].legend(fontsize=7)
+    axes[0, 0].legend(fontsize=7)
     return figure
 
 

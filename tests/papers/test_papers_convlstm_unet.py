@@ -127,13 +127,13 @@ def test_the_paper_profile_is_what_the_paper_states():
 
 def test_profiles_differ_in_size_alone():
     sizes = ("model_options.width", "training.learning_rate", "training.patches.per_epoch", "training.amp_cpu")
-    sizes += tuple(f"pretraining.{path}" for path in sizes if path.startswith("training"))
+    sizes += ("validation",)  # the paper trains on all twenty and watches none
+    pretrained = tuple(f"pretraining.{path}" for path in sizes if path.startswith("training"))
     lite = PAPER.runs("lite")
     for name, config in PAPER.runs("paper").items():
-        if config.pretraining is None:
-            assert essence(lite[name], *sizes[:4]) == essence(config, *sizes[:4])
-        else:
-            assert essence(lite[name], *sizes) == essence(config, *sizes)
+        assert len(config.split_training()[0]) == 20 and len(lite[name].split_training()[0]) == 18
+        paths = sizes if config.pretraining is None else sizes + pretrained
+        assert essence(lite[name], *paths) == essence(config, *paths)
 
 
 # --- the operating point -----------------------------------------------------------------------------------------
@@ -242,3 +242,16 @@ def test_the_table_of_points(smoke, tmp_path):
     unrun = operating.point_table(Study(PAPER, Parameters(profile="lite"), Store(tmp_path)), MAIN, "1")
     assert unrun.iloc[0].drop("threshold").tolist() == [float(ROW[place]) for place in (3, 4, 2, 5, 1)]
     assert unrun.iloc[1]["dice"] == pytest.approx(0.7947, abs=2e-4) and unrun.iloc[2:].isna().all(axis=None)
+
+
+def test_without_validation_images_the_training_loss_stands_alone() -> None:
+    import matplotlib.pyplot as plt
+
+    watched = [{"epoch": 1, "train_loss": 0.5, "validation_loss": 0.4, "validation_dice": 0.6}]
+    alone = [{"epoch": 1, "train_loss": 0.5}]
+    figures = [operating.histories_figure(found) for found in ({"a": watched, "b": alone}, {"b": alone})]
+    assert [[axis.get_title() for axis in figure.axes] for figure in figures] == [
+        ["training loss", "validation loss", "validation Dice"],
+        ["training loss"],
+    ]
+    plt.close("all")
