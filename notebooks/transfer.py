@@ -177,6 +177,9 @@ plt.show()
 # %% tags=["hide-input"]
 report.style(transfer_frames.difference_frame(found, gains), "Phantoms first, against the same network without.")
 
+# %% tags=["hide-input"]
+display(Markdown(transfer_frames.power_sentence(found, gains)))
+
 # %% [markdown]
 # ## Changed colours
 #
@@ -191,6 +194,9 @@ plt.show()
 
 # %% tags=["hide-input"]
 report.style(transfer_frames.difference_frame(found, colours), "Changed colours, against the same network without.")
+
+# %% tags=["hide-input"]
+display(Markdown(transfer_frames.power_sentence(found, colours)))
 
 # %% [markdown]
 # The network with the lowest Dice away from home, without and with changed colours, on the first image of each data set.

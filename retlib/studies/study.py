@@ -80,15 +80,15 @@ class Study(Settings):
         return configs
 
     def schedule(self, profile: str) -> list[ScheduledRun]:
-        """Every run with each seed of its data set, data set by data set in the order of the file.
+        """Every run with each seed of its data set: all runs with the first seed, then what has a second, and so on.
 
-        Within a data set all runs come with the first seed, then all with the second, and so on. A driver that skips
-        what has a record goes on where it stopped.
+        Within a turn data set by data set, in the order of the file. A driver that skips what has a record goes on
+        where it stopped.
         """
         planned = self.plan(profile)
         datasets = list(dict.fromkeys(run.dataset for run in planned.values()))
         due = [
-            (datasets.index(run.dataset), turn, place, name, seed)
+            (turn, datasets.index(run.dataset), place, name, seed)
             for place, (name, run) in enumerate(planned.items())
             for turn, seed in enumerate(self.seeds.get(run.dataset, (0,)))
         ]

@@ -39,13 +39,13 @@ def test_one_protocol_differs_in_network_and_data_alone() -> None:
     assert len(same) == 1
 
 
-def test_drive_comes_first_with_all_its_seeds() -> None:
+def test_all_sets_come_with_their_first_seed_before_any_comes_with_another() -> None:
     due = load_study("one-protocol").schedule("lite")
-    drive = [run for run in due if run.config.train.dataset == "drive"]
-    assert due[: len(drive)] == drive
-    assert [run.seed for run in drive] == sorted(run.seed for run in drive)
-    assert {run.seed for run in drive} == {0, 1, 2}
-    assert {run.seed for run in due[len(drive) :]} == {0}
+    assert [run.seed for run in due] == sorted(run.seed for run in due)
+    order = ["drive", "chase_db1", "hrf", "stare"]
+    for seed, datasets in {0: order, 1: order[:2], 2: order[:2]}.items():
+        sets = [run.config.train.dataset for run in due if run.seed == seed]
+        assert sets == sorted(sets, key=order.index) and set(sets) == set(datasets)
     assert all(run.config.seed == run.seed for run in due)
     assert len({(run.name, run.seed) for run in due}) == len(due)
 
