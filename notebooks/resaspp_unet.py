@@ -56,7 +56,7 @@ profile: str = "lite"  # smoke: phantoms; lite: real images, small; paper: as pu
 data_root: str = None  # folder of the data sets; None: RETLIB_DATA
 records: str = None  # folder of the records; None: the book's own
 device: str = "auto"  # auto, cpu, cuda, cuda:1
-seeds: list = [0, 1, 2]  # one run a seed (smoke: the first alone); means are over those that have a record
+seeds: list = [0, 1, 2]  # one run a seed (smoke: the first alone)
 train: str = "never"  # missing, never, always: which records to make
 
 # %% tags=["hide-input"]
