@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -18,6 +19,7 @@ from retlib.experiments.config import NUMERICS, RunConfig
 from retlib.metrics import ScoreHistograms
 
 FileContent = bytes | Callable[[Path], None]  # a file's bytes, or a function that writes it to a path
+WRITE_ATTEMPTS = 100  # of a writer whom others of the same record come in between
 
 
 @dataclass(frozen=True)
@@ -134,17 +136,29 @@ class Store:
                 else:
                     path.write_bytes(data)
                 _sync(path)
-            if target.exists():
-                old = self.path / f".{content['id']}.{uuid.uuid4().hex[:8]}.old"
-                target.rename(old)
-                partial.rename(target)
-                shutil.rmtree(old)
-            else:
-                partial.rename(target)
+            self._put(partial, target)
             _sync(self.path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        return self._read(target)
+        return Record(target, json.loads(text))
+
+    def _put(self, partial: Path, target: Path) -> None:
+        """Rename a whole record into place, whatever other writers of the same run do at this moment."""
+        for left in reversed(range(WRITE_ATTEMPTS)):
+            old = self.path / f".{target.name}.{uuid.uuid4().hex[:8]}.old"
+            with contextlib.suppress(FileNotFoundError):  # nothing to replace
+                target.rename(old)
+            try:
+                partial.rename(target)
+            except OSError:  # another writer came between
+                if not left:
+                    with contextlib.suppress(OSError):
+                        old.rename(target)
+                    raise
+            else:
+                return
+            finally:
+                shutil.rmtree(old, ignore_errors=True)
 
     @staticmethod
     def _read(folder: Path) -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -50,24 +51,35 @@ class Cluster:
         self._executor = self.client.get_executor(pure=False)
         self._seen = time.monotonic()
         count = self.workers()
-        self.lanes = [Lane(device, lambda: self._executor) for _ in range(min(count, jobs or count))]
+        self.lanes = [Lane(device, lambda: self._executor, own_device=True) for _ in range(min(count, jobs or count))]
 
     def workers(self) -> int:
         """Workers that are connected now; 0 where the scheduler does not answer."""
+        if self._closed():
+            return 0
         try:
             return len(self.client.sync(self.client.scheduler.ncores, callback_timeout=CONNECT_S))
+        except AttributeError:  # the client gave its scheduler up meanwhile
+            return 0
         except (OSError, TimeoutError, ValueError):
             return 0
 
     def trouble(self) -> str | None:
         """Why there is nothing left to wait for, or None."""
+        if self._closed():
+            return "the scheduler is gone: the connection to it is closed"
         if self.workers():
             self._seen = time.monotonic()
         elif time.monotonic() - self._seen > WORKERS_S:
             return f"the cluster has had no worker for {WORKERS_S:g} seconds"
         return None
 
+    def _closed(self) -> bool:
+        return self.client.status in ("closing", "closed") or self.client.scheduler is None
+
     def close(self) -> None:
         """Cancel what is not finished and leave the cluster; its workers stay."""
-        self._executor.shutdown(wait=False)
-        self.client.close(timeout=CONNECT_S)
+        with contextlib.suppress(OSError, RuntimeError, TimeoutError):  # of a scheduler that is gone
+            if not self._closed():
+                self._executor.shutdown(wait=False)
+            self.client.close(timeout=CONNECT_S)

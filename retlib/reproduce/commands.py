@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,8 @@ def reproduce(
     if root is not None and not Path(root).is_dir():
         raise ValueError(f"--data {data}: there is no such folder; expected the one that holds DRIVE/, STARE/, ...")
     place = Store(records.expanduser()) if records is not None else _own_records(profile)
+    if dask is None or store == "returned":
+        _check_writable(place.path)
     stock = take_stock(due_runs(keys or ["all"], profile, seeds=chosen, roles=role or ()), place, root)
     typer.echo(stock_line(stock, profile))
     if not stock.missing:
@@ -103,7 +106,7 @@ def _work(driver, dry_run: bool) -> int:
         typer.echo("\n".join(lines))
 
     if dry_run:
-        say(*plan_lines(driver, driver.plan()))
+        say(*plan_lines(driver, driver.plan(), dry_run=True))
         return 0
     report = Report(say, bar=not any(lane.shows_bars for lane in driver.lanes))
     interrupted = False
@@ -221,6 +224,15 @@ def _own_records(profile: str) -> Store:
         return Store(book_records(Path()))
     except FileNotFoundError:
         raise ValueError("--records: this is no checkout of the study, so say which folder records go to") from None
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuse a folder of records that none can be written to before hours are spent on making them."""
+    above = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not above.is_dir():
+        raise ValueError(f"--records {folder}: {above} is a file; expected a folder, or a place for a new one")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise ValueError(f"--records {folder}: {above} cannot be written to; choose another folder")
 
 
 def _one_of(option: str, value: str, choices: tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from retlib.experiments import Record, Store
 from retlib.reproduce.budget import Budget, decide
-from retlib.reproduce.estimates import Estimate, Estimates, Pace, device_name
+from retlib.reproduce.estimates import Estimate, Estimates, Pace, device_name, share_left
 from retlib.reproduce.lanes import Lane, may_start, wait_for
 from retlib.reproduce.order import DueRun
 from retlib.reproduce.tasks import keep_record, make_record, wait_for_record
@@ -57,12 +57,36 @@ class Progress(Protocol):
         """A run ended."""
 
 
+class _Shares:
+    """When the lanes are free on paper, where some of them share a GPU."""
+
+    def __init__(self, lanes: Sequence[Lane]) -> None:
+        groups: dict[object, list[float]] = {}
+        for place, lane in enumerate(lanes):
+            groups.setdefault(place if lane.own_device else lane.device, []).append(0.0)
+        self._groups = list(groups.values())
+
+    def start(self, alone: bool) -> float:
+        """Seconds until a run can start: on any lane, or ``alone`` on a device that is free altogether."""
+        return min((max if alone else min)(ends) for ends in self._groups)
+
+    def take(self, alone: bool, seconds: float) -> None:
+        """Give a run the place that is free first."""
+        start = self.start(alone)
+        group = next(ends for ends in self._groups if (max if alone else min)(ends) == start)
+        if alone:
+            group[:] = [start + seconds] * len(group)
+        else:
+            group[group.index(start)] += seconds
+
+
 @dataclass
 class _Job:
     run: DueRun
     lane: Lane
     estimate: Estimate | None
     measuring: bool
+    whole: bool = True  # whether the run starts at its first epoch, and so says how good its estimate was
     began: float = field(default_factory=time.monotonic)
 
 
@@ -108,23 +132,32 @@ class Driver:
 
     def plan(self, progress: Progress | None = None) -> Planned:
         """Fill the budget on paper; with ``progress``, the unknown is measured first, as far as the budget allows."""
-        ends = [0.0] * len(self.lanes)
+        shares = _Shares(self.lanes)
         later, now = list(self.waiting), []
+
+        def end_of(run: DueRun) -> float | None:
+            seconds = self.seconds(run)
+            return None if seconds is None else shares.start(self._has_to_itself(run)) + seconds
+
         while later:
-            room = self.budget.left() - min(ends)
+            left = self.budget.left()
+            room = left - shares.start(False)
             allowance = self.budget.warm_up_allowance(room) if progress is not None else 0.0
-            step = decide(later, self.seconds, room, may_warm=allowance > 0, start_unknown=not self.budget.limited)
+            step = decide(later, end_of, left, may_warm=allowance > 0, start_unknown=not self.budget.limited)
             if step is None:
                 break
             run, measure = step
             if measure:
                 self._start(self.lanes[0], run, progress, allowance)
-                while self._jobs:
+                while self._jobs and self.stopped is None:
                     self._collect(progress)
+                    self.stopped = self._trouble()
+                if self.stopped is not None:
+                    break
                 later = [item for item in later if item in self.waiting]  # but for those that cannot even be measured
                 continue
             seconds = self.seconds(run)
-            ends[ends.index(min(ends))] += seconds or 0.0
+            shares.take(self._has_to_itself(run), seconds or 0.0)
             later.remove(run)
             now.append((run, seconds))
         return Planned(now, later)
@@ -149,6 +182,11 @@ class Driver:
         """Runs that are not done: waiting, or stopped on their way."""
         return [*(job.run for job in self._jobs.values() if not job.measuring), *self.waiting]
 
+    def _has_to_itself(self, run: DueRun) -> bool:
+        """Whether the other lanes of a GPU wait while it has this run."""
+        pace = _pace(self.estimates.get(run))
+        return not may_start(pace, [pace], self.machine["memory_mib"], self._auto)
+
     def _fill(self, progress: Progress) -> None:
         """Give every free lane something to do, as far as there is something that fits."""
         busy = {id(job.lane) for job in self._jobs.values()}
@@ -156,7 +194,11 @@ class Driver:
             if id(lane) in busy:
                 continue
             left = self.budget.left()
-            beside = [_pace(job.estimate) for job in self._jobs.values() if job.lane.device == lane.device]
+            beside = [
+                _pace(job.estimate)
+                for job in self._jobs.values()
+                if job.lane.device == lane.device and not lane.own_device
+            ]
             # Beside a run a warm-up would measure both, and without a budget the plan has measured enough.
             allowance = self.budget.warm_up_allowance() if self.budget.limited and not beside else 0.0
             step = decide(
@@ -178,14 +220,14 @@ class Driver:
         """Hand a run to a lane, or with an allowance its warm-up."""
         estimate = self.estimates.get(run)
         progress.began(run, None if estimate is None else estimate.seconds, allowance is not None)
-        job = _Job(run, lane, estimate, allowance is not None)
+        job = _Job(run, lane, estimate, allowance is not None, whole=share_left(run) == 1)
         content = run.config.model_dump(mode="json")
         if allowance is not None:
-            future = lane.submit(warm_up, content, self._root, lane.device, allowance)
+            future = _submitted(lane, warm_up, content, self._root, lane.device, allowance)
         else:
             store = None if self._returned else str(self.store.path.absolute())
             arguments = (content, run.id, store, self._root, lane.device, lane.shows_bars)
-            future = lane.submit(make_record, *arguments)
+            future = _submitted(lane, make_record, *arguments)
             self.waiting.remove(run)  # not before: a run that was interrupted in this process is still to be made
         self._jobs[future] = job
 
@@ -217,7 +259,7 @@ class Driver:
             self._fail(job, error, progress)
             return
         estimated = None if job.estimate is None else job.estimate.seconds
-        if estimated is not None:
+        if estimated is not None and job.whole:
             self.budget.learn(estimated, result["seconds"])
         self._end(Done(job.run, estimated, result["seconds"], record), progress)
 
@@ -265,6 +307,16 @@ class Driver:
             elif min(ends) + seconds <= self.budget.left():
                 ends[ends.index(min(ends))] += seconds
         return max(ends, default=math.nan)
+
+
+def _submitted(lane: Lane, task: Callable[..., Any], *arguments: Any) -> Future:
+    """Hand a task to a lane; what goes wrong in that is kept in the future, as an error of the task is."""
+    try:
+        return lane.submit(task, *arguments)
+    except Exception as error:
+        future: Future = Future()
+        future.set_exception(error)
+        return future
 
 
 def _pace(estimate: Estimate | None) -> Pace | None:

@@ -49,12 +49,14 @@ class Lane:
         device: The device that its runs are given.
         opener: Makes its executor; called when it is first needed, and again after the executor broke.
         own_process: Whether the executor is a process of this lane's own, which may be killed.
+        own_device: Whether no other lane has its device, though it may be called the same: a worker's on a cluster.
         shows_bars: Whether a run may show its own progress bar there.
     """
 
     device: str
     opener: Callable[[], Executor]
     own_process: bool = False
+    own_device: bool = False
     shows_bars: bool = False
     _executor: Executor | None = field(default=None, init=False, repr=False)
     _pid: int | None = field(default=None, init=False, repr=False)

@@ -50,16 +50,17 @@ def tier_counts(runs: Iterable[DueRun]) -> str:
     return ", ".join(f"{counts[tier]} {tier}" for tier in TIERS if counts[tier])
 
 
-def plan_lines(driver: Driver, planned: Planned) -> list[str]:
+def plan_lines(driver: Driver, planned: Planned, dry_run: bool = False) -> list[str]:
     """The plan: the machine, what fits into the budget in order of starting, and what is left for later.
 
     Args:
         driver: whose plan it is.
         planned: the plan.
+        dry_run: whether it was made without measuring anything.
     """
     budget = driver.budget
     lanes = f"{len(driver.lanes)} runs at once" if len(driver.lanes) > 1 else "one run at a time"
-    limit = f"{duration(budget.left())} of {duration(budget.seconds)} left" if budget.limited else "no budget"
+    limit = f"{duration(max(0.0, budget.left()))} of {duration(budget.seconds)} left" if budget.limited else "no budget"
     lines = [f"{driver.estimates.device}: {lanes}, {limit}; warm-ups took {duration(budget.warming_s)}"]
     if planned.now:
         rows = [("tier", "run", "seed", "estimate", "by")]
@@ -72,7 +73,7 @@ def plan_lines(driver: Driver, planned: Planned) -> list[str]:
     if planned.later:
         lines += ["", *left_lines(driver, planned.later)]
     if budget.limited and not planned.now and planned.later:
-        lines.append(_what_would_fit(driver, planned.later))
+        lines.append(_what_would_fit(driver, planned.later, dry_run))
     return lines
 
 
@@ -163,8 +164,15 @@ class Report:
                 self._say(line)
 
 
-def _what_would_fit(driver: Driver, runs: Sequence[DueRun]) -> str:
+def _what_would_fit(driver: Driver, runs: Sequence[DueRun], dry_run: bool) -> str:
     known = [(seconds, run) for run in runs if (seconds := driver.seconds(run)) is not None]
+    if not known and dry_run:
+        return (
+            "no record of this device says how long a run takes, and a dry run measures nothing; the call without "
+            "--dry-run measures first, in this order: "
+            + ", ".join(run.label for run in runs[:5])
+            + (", ..." if len(runs) > 5 else "")
+        )
     if not known:
         return "the budget is too small to measure a run; try --budget with more minutes"
     seconds, run = min(known, key=lambda pair: pair[0])

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from retlib.experiments import OUTSIDE, Record, Store, load_samples, load_weights, run, run_all
+from retlib.experiments import OUTSIDE, Record, Store, load_samples, load_weights, pick_device, run, run_all
 from retlib.inference import predict_logits, probabilities
 from retlib.metrics import evaluate
 from retlib.models import build_model
@@ -161,6 +161,16 @@ def test_a_failing_write_leaves_nothing(tmp_path: Path, finished: Record) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+def test_writers_of_one_record_at_a_time_leave_one(tmp_path: Path, finished: Record) -> None:
+    """None fails, none leaves anything behind, and the record is whole."""
+    store, files = Store(tmp_path), {path.name: path.read_bytes() for path in finished.folder.iterdir()}
+    files.pop("record.json")
+    with ThreadPoolExecutor(8) as pool:
+        written = list(pool.map(lambda _: store.write(finished.content, files).id, range(64)))
+    assert set(written) == {finished.id} and [path.name for path in tmp_path.iterdir()] == [finished.id]
+    assert {path.name for path in (tmp_path / finished.id).iterdir()} == {*files, "record.json"}
+
+
 def test_older_numerics_are_found_and_called_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = run(tiny(), tmp_path, device="cpu", progress=False)
     assert not old.stale
@@ -186,3 +196,9 @@ def test_cuda_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     else:
         with pytest.raises(ValueError, match="no CUDA device"):
             run(tiny(), tmp_path, device="cuda", progress=False)
+
+
+@pytest.mark.parametrize("name", ["gpu", "mps", "meta"])
+def test_a_device_that_is_none_of_ours_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"expected 'auto', 'cpu', 'cuda' or 'cuda:N', got '{name}'"):
+        pick_device(name)

@@ -10,10 +10,11 @@ import pytest
 
 from retlib.experiments import Store, run
 from retlib.reproduce.budget import ALL_WARM_UPS, MARGIN, ONE_WARM_UP, Budget, decide
-from retlib.reproduce.estimates import Estimates, Pace, device_name, essence, run_seconds, share_left
-from retlib.reproduce.lanes import Inline, may_start, wait_for
+from retlib.reproduce.driver import Driver
+from retlib.reproduce.estimates import Estimate, Estimates, Pace, device_name, essence, run_seconds, share_left
+from retlib.reproduce.lanes import Inline, Lane, may_start, wait_for
 from retlib.reproduce.order import DueRun, due_runs
-from retlib.reproduce.tables import duration
+from retlib.reproduce.tables import Report, duration
 from retlib.reproduce.warmup import describe, warm_up
 
 
@@ -151,6 +152,38 @@ def test_small_nets_share_a_gpu_and_large_ones_do_not() -> None:
     assert not may_start(large, [large], 20_000, auto=False)  # over four fifths of the memory
     assert not may_start(small, [None], 80_000, auto=True)
     assert may_start(None, [None], None, auto=True)  # the CPU
+
+
+class Silent(Inline):
+    """Answers what comes before any run, and nothing else."""
+
+    def submit(self, function, /, *arguments, **options) -> Future:
+        return super().submit(function, *arguments, **options) if function is describe else Future()
+
+
+def driver_of(toys, tmp_path: Path, lanes: list[Lane], minutes: float | None = None, **options) -> Driver:
+    return Driver(list(toys.values()), Store(tmp_path / "records"), lanes, Budget(minutes), **options)
+
+
+def test_without_a_cluster_a_warm_up_is_not_waited_for(toys, tmp_path: Path) -> None:
+    trouble: list[str | None] = [None]
+    driver = driver_of(toys, tmp_path, [Lane("cpu", Silent)], trouble=lambda: trouble[0])
+    trouble[0] = "the cluster is gone"
+    planned = driver.plan(Report(lambda _: None, bar=False))
+    assert driver.stopped == "the cluster is gone" and not planned.now
+    assert driver.drive(Report(lambda _: None, bar=False)) == []
+
+
+@pytest.mark.parametrize(("own_device", "large", "fit"), [(False, False, 4), (False, True, 2), (True, True, 4)])
+def test_the_plan_gives_a_large_net_a_gpu_of_its_own(toys, tmp_path: Path, own_device: bool, large: bool, fit) -> None:
+    """Two lanes, time for two runs one after the other: four small nets, or two large ones, or a GPU each."""
+    lanes = [Lane("cpu", Silent, own_device=own_device) for _ in range(2)]
+    five = {name: toys[name] for name in ("proposed", "baseline", "fold1", "fold2", "twin")}
+    driver = driver_of(five, tmp_path, lanes)
+    driver.machine["memory_mib"], driver._auto, driver.budget = (None if own_device else 80_000.0), True, Budget(1)
+    size = {"parameters": 30_000_000, "memory_mib": 9000.0} if large else {"parameters": 500_000, "memory_mib": 900.0}
+    driver.estimates.get = lambda run: Estimate(25.0, replace(PACE, **size))
+    assert len(driver.plan().now) == fit
 
 
 def test_a_lane_that_does_not_answer_is_not_waited_for() -> None:

@@ -18,6 +18,8 @@ from distributed import LocalCluster
 
 from retlib.experiments import Store
 from retlib.papers import load_paper
+from retlib.reproduce.cluster import Cluster
+from retlib.reproduce.driver import _submitted
 
 
 @dataclass
@@ -101,6 +103,18 @@ def test_a_killed_worker_loses_nothing(call, workplace: Workplace, paper: Path, 
     assert code == 1 and "stopped: the cluster has had no worker for 2 seconds" in out and "left: 2 runs" in out
     code, _, err = call(*abandoned, "--dask", workplace.scheduler)
     assert code == 2 and "no worker came within 2 seconds" in err
+
+
+def test_a_scheduler_that_goes_away_is_trouble_at_once() -> None:
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as local:
+        cluster = Cluster(local.scheduler_address, "cpu", None)
+        assert cluster.workers() == 1 and cluster.trouble() is None
+        assert all(lane.own_device for lane in cluster.lanes)
+        cluster.client.close()
+        assert cluster.workers() == 0 and "the scheduler is gone" in cluster.trouble()
+        failed = _submitted(cluster.lanes[0], int, "7")
+        assert failed.exception() is not None  # kept, so the call ends with its table
+        cluster.close()
 
 
 def test_no_scheduler_and_no_dask(call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

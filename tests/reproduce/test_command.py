@@ -50,6 +50,8 @@ def test_a_budget_too_small_for_anything(call, paper: Path, tmp_path: Path) -> N
     assert code == 0 and not records.exists()
     assert "planned" not in out and "nothing was run" in out and "left: 1 runs" in out
     assert "which would fit into --budget" in out or "too small to measure" in out
+    code, out, _ = call(paper, "--profile", "smoke", "--records", records, "--budget", "60", "--dry-run")
+    assert code == 0 and "a dry run measures nothing" in out and "in this order: toy/proposed, toy/baseline" in out
 
 
 def test_what_would_fit_is_said(call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,6 +90,31 @@ def test_without_data_nothing_is_trained(call, paper: Path, tmp_path: Path) -> N
 def test_a_wrong_argument_is_named(call, arguments: list[str], words: str) -> None:
     code, out, err = call(*arguments)
     assert (code, out) == (2, "") and words in err
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_a_folder_that_takes_no_record_is_refused_before_anything_is_made(
+    call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dry: bool
+) -> None:
+    more = ["--dry-run"] if dry else []
+    (tmp_path / "file").write_text("not a folder", encoding="utf-8")
+    code, out, err = call(paper, "--profile", "smoke", "--records", tmp_path / "file" / "records", *more)
+    assert (code, out) == (2, "") and f"{tmp_path / 'file'} is a file; expected a folder" in err
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    code, out, err = call(paper, "--profile", "smoke", "--records", tmp_path / "records", *more)
+    assert (code, out) == (2, "") and "cannot be written to; choose another folder" in err
+
+
+@pytest.mark.parametrize(("left", "learned"), [(1.0, 2), (0.1, 0)])
+def test_a_run_that_goes_on_says_nothing_of_its_estimate(
+    call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: float, learned: int
+) -> None:
+    """Its estimate is of the rest, and what loading and scoring take is not less for it."""
+    noted = []
+    monkeypatch.setattr(driver, "share_left", lambda run: left)
+    monkeypatch.setattr(driver.Budget, "learn", lambda self, *pair: noted.append(pair))
+    code, _, _ = call(paper, "--profile", "smoke", "--role", "table", "--records", tmp_path / "records")
+    assert code == 0 and len(noted) == learned
 
 
 def test_two_processes_and_a_run_that_fails(call, paper: Path, tmp_path: Path) -> None:
