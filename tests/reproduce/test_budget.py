@@ -180,7 +180,7 @@ def test_the_plan_gives_a_large_net_a_gpu_of_its_own(toys, tmp_path: Path, own_d
     lanes = [Lane("cpu", Silent, own_device=own_device) for _ in range(2)]
     five = {name: toys[name] for name in ("proposed", "baseline", "fold1", "fold2", "twin")}
     driver = driver_of(five, tmp_path, lanes)
-    driver.machine["memory_mib"], driver._auto, driver.budget = (None if own_device else 80_000.0), True, Budget(1)
+    driver.machine["memory_mib"], driver._auto, driver.budget = 80_000.0, True, Budget(1)
     size = {"parameters": 30_000_000, "memory_mib": 9000.0} if large else {"parameters": 500_000, "memory_mib": 900.0}
     driver.estimates.get = lambda run: Estimate(25.0, replace(PACE, **size))
     assert len(driver.plan().now) == fit
