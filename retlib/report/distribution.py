@@ -43,7 +43,7 @@ def held_out(study: Study, groups: Groups, metric: str = "dice") -> pd.DataFrame
             values = np.mean([record.per_image()[metric] for record in evidence.records], axis=0)
             for image, value in zip(evidence.records[0].test()["images"], values, strict=True):
                 lines.append({"model": title, "run": name, "image": image, "value": float(value)})
-                lines[-1]["profile"] = f"{evidence.profile}{' (stale)' if evidence.stale else ''}"
+                lines[-1]["profile"] = profile_text(evidence, counted=False)
     return pd.DataFrame(lines, columns=["model", "run", "image", "value", "profile"])
 
 

@@ -218,14 +218,17 @@ def _text(value: object) -> str:
     return DASH if missing else html.escape(str(value))
 
 
-def profile_text(evidence: Evidence, first: bool = False) -> str:
+def profile_text(evidence: Evidence, first: bool = False, counted: bool = True) -> str:
     """The profile that numbers come from, with the number of seeds and a warning if they are stale.
 
     Args:
         evidence: where the numbers come from.
         first: whether they are of the first seed alone, as those of single epochs and curves are.
+        counted: whether to tell the number of seeds.
     """
-    seeds = f", {'first of ' if first else ''}{len(evidence.records)} seeds" if len(evidence.records) > 1 else ""
+    seeds = ""
+    if counted and len(evidence.records) > 1:
+        seeds = f", {'first of ' if first else ''}{len(evidence.records)} seeds"
     return f"{evidence.profile}{seeds}{' (stale)' if evidence.stale else ''}"
 
 

@@ -59,9 +59,7 @@ class Cluster:
             return 0
         try:
             return len(self.client.sync(self.client.scheduler.ncores, callback_timeout=CONNECT_S))
-        except AttributeError:  # the client gave its scheduler up meanwhile
-            return 0
-        except (OSError, TimeoutError, ValueError):
+        except (AttributeError, OSError, TimeoutError, ValueError):  # the first: the client gave it up meanwhile
             return 0
 
     def trouble(self) -> str | None:

@@ -86,7 +86,7 @@ class _Job:
     lane: Lane
     estimate: Estimate | None
     measuring: bool
-    whole: bool = True  # whether the run starts at its first epoch, and so says how good its estimate was
+    whole: bool  # whether the run starts at its first epoch, and so says how good its estimate was
     began: float = field(default_factory=time.monotonic)
 
 
@@ -223,11 +223,11 @@ class Driver:
         job = _Job(run, lane, estimate, allowance is not None, whole=share_left(run) == 1)
         content = run.config.model_dump(mode="json")
         if allowance is not None:
-            future = _submitted(lane, warm_up, content, self._root, lane.device, allowance)
+            future = lane.submit(warm_up, content, self._root, lane.device, allowance)
         else:
             store = None if self._returned else str(self.store.path.absolute())
             arguments = (content, run.id, store, self._root, lane.device, lane.shows_bars)
-            future = _submitted(lane, make_record, *arguments)
+            future = lane.submit(make_record, *arguments)
             self.waiting.remove(run)  # not before: a run that was interrupted in this process is still to be made
         self._jobs[future] = job
 
@@ -307,16 +307,6 @@ class Driver:
             elif min(ends) + seconds <= self.budget.left():
                 ends[ends.index(min(ends))] += seconds
         return max(ends, default=math.nan)
-
-
-def _submitted(lane: Lane, task: Callable[..., Any], *arguments: Any) -> Future:
-    """Hand a task to a lane; what goes wrong in that is kept in the future, as an error of the task is."""
-    try:
-        return lane.submit(task, *arguments)
-    except Exception as error:
-        future: Future = Future()
-        future.set_exception(error)
-        return future
 
 
 def _pace(estimate: Estimate | None) -> Pace | None:

@@ -62,7 +62,16 @@ class Lane:
     _pid: int | None = field(default=None, init=False, repr=False)
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
-        """Hand a task over; a process that was killed is replaced by a new one."""
+        """Hand a task over; what goes wrong in that is kept in the future, as an error of the task itself is."""
+        try:
+            return self._hand_over(function, *arguments)
+        except Exception as error:
+            future: Future = Future()
+            future.set_exception(error)
+            return future
+
+    def _hand_over(self, function: Callable[..., Any], *arguments: Any) -> Future:
+        """The same; a process that was killed is replaced by a new one."""
         if self._executor is not None:
             try:
                 return self._executor.submit(function, *arguments)

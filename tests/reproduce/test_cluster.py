@@ -19,7 +19,6 @@ from distributed import LocalCluster
 from retlib.experiments import Store
 from retlib.papers import load_paper
 from retlib.reproduce.cluster import Cluster
-from retlib.reproduce.driver import _submitted
 
 
 @dataclass
@@ -112,7 +111,7 @@ def test_a_scheduler_that_goes_away_is_trouble_at_once() -> None:
         assert all(lane.own_device for lane in cluster.lanes)
         cluster.client.close()
         assert cluster.workers() == 0 and "the scheduler is gone" in cluster.trouble()
-        failed = _submitted(cluster.lanes[0], int, "7")
+        failed = cluster.lanes[0].submit(int, "7")
         assert failed.exception() is not None  # kept, so the call ends with its table
         cluster.close()
 
