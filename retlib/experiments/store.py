@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -144,21 +145,22 @@ class Store:
 
     def _put(self, partial: Path, target: Path) -> None:
         """Rename a whole record into place, whatever other writers of the same run do at this moment."""
-        for left in reversed(range(WRITE_ATTEMPTS)):
+        for _ in range(WRITE_ATTEMPTS):
             old = self.path / f".{target.name}.{uuid.uuid4().hex[:8]}.old"
             with contextlib.suppress(FileNotFoundError):  # nothing to replace
                 target.rename(old)
             try:
                 partial.rename(target)
-            except OSError:  # another writer came between
-                if not left:
-                    with contextlib.suppress(OSError):
+                return
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    with contextlib.suppress(OSError):  # what was there stays
                         old.rename(target)
                     raise
-            else:
-                return
+                # Another writer came between, and its record is there: once more.
             finally:
                 shutil.rmtree(old, ignore_errors=True)
+        raise OSError(errno.EEXIST, "other writers of this record come in between again and again", str(target))
 
     @staticmethod
     def _read(folder: Path) -> Record:

@@ -171,6 +171,24 @@ def test_writers_of_one_record_at_a_time_leave_one(tmp_path: Path, finished: Rec
     assert {path.name for path in (tmp_path / finished.id).iterdir()} == {*files, "record.json"}
 
 
+def test_a_record_that_cannot_be_replaced_stays(
+    tmp_path: Path, finished: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, rename = Store(tmp_path), Path.rename
+    store.write(finished.content, {"a": b"first"})
+
+    def refuse(self: Path, target: Path) -> Path:
+        if (self / "a").read_bytes() == b"second":
+            raise PermissionError(13, "not allowed", str(target))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(PermissionError):
+        store.write(finished.content, {"a": b"second"})
+    assert [path.name for path in tmp_path.iterdir()] == [finished.id]
+    assert (tmp_path / finished.id / "a").read_bytes() == b"first"
+
+
 def test_older_numerics_are_found_and_called_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = run(tiny(), tmp_path, device="cpu", progress=False)
     assert not old.stale
