@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+_NAMED = os.environ.get("RETLIB_DATA")  # read once, now: some tests take it out of the environment while they run
 
 
 def real_data_root() -> Path | None:
     """Folder with the real data sets: RETLIB_DATA, else a ``shared/data`` folder beside the checkout."""
-    named = os.environ.get("RETLIB_DATA")
-    candidates = [Path(named)] if named else [ROOT.parent / "shared" / "data"]
+    candidates = [Path(_NAMED)] if _NAMED else [ROOT.parent / "shared" / "data"]
     return next((path.resolve() for path in candidates if path.is_dir()), None)
 
 
