@@ -42,9 +42,7 @@ def kept_memory(device: torch.device) -> Iterator[bool]:
     and so are torch's memory pools on CUDA.
     """
     library = _glibc() if device.type == "cpu" else None
-    kept = library is not None and bool(
-        library.mallopt(_M_MMAP_MAX, 0) and library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-    )
+    kept = library is not None and bool(library.mallopt(_M_MMAP_MAX, 0) and library.mallopt(_M_TRIM_THRESHOLD, -1))
     try:
         yield kept
     finally:

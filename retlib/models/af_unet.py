@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,6 +11,7 @@ from retlib.models.blocks import (
     DoubleConv,
     check_images,
     crop_back,
+    join,
     one_of,
     pad_to_multiple,
     positive_int,
@@ -115,5 +115,5 @@ class AFUNet(nn.Module):
         x = self.bridge(x)
         for step, stage in enumerate(range(self.depth - 1, -1, -1)):
             shallow = [F.max_pool2d(features[finer], 2 ** (stage - finer)) for finer in self._finer(stage)]
-            x = self.decoder[step](torch.cat([features[stage], *shallow, self.up[step](x)], dim=1))
+            x = self.decoder[step](join([features[stage], *shallow, self.up[step](x)]))
         return crop_back(self.head(x), offset, size)

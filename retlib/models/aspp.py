@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from retlib.models.blocks import conv_bn_relu, positive_int
+from retlib.models.blocks import conv_bn_relu, join, positive_int
 
 RATES = (6, 12, 18)
 
@@ -85,7 +84,7 @@ class ASPP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, out_channels, H, W)."""
-        return self.project(torch.cat([*(branch(x) for branch in self.branches), self.pooling(x)], dim=1))
+        return self.project(join([*(branch(x) for branch in self.branches), self.pooling(x)]))
 
 
 def checked_rates(rates: Sequence[int]) -> tuple[int, ...]:

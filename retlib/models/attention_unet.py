@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,6 +11,7 @@ from retlib.models.blocks import (
     check_images,
     conv_bn_relu,
     crop_back,
+    join,
     one_of,
     pad_to_multiple,
     positive_int,
@@ -80,5 +80,5 @@ class AttentionUNet(nn.Module):
             skip, enlarged = skips.pop(), up(upsample(x))
             if level < len(self.gates):
                 skip = self.gates[level](skip, enlarged if self.equal else x)
-            x = stage(torch.cat([skip, enlarged], dim=1))
+            x = stage(join([skip, enlarged]))
         return crop_back(self.head(x), offset, size)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,6 +26,7 @@ from retlib.models.blocks import (
     DoubleConv,
     check_images,
     crop_back,
+    join,
     pad_to_multiple,
     positive_int,
     up_convolution,
@@ -56,7 +56,7 @@ class GatedNode(nn.Module):
     def forward(self, earlier: Sequence[Tensor], below: Tensor) -> Tensor:
         """X(i, 0..j-1), each (N, channels, H, W), and X(i+1, j-1), (N, below, H/2, W/2), to (N, channels, H, W)."""
         gated = [gate(x, below) for gate, x in zip(self.gates, earlier, strict=True)]
-        return self.fuse(torch.cat([*gated, self.up(below)], dim=1))
+        return self.fuse(join([*gated, self.up(below)]))
 
 
 class NestedGatedDecoder(nn.Module):

@@ -6,6 +6,8 @@ would cancel, except where a model is to have as many parameters as a reference 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -91,6 +93,24 @@ class PreActivationUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, out_channels, ceil(H / stride), ceil(W / stride))."""
         return self.main(x) + self.shortcut(x)
+
+
+def join(maps: Sequence[Tensor]) -> Tensor:
+    """Concatenate maps (N, C_i, H, W) along the channels, and hand each its gradient as a map of its own.
+
+    The gradient of a concatenation is a strided view for each map. torch's CPU kernels for the gradients of bilinear
+    enlargement and batch normalisation take ten to twenty times as long on such a view as on a channels-last map, which
+    was a third of a step of UNet++ and ResUNet. The numbers are the same.
+    """
+    if maps[0].device.type == "cpu":
+        for part in maps:
+            if part.requires_grad:
+                part.register_hook(_channels_last)
+    return torch.cat(tuple(maps), dim=1)
+
+
+def _channels_last(gradient: Tensor) -> Tensor:
+    return gradient.contiguous(memory_format=torch.channels_last)
 
 
 def up_convolution(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:

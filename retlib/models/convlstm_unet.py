@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from retlib.models.blocks import DoubleConv, check_images, crop_back, one_of, pad_to_multiple, positive_int
+from retlib.models.blocks import DoubleConv, check_images, crop_back, join, one_of, pad_to_multiple, positive_int
 
 DIRECTIONS = ("backward", "bidirectional")
 GATES = ("sigmoid", "hard_sigmoid")
@@ -100,7 +100,7 @@ class Merge(nn.Module):
         hidden, _ = self.backwards(skip, self.backwards(up))
         if self.forwards is not None:
             ahead, _ = self.forwards(up, self.forwards(skip))
-            hidden = torch.cat([ahead, hidden], dim=1)
+            hidden = join([ahead, hidden])
         return hidden
 
 
@@ -123,7 +123,7 @@ class DenseBottleneck(nn.Module):
         found: list[Tensor] = []
         for block in self.blocks:
             # Newest first, the order of the family's code.
-            x = self.dropout(block(torch.cat(found[::-1], dim=1) if found else x))
+            x = self.dropout(block(join(found[::-1]) if found else x))
             found.append(x)
         return x
 

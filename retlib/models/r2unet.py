@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from retlib.models.blocks import (
     check_images,
     crop_back,
+    join,
     one_of,
     pad_to_multiple,
     positive_int,
@@ -189,5 +190,5 @@ class R2UNet(nn.Module):
             x = F.max_pool2d(x, kernel_size=2)
         x = self.bridge(x)
         for up, stage in zip(self.up, self.decoder, strict=True):
-            x = stage(torch.cat([skips.pop(), up(x)], dim=1))
+            x = stage(join([skips.pop(), up(x)]))
         return crop_back(self.head(x), offset, size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from retlib.models.blocks import (
@@ -10,6 +9,7 @@ from retlib.models.blocks import (
     DoubleConv,
     check_images,
     crop_back,
+    join,
     one_of,
     pad_to_multiple,
     true_or_false,
@@ -32,7 +32,7 @@ class DecoderStage(nn.Module):
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         """(N, in_channels, H, W) and (N, skip, 2H, 2W), or None, to (N, out_channels, 2H, 2W)."""
         x = self.up(x)
-        return self.conv(x if skip is None else torch.cat([x, skip], dim=1))
+        return self.conv(x if skip is None else join([x, skip]))
 
 
 class Decoder(nn.Module):

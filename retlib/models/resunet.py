@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 from retlib.models.blocks import (
     PreActivationUnit,
     check_images,
     crop_back,
+    join,
     pad_to_multiple,
     positive_int,
     true_or_false,
@@ -59,5 +59,5 @@ class ResUNet(nn.Module):
             skips.append(x)
         x = self.bridge(x)
         for unit in self.decoder:
-            x = unit(torch.cat([upsample(x), skips.pop()], dim=1))
+            x = unit(join([upsample(x), skips.pop()]))
         return crop_back(self.head(x), offset, size)

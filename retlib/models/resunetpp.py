@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from retlib.models.blocks import PreActivationUnit, check_images, crop_back, pad_to_multiple, positive_int
+from retlib.models.blocks import PreActivationUnit, check_images, crop_back, join, pad_to_multiple, positive_int
 
 POOLINGS = 3
 REDUCTION = 8
@@ -91,7 +91,7 @@ class DecoderStep(nn.Module):
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """(N, in_channels, H, W) and (N, skip_channels, 2H, 2W) to (N, out_channels, 2H, 2W)."""
         x = F.interpolate(self.attention(x, skip), scale_factor=2.0, mode="nearest")
-        return self.scale(self.unit(torch.cat([x, skip], dim=1)))
+        return self.scale(self.unit(join([x, skip])))
 
 
 class ResUNetPlusPlus(nn.Module):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -10,6 +9,7 @@ from retlib.models.blocks import (
     DoubleConv,
     check_images,
     crop_back,
+    join,
     pad_to_multiple,
     positive_int,
     up_convolution,
@@ -54,5 +54,5 @@ class UNet(nn.Module):
             x = F.max_pool2d(x, kernel_size=2)
         x = self.bridge(x)
         for up, stage in zip(self.up, self.decoder, strict=True):
-            x = stage(torch.cat([skips.pop(), up(x)], dim=1))
+            x = stage(join([skips.pop(), up(x)]))
         return crop_back(self.head(x), offset, size)

@@ -10,6 +10,7 @@ from retlib.models.blocks import (
     DoubleConv,
     check_images,
     crop_back,
+    join,
     pad_to_multiple,
     positive_int,
     true_or_false,
@@ -65,7 +66,7 @@ class UNetPlusPlus(nn.Module):
             coarser = [row[-1] for row in rows[1:]]
             rows = rows[:-1]  # the lowest row is complete
             for row, node, coarse in zip(rows, column, coarser, strict=True):
-                row.append(node(torch.cat([*row, upsample(coarse)], dim=1)))
+                row.append(node(join([*row, upsample(coarse)])))
         # One head: that of X(0, 4); four: those of X(0, 1) to X(0, 4).
         logits = [head(node) for head, node in zip(self.heads, rows[0][-len(self.heads) :], strict=True)]
         return crop_back(torch.stack(logits).mean(dim=0), offset, size)
