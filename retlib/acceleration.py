@@ -1,4 +1,4 @@
-"""What makes training fast without changing what it computes: memory, kernels, compilation.
+"""What makes training fast without changing what it computes (memory, kernels), and what the processor can do.
 
 On the CPU nothing here changes a bit of any number. On CUDA the choice of kernels may move last bits, as it does from
 one GPU to the next; what was used is reported, and a record keeps it.
@@ -8,22 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import platform
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
 
 import torch
-from torch import nn
 
-# Compilation, by a rule that looks at nothing measured, so that the same run always decides the same way.
-# Assumed: what inductor takes for the forward and backward graphs of a network of this study, at the slow end.
-COMPILE_SECONDS = 90.0
-# Assumed: what a compiled step saves, by launching fewer kernels and passing over the maps fewer times; about a tenth
-# of a full-size U-Net's step on a GPU of a data centre.
-STEP_GAIN_SECONDS = 0.004
-# Both are guesses, so the gain has to be clear: twice what it costs.
-COMPILE_MARGIN = 2.0
+CPUINFO = Path("/proc/cpuinfo")
+BFLOAT16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
 
 # mallopt's parameters and glibc's own limits, from malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
@@ -90,67 +82,14 @@ def tensor_float(device: torch.device) -> dict[str, bool] | None:
     }
 
 
-def why_not_compile(device: torch.device, steps: int, constant_shape: bool) -> str | None:
-    """Why a network is not compiled for ``steps`` optimiser steps; None if it is to be.
+def bfloat16_units() -> bool | None:
+    """Say whether this processor computes in bfloat16 by itself: AMX or AVX-512 instructions for it.
 
-    It is on CUDA, for batches of one shape, where what the steps save (`STEP_GAIN_SECONDS` each) is at least
-    `COMPILE_MARGIN` times `COMPILE_SECONDS`.
+    None where Linux does not say so: on other systems, and on processors that are not x86.
     """
-    if device.type != "cuda":
-        return "only on CUDA"
-    if not constant_shape:
-        return "the shape of the batches changes"
-    needed = round(COMPILE_MARGIN * COMPILE_SECONDS / STEP_GAIN_SECONDS)
-    if steps < needed:
-        return f"{steps} steps are planned, and it pays from {needed} on"
-    return None
-
-
-def compile_or_not(
-    model: nn.Module,
-    shape: tuple[int, int, int, int],
-    device: torch.device,
-    context: Callable[[], torch.autocast],
-    *,
-    backend: str = "inductor",
-) -> tuple[Callable[[torch.Tensor], torch.Tensor], dict[str, Any]]:
-    """A compiled forward pass of a network in training, tried once forward and backward, or the network itself.
-
-    The compiled pass shares the network's parameters, and the network stays what is saved, averaged and validated.
-    Batches of another shape, such as the last one of an epoch, go through the network as it is. Nothing is left of the
-    trial: no gradient, no statistics, no random number.
-
-    Args:
-        model: on ``device``, in training mode.
-        shape: (N, C, h, w) of a full batch.
-        device: where it trains.
-        context: the autocast that training runs under.
-        backend: of ``torch.compile``.
-
-    Returns:
-        The forward pass, and a report: ``compiled``, ``compile_s`` (seconds the trial took), ``why`` (the error, where
-        it failed).
-    """
-    started = time.perf_counter()
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
-    example = torch.zeros(shape, device=device).contiguous(memory_format=torch.channels_last)
-    why = None
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            compiled = torch.compile(model, dynamic=False, backend=backend)
-            with context():
-                logits = compiled(example)
-            logits.float().sum().backward()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-    except Exception as error:  # whatever a compiler may say: training goes on without it
-        why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    finally:
-        model.zero_grad(set_to_none=True)
-        with torch.no_grad():
-            for buffer, value in buffers:
-                buffer.copy_(value)
-    report = {"compiled": why is None, "compile_s": time.perf_counter() - started, "why": why}
-    if why is not None:
-        return model, report
-    return lambda image: compiled(image) if tuple(image.shape) == tuple(shape) else model(image), report
+        lines = CPUINFO.read_text().splitlines()
+    except OSError:
+        return None
+    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), None)
+    return None if flags is None else not BFLOAT16_FLAGS.isdisjoint(flags)

@@ -56,8 +56,7 @@ def clahe(image: np.ndarray, clip_limit: float = 2.0, tile: int = 8) -> np.ndarr
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize to ``size`` = (H, W). uint8 (H, W, C): area averaging down, bilinear up; bool (H, W): nearest neighbour.
 
-    Nearest neighbour keeps labels binary and the vessel share unbiased; a label resized so is used in training only,
-    never in scoring, which happens on the native grid.
+    Nearest neighbour keeps labels binary and the vessel share unbiased, and cuts thin vessels into pieces.
     """
     height, width = size
     if image.shape[:2] == (height, width):
@@ -68,6 +67,12 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     shrinks = height * width < image.shape[0] * image.shape[1]
     scaled = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     return scaled.reshape(height, width, -1)
+
+
+def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a bool (H, W) label to ``size`` = (H, W): interpolate bilinearly and keep what lies above one half."""
+    height, width = size
+    return cv2.resize(label.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
 
 
 def crop(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -139,6 +144,7 @@ class InputSettings(Settings):
     crop: tuple[int, int] | None = None  # centre crop (H, W) of the sample itself: the crop becomes the native grid
     # Then the sample itself, label and all, is resized to (H, W): that becomes the native grid, on which is scored.
     resample: tuple[int, int] | None = None
+    resample_label: Literal["nearest", "linear"] = "nearest"  # linear: interpolated, then cut at one half
     size: tuple[int, int] | None = None  # working size (H, W); None keeps the native grid
     # Or: the FOV's bounding box alone, scaled until its longer side has so many pixels. Vessels are then about equally
     # wide whatever the camera, so that a network can be applied to the photographs of another.
@@ -156,6 +162,8 @@ class InputSettings(Settings):
     def _one_working_size(self) -> InputSettings:
         if self.size is not None and self.fov_side is not None:
             raise ValueError("size and fov_side both set the working size: give one of them")
+        if self.resample_label != "nearest" and self.resample is None:
+            raise ValueError("resample_label says how labels come to the size of resample: give resample too")
         return self
 
     @property
@@ -181,7 +189,8 @@ def to_grid(sample: FundusSample, settings: InputSettings) -> FundusSample:
     if settings.crop is not None:
         sample = _each_part(sample, lambda part: crop(part, settings.crop))
     if settings.resample is not None:
-        sample = _each_part(sample, lambda part: resize(part, settings.resample))
+        of_label = resize if settings.resample_label == "nearest" else resize_label
+        sample = _each_part(sample, lambda part: (of_label if part.dtype == bool else resize)(part, settings.resample))
     return sample
 
 

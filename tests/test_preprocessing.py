@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import torch
 from skimage.color import rgb2gray
 
 from retlib.augmentation import FOR_RGB, augment, build_augmentation, list_augmentations
@@ -110,6 +111,21 @@ def test_the_grid_is_that_of_every_part(sample) -> None:
     smaller = to_grid(sample, InputSettings(crop=(100, 80), resample=(50, 40)))
     assert smaller.image.shape == (50, 40, 3) and smaller.vessels.shape == smaller.fov.shape == (50, 40)
     assert np.array_equal(smaller.vessels, resize(cropped.vessels, (50, 40)))
+
+
+def test_a_label_is_interpolated_and_cut_at_one_half(sample) -> None:
+    settings = InputSettings(resample=(60, 50), resample_label="linear")
+    smaller = to_grid(sample, settings)
+    share = torch.nn.functional.interpolate(
+        torch.from_numpy(sample.vessels.astype(np.float32))[None, None], size=(60, 50), mode="bilinear"
+    )
+    expected = share[0, 0].numpy() > 0.5
+    edge = np.abs(share[0, 0].numpy() - 0.5) < 1e-5  # the two libraries round differently
+    assert smaller.vessels.dtype == bool and np.array_equal(smaller.vessels[~edge], expected[~edge])
+    nearest = to_grid(sample, InputSettings(resample=(60, 50)))
+    assert np.array_equal(smaller.image, nearest.image) and not np.array_equal(smaller.vessels, nearest.vessels)
+    with pytest.raises(ValueError, match="resample_label"):
+        InputSettings(resample_label="linear")
 
 
 def test_normalisations(sample) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -12,11 +12,13 @@ from pydantic import Field, model_validator
 from retlib.preprocessing import Prepared
 from retlib.validation import Settings
 
+Side = Annotated[int, Field(ge=1)]
+
 
 class Patches(Settings):
-    """Square patches instead of whole images."""
+    """Patches instead of whole images."""
 
-    size: int = Field(ge=1)  # side, pixels of the working grid
+    size: Side | tuple[Side, Side]  # side of a square, or (h, w), pixels of the working grid
     per_epoch: int | None = Field(None, ge=1)  # patches drawn in one epoch; None: every tile of a grid
     inside_fov: bool = True  # the patch's centre lies inside the FOV
     layout: Literal["random", "grid"] = "random"  # anywhere, with replacement; or side by side, each at most once
@@ -28,6 +30,11 @@ class Patches(Settings):
             raise ValueError("per_epoch: expected a number of patches; only a grid has an end of its own")
         return self
 
+    @property
+    def sides(self) -> tuple[int, int]:
+        """(h, w) of a patch."""
+        return self.size if isinstance(self.size, tuple) else (self.size, self.size)
+
 
 def derive_seed(*parts: object) -> int:
     """A 31-bit seed from any parts, the same on every machine and Python version."""
@@ -36,19 +43,30 @@ def derive_seed(*parts: object) -> int:
 
 
 class Draw(NamedTuple):
-    """One entry of an epoch: which sample, whether it is augmented, and for a tile of a grid its (top, left)."""
+    """One entry of an epoch: which sample, and whether it is augmented.
+
+    ``corner`` is the (top, left) of a tile of a grid, ``transform`` the position of the one transform that is applied.
+    """
 
     index: int
     augmented: bool
     corner: tuple[int, int] | None = None
+    transform: int | None = None
 
 
-def epoch_plan(samples: Sequence[Prepared], copies: int, patches: Patches | None, seed: int, epoch: int) -> list[Draw]:
-    """What an epoch visits, shuffled.
+def epoch_plan(
+    samples: Sequence[Prepared],
+    copies: int,
+    patches: Patches | None,
+    seed: int,
+    epoch: int,
+    transforms: int | None = None,
+) -> list[Draw]:
+    """List what an epoch visits, shuffled.
 
     Full images: with ``copies`` = 0 every sample once, augmented in place; with ``copies`` = k the originals as they
-    are plus k augmented copies of each. Patches: ``patches.per_epoch`` augmented patches from random samples, or of
-    the grids of all samples.
+    are plus k augmented copies of each. With ``transforms`` = n the copies are n, and copy i has transform i alone.
+    Patches: ``patches.per_epoch`` augmented patches from random samples, or of the grids of all samples.
     """
     rng = np.random.default_rng(derive_seed("order", seed, epoch))
     if patches is not None and patches.layout == "grid":
@@ -57,7 +75,11 @@ def epoch_plan(samples: Sequence[Prepared], copies: int, patches: Patches | None
     if patches is not None:
         return [Draw(int(i), True) for i in rng.integers(0, len(samples), patches.per_epoch)]
     places = range(len(samples))
-    entries = [Draw(i, copies == 0) for i in places] + [Draw(i, True) for _ in range(copies) for i in places]
+    if transforms is not None:
+        entries = [Draw(i, False) for i in places]
+        entries += [Draw(i, True, transform=each) for each in range(transforms) for i in places]
+    else:
+        entries = [Draw(i, copies == 0) for i in places] + [Draw(i, True) for _ in range(copies) for i in places]
     return [entries[i] for i in rng.permutation(len(entries))]
 
 
@@ -69,25 +91,26 @@ def grid_corners(sample: Prepared, patches: Patches) -> list[tuple[int, int]]:
     """
     _check_fits(sample, patches)
     tops, lefts = (
-        sorted({*range(0, length - patches.size + 1, patches.size), length - patches.size})
-        for length in sample.vessels.shape
+        sorted({*range(0, length - side + 1, side), length - side})
+        for length, side in zip(sample.vessels.shape, patches.sides, strict=True)
     )
-    half = patches.size // 2
+    down, right = (side // 2 for side in patches.sides)
     corners = [(top, left) for top in tops for left in lefts]
-    return [(y, x) for y, x in corners if not patches.inside_fov or sample.fov[y + half, x + half]]
+    return [(y, x) for y, x in corners if not patches.inside_fov or sample.fov[y + down, x + right]]
 
 
 def cut_patch(sample: Prepared, patches: Patches, seed: int, corner: tuple[int, int] | None = None) -> Prepared:
-    """A square patch of ``sample``, at ``corner`` or drawn by ``seed`` (centred inside the FOV, if asked for)."""
+    """A patch of ``sample``, at ``corner`` or drawn by ``seed`` (centred inside the FOV, if asked for)."""
     corner = random_corner(sample, patches, seed) if corner is None else corner
     return window(sample, patches, corner)
 
 
 def window(sample: Prepared, patches: Patches, corner: tuple[int, int]) -> Prepared:
-    """The square patch of ``sample`` whose (top, left) is ``corner``: a view, not a copy."""
+    """The patch of ``sample`` whose (top, left) is ``corner``: a view, not a copy."""
     _check_fits(sample, patches)
     top, left = corner
-    part = np.s_[top : top + patches.size, left : left + patches.size]
+    height, width = patches.sides
+    part = np.s_[top : top + height, left : left + width]
     return Prepared(sample.image[part], sample.vessels[part], sample.fov[part])
 
 
@@ -122,7 +145,7 @@ def random_corner(sample: Prepared, patches: Patches, seed: int, by_rows: np.nda
     _check_fits(sample, patches)
     height, width = sample.vessels.shape
     rng = np.random.default_rng(seed)
-    half = patches.size // 2
+    rows, columns = patches.sides
     if patches.inside_fov:
         by_rows = count_by_rows(sample.fov) if by_rows is None else by_rows
         if not by_rows[-1]:
@@ -132,13 +155,14 @@ def random_corner(sample: Prepared, patches: Patches, seed: int, by_rows: np.nda
         x = int(np.flatnonzero(sample.fov[y])[place - (by_rows[y - 1] if y else 0)])
     else:
         y, x = divmod(int(rng.integers(height * width)), width)
-    return min(max(y - half, 0), height - patches.size), min(max(x - half, 0), width - patches.size)
+    return min(max(y - rows // 2, 0), height - rows), min(max(x - columns // 2, 0), width - columns)
 
 
 def _check_fits(sample: Prepared, patches: Patches) -> None:
     height, width = sample.vessels.shape
-    if patches.size > min(height, width):
-        raise ValueError(f"patches.size: {patches.size} does not fit into an image of {height}x{width}")
+    rows, columns = patches.sides
+    if rows > height or columns > width:
+        raise ValueError(f"patches.size: {rows}x{columns} does not fit into an image of {height}x{width}")
 
 
 def steps_per_epoch(samples: Sequence[Prepared], copies: int, patches: Patches | None, batch_size: int) -> int:

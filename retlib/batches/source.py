@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from retlib.augmentation import augment, build_augmentation
+from retlib.augmentation import augment, build_augmentation, count_copies, count_transforms
 from retlib.batches.plan import (
     Draw,
     Patches,
@@ -31,7 +31,7 @@ class Source:
         samples: at working size; of one size, unless patches are cut.
         inputs: normalisation.
         augmentation: name of a pipeline.
-        copies: augmented copies beside each original; 0: augment in place.
+        copies: augmented copies beside each original; 0: augment in place; ``each``: one a transform of the pipeline.
         patches: None: whole images.
         batch_size: entries of a batch; the last one of an epoch may have fewer.
         seed: every random choice is a function of (seed, epoch, position).
@@ -44,16 +44,18 @@ class Source:
         inputs: InputSettings,
         *,
         augmentation: str,
-        copies: int,
+        copies: int | str,
         patches: Patches | None,
         batch_size: int,
         seed: int,
         distances: Region | None = None,
     ) -> None:
         self.samples, self.inputs, self.augmentation = samples, inputs, augmentation
-        self.copies, self.patches, self.batch_size, self.seed = copies, patches, batch_size, seed
+        self.transforms = count_transforms(augmentation) if copies == "each" else None
+        self.copies = count_copies(augmentation, copies)
+        self.patches, self.batch_size, self.seed = patches, batch_size, seed
         self.distances: Region | None = distances
-        self.steps = steps_per_epoch(samples, copies, patches, batch_size)
+        self.steps = steps_per_epoch(samples, self.copies, patches, batch_size)
         drawn = patches is not None and patches.layout == "random" and patches.inside_fov
         self._by_rows = [count_by_rows(sample.fov) for sample in samples] if drawn else None
         self._plans: dict[int, list[Draw]] = {}
@@ -64,7 +66,7 @@ class Source:
     def shape(self) -> tuple[int, int] | None:
         """(h, w) of every entry; None where they differ, as the whole images of a camera without a fixed crop may."""
         if self.patches is not None:
-            return self.patches.size, self.patches.size
+            return self.patches.sides
         shapes = {sample.vessels.shape for sample in self.samples}
         return shapes.pop() if len(shapes) == 1 else None
 
@@ -74,7 +76,9 @@ class Source:
             if epoch not in self._plans:
                 # Batches are made ahead, across the end of an epoch; what lies further back is done.
                 self._plans = {e: plan for e, plan in self._plans.items() if e >= epoch - 1}
-                self._plans[epoch] = epoch_plan(self.samples, self.copies, self.patches, self.seed, epoch)
+                self._plans[epoch] = epoch_plan(
+                    self.samples, self.copies, self.patches, self.seed, epoch, self.transforms
+                )
             plan = self._plans[epoch]
         start = index * self.batch_size
         return list(enumerate(plan[start : start + self.batch_size], start))
@@ -101,11 +105,13 @@ class Source:
             if self.patches is not None:
                 sample = window(sample, self.patches, self.corner(epoch, position, draw))
             if draw.augmented:
-                sample = augment(self._pipeline(), sample, self.augmentation_seed(epoch, position))
+                sample = augment(self._pipeline(draw.transform), sample, self.augmentation_seed(epoch, position))
             found.append(sample)
         return stack_pixels(found, self.inputs, stored=stored, distances=self.distances)
 
-    def _pipeline(self):
-        if not hasattr(self._own, "pipeline"):
-            self._own.pipeline = build_augmentation(self.augmentation)
-        return self._own.pipeline
+    def _pipeline(self, transform: int | None):
+        if not hasattr(self._own, "pipelines"):
+            self._own.pipelines = {}
+        if transform not in self._own.pipelines:
+            self._own.pipelines[transform] = build_augmentation(self.augmentation, transform)
+        return self._own.pipelines[transform]

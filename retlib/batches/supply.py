@@ -61,13 +61,16 @@ def _can_fork() -> bool:
     return not multiprocessing.current_process().daemon and "fork" in multiprocessing.get_all_start_methods()
 
 
-def supply_batches(source: Source, epochs: range, device: torch.device, supply: Supply) -> Iterator[Batch]:
+def supply_batches(
+    source: Source, epochs: range, device: torch.device, supply: Supply, start: int = 0
+) -> Iterator[Batch]:
     """The batches of ``epochs``, in order, on ``device``; ``source.steps`` of them belong to each epoch.
 
     What is yielded does not depend on ``supply``. An error of a worker is raised here. Close the iterator when it is
-    left before its end: workers are stopped then.
+    left before its end: workers are stopped then. The first epoch begins with its batch of index ``start``, the others
+    with their first.
     """
-    tasks = ((epoch, index) for epoch in epochs for index in range(source.steps))
+    tasks = ((epoch, index) for epoch in epochs for index in range(start if epoch == epochs.start else 0, source.steps))
     on_gpu = device.type == "cuda"
     if supply.resident:
         table = Resident(source, device)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from contextlib import contextmanager
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from torch import nn
 from tqdm import tqdm
 
 import retlib
+from retlib.acceleration import bfloat16_units
 from retlib.cache import cache_folder
 from retlib.data import FundusSample, load_dataset
 from retlib.experiments.config import RunConfig, Selection
@@ -45,7 +47,7 @@ def run(
 ) -> Record:
     """Make the record of a config, or return the one that is there.
 
-    A run that was killed is resumed from its last finished epoch; two processes that are given the same run do not
+    A run that was killed is resumed from its last checkpoint; two processes that are given the same run do not
     disturb each other, the second waits and finds the record.
 
     Args:
@@ -75,7 +77,10 @@ def run(
         if force:  # from the start, not from what an earlier run left
             for name in ("checkpoint.pt", "pretraining.pt"):
                 (work / name).unlink(missing_ok=True)
-        content, files, trained = _execute(config, root, pick_device(device), work, progress)
+        target = pick_device(device)
+        if target.type == "cpu" and config.profile == "paper" and config.training.amp_cpu and bfloat16_units() is False:
+            _say_slow()
+        content, files, trained = _execute(config, root, target, work, progress)
         record = store.write(header | content, files)
         _keep_weights(identity, trained)
         if not keep_checkpoint:
@@ -217,7 +222,7 @@ def _execute(
             # Of one core, summed over the process's threads: comparable between quiet and busy machines.
             "training_cpu_s": trained.cpu_seconds,
             "inference_cpu_s_per_image": cpu_seconds / images,
-            "resumed_from_epochs": trained.resumed_from,
+            "resumed_from_epochs": trained.resumed_from,  # 2.25: a quarter into the third epoch
         },
         "acceleration": trained.acceleration,
         "telemetry": hardware,
@@ -231,6 +236,18 @@ def _execute(
         }
         content["timing"]["pretraining_s"] = before.seconds
     return content, files, trained
+
+
+@cache
+def _say_slow() -> None:
+    """Say once a process, on standard output (a notebook's stderr is an alarm), that full-size runs will take long."""
+    print(
+        "This processor has no units for bfloat16 (amx_bf16 or avx512_bf16), in which full-size runs train on a CPU "
+        "(training.amp_cpu). The run follows its configuration, and bfloat16 is emulated. With such units, on two "
+        "cores of an Intel processor, steps in bfloat16 are four to eight times faster than in float32; emulated "
+        "without them they are slower still than in float32.",
+        flush=True,
+    )
 
 
 def build(config: RunConfig) -> nn.Module:

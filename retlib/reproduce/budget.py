@@ -13,8 +13,6 @@ ONE_WARM_UP = 0.03
 """Share of the budget that one warm-up may take."""
 ALL_WARM_UPS = 0.15
 """Share of the budget that all warm-ups together may take."""
-WITHOUT_BUDGET_S = 10.0, 120.0
-"""Seconds of one warm-up and of all of them where there is no budget: the estimates then only tell the time left."""
 MARGIN = 1.1
 """An estimate is multiplied by this, and by what finished runs have shown, before it is held against the time left."""
 
@@ -66,17 +64,15 @@ class Budget:
         return MARGIN * max(1.0, actual / estimated if estimated else 1.0)
 
     def warm_up_allowance(self, room: float | None = None) -> float:
-        """Seconds that the next warm-up may take; 0 when there shall be no more.
+        """Seconds that the next warm-up may take; 0 when there shall be no more, and without a budget.
 
         Args:
             room: seconds of a lane that no run has been found for yet; all that is left, by default. Once it is under a
                 tenth of the budget, measuring what might fit into it costs more than it brings.
         """
-        one, together = WITHOUT_BUDGET_S
-        if self.limited:
-            one, together = ONE_WARM_UP * self.seconds, ALL_WARM_UPS * self.seconds
-            if min(self.left(), self.left() if room is None else room) < self.seconds / 10:
-                return 0.0
+        if not self.limited or min(self.left(), self.left() if room is None else room) < self.seconds / 10:
+            return 0.0
+        one, together = ONE_WARM_UP * self.seconds, ALL_WARM_UPS * self.seconds
         return one if self.warming_s + one <= together else 0.0
 
 

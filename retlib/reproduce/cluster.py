@@ -20,8 +20,8 @@ WORKERS_S = 120.0
 class Cluster:
     """A Dask cluster as lanes: one for each worker that is there at the beginning.
 
-    The run of a worker that dies is handed to another one by the scheduler; it goes on from its last epoch where the
-    two share a cache, else from the start.
+    The run of a worker that dies is handed to another one by the scheduler; it goes on from its last checkpoint
+    where the two share a cache, else from the start.
 
     Args:
         address: of the scheduler, ``tcp://host:8786``.

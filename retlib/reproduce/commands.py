@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +21,31 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGINT and SIGTERM raise KeyboardInterrupt, and end with its exit code.
+
+    Batch systems send SIGTERM before they kill. A process that a script starts in the background begins with SIGINT
+    ignored, so Python's own handler is not there.
+    """
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # no other may have handlers
+        before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except KeyboardInterrupt:  # before the first run, or a second one while the table is printed
+        typer.echo("interrupted")
+        raise typer.Exit(INTERRUPTED) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@_interruptible()
 def reproduce(
     keys: Annotated[
         list[str] | None,
@@ -48,9 +74,9 @@ def reproduce(
 ) -> None:
     """Make the missing records of papers and studies, in order of value, within a budget of time.
 
-    What has a record is skipped, a run that was stopped goes on from its last epoch, and a run that fails does not stop
-    the others. Exit code: 0 when all that was planned is done, 1 when a run failed, 2 for a wrong argument or missing
-    data (nothing is trained then), 130 after an interrupt.
+    What has a record is skipped, a run that was stopped goes on from its last checkpoint, and a run that fails does not
+    stop the others. Exit code: 0 when all that was planned is done, 1 when a run failed, 2 for a wrong argument or
+    missing data (nothing is trained then), 130 after an interrupt.
     """
     from retlib.experiments import PROFILES, Store
     from retlib.reproduce.budget import Budget
@@ -111,11 +137,10 @@ def _work(driver, dry_run: bool) -> int:
     report = Report(say, bar=not any(lane.shows_bars for lane in driver.lanes))
     interrupted = False
     try:
-        with _terminated_like_interrupted():
-            planned = driver.plan(report)
-            report.close()
-            say("", *plan_lines(driver, planned), "")
-            driver.drive(report)
+        planned = driver.plan(report)
+        report.close()
+        say("", *plan_lines(driver, planned), "")
+        driver.drive(report)
     except KeyboardInterrupt:
         interrupted = True
     report.close()
@@ -123,7 +148,7 @@ def _work(driver, dry_run: bool) -> int:
     if left := driver.unfinished():
         say("", *left_lines(driver, left))
     if interrupted:
-        say("interrupted: the same command goes on from each run's last epoch")
+        say("interrupted: the same command goes on from each run's last checkpoint")
         return INTERRUPTED
     if driver.stopped:
         say(f"stopped: {driver.stopped}")
@@ -191,24 +216,6 @@ def _lanes(device: str, jobs: int | None, dask: str | None) -> Iterator[tuple[li
         yield cluster.lanes, cluster
     finally:
         cluster.close()
-
-
-@contextlib.contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM, which batch systems send before they kill, ends a call as Ctrl-C does: with the table."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _own_records(profile: str) -> Store:

@@ -122,7 +122,7 @@ class Driver:
         self._root, self._returned, self._auto, self._trouble = root, returned, auto, trouble
         self._jobs: dict[Future, _Job] = {}
         lane = self.lanes[0]
-        self.machine = wait_for(lane.submit(describe, lane.device), ANSWER_S, trouble)
+        self.machine = wait_for(lane.submit(describe, lane.device, budget.limited), ANSWER_S, trouble)
         self.estimates = Estimates(store, device_name(self.machine["environment"]), self.machine["scoring"])
 
     def seconds(self, run: DueRun) -> float | None:
@@ -131,7 +131,10 @@ class Driver:
         return None if estimate is None else estimate.seconds * self.budget.factor
 
     def plan(self, progress: Progress | None = None) -> Planned:
-        """Fill the budget on paper; with ``progress``, the unknown is measured first, as far as the budget allows."""
+        """Fill the budget on paper; with ``progress``, the unknown is measured first, as far as the budget allows.
+
+        Without a budget nothing is measured, and every run is planned.
+        """
         shares = _Shares(self.lanes)
         later, now = list(self.waiting), []
 
@@ -199,8 +202,8 @@ class Driver:
                 for job in self._jobs.values()
                 if job.lane.device == lane.device and not lane.own_device
             ]
-            # Beside a run a warm-up would measure both, and without a budget the plan has measured enough.
-            allowance = self.budget.warm_up_allowance() if self.budget.limited and not beside else 0.0
+            # Beside a run a warm-up would measure both.
+            allowance = 0.0 if beside else self.budget.warm_up_allowance()
             step = decide(
                 self.waiting,
                 self.seconds,
@@ -258,6 +261,8 @@ class Driver:
         except (OSError, ValueError, KeyError) as error:
             self._fail(job, error, progress)
             return
+        if self.estimates.get(job.run) is None:
+            self.estimates.learn(record)
         estimated = None if job.estimate is None else job.estimate.seconds
         if estimated is not None and job.whole:
             self.budget.learn(estimated, result["seconds"])

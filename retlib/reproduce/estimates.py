@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from retlib.data.registry import get_collection
 from retlib.experiments import Record, RunConfig, Selection, Store
 from retlib.reproduce.order import DueRun
 from retlib.training import TrainingSettings
+from retlib.training.checkpoints import State
 
 # What a training step's time does not depend on, or what the number of steps holds already.
 _COUNTED = {
@@ -128,7 +130,7 @@ def epoch_steps(settings: TrainingSettings, images: int, tiles: float | None) ->
     """Optimiser steps of one epoch over so many training images; ``tiles`` an image for a grid of unknown size."""
     patches = settings.patches
     if patches is None:
-        visited: float = images * (settings.augmented_copies + 1)
+        visited: float = images * (settings.copies + 1)
     elif patches.layout == "grid":
         every = images * tiles if tiles else math.inf
         visited = min(every, patches.per_epoch or math.inf)
@@ -169,20 +171,23 @@ class Estimates:
     Args:
         store: records; those of another device, of other numerics or of another kind are passed over.
         device: what `device_name` says of the lanes.
-        scoring: seconds that scoring takes there, per million pixels.
+        scoring: seconds that scoring takes there, per million pixels; 0, where it was not measured, leaves it out.
     """
 
     def __init__(self, store: Store, device: str, scoring: float) -> None:
-        self.device = device
+        self.device, self._scoring = device, scoring
         self._paces: dict[str, Pace] = {}
         self._essences: dict[str, str] = {}
         self._whole: dict[tuple[str, Pace], float] = {}  # the plan asks again and again
         for record in store:
-            try:
-                if not record.stale and device_name(record.content["environment"]) == device:
-                    self._paces[essence(record.config)] = pace_of_record(record, scoring)
-            except (KeyError, ValueError, ZeroDivisionError):  # a filter's record, or one of an older form
-                continue
+            self.learn(record)
+
+    def learn(self, record: Record) -> None:
+        """Take the pace of a record, if it is of this device and of the present numerics."""
+        # The errors: a filter's record, or one of an older form.
+        with contextlib.suppress(KeyError, ValueError, ZeroDivisionError):
+            if not record.stale and device_name(record.content["environment"]) == self.device:
+                self._paces[essence(record.config)] = pace_of_record(record, self._scoring)
 
     def get(self, run: DueRun) -> Estimate | None:
         """What a run still needs; None if nothing is known of its essence."""
@@ -211,13 +216,13 @@ def share_left(run: DueRun) -> float:
     """Share of a run's epochs that its checkpoint in this machine's cache has not done yet; 1 without one."""
     path = cache_folder() / "work" / run.id / "checkpoint.pt"
     try:
-        epoch = _epoch_of(path, path.stat().st_mtime_ns)
+        done = _epochs_done(path, path.stat().st_mtime_ns)
     except Exception:  # there is none; or whatever is wrong with it, the run itself will say
         return 1.0
-    return max(0.0, 1.0 - epoch / run.config.training.epochs)
+    return max(0.0, 1.0 - done / run.config.training.epochs)
 
 
 @cache
-def _epoch_of(path: Path, changed_ns: int) -> int:
-    """The epoch of a checkpoint; the time of change tells its states apart."""
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)["state"]["epoch"]
+def _epochs_done(path: Path, changed_ns: int) -> float:
+    """Epochs that a checkpoint has done; the time of change tells its states apart."""
+    return State(**torch.load(path, map_location="cpu", weights_only=True, mmap=True)["state"]).done

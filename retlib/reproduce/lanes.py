@@ -83,7 +83,7 @@ class Lane:
         return self._executor.submit(function, *arguments)
 
     def close(self) -> None:
-        """End the lane's process at once, whatever it does: a run that is killed goes on from its last epoch."""
+        """End the lane's process at once, whatever it does: a run that is killed goes on from its last checkpoint."""
         executor, self._executor = self._executor, None
         if executor is None or not self.own_process:
             return

@@ -16,9 +16,9 @@ from retlib.reproduce.stock import Stock
 
 
 def duration(seconds: float | None) -> str:
-    """``45 s``, ``12 min``, ``3 h 20 min``; ``?`` where it is not known."""
+    """``45 s``, ``12 min``, ``3 h 20 min``; ``unknown`` where it is not known."""
     if seconds is None or math.isnan(seconds):
-        return "?"
+        return "unknown"
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 90:
@@ -61,12 +61,13 @@ def plan_lines(driver: Driver, planned: Planned, dry_run: bool = False) -> list[
     budget = driver.budget
     lanes = f"{len(driver.lanes)} runs at once" if len(driver.lanes) > 1 else "one run at a time"
     limit = f"{duration(max(0.0, budget.left()))} of {duration(budget.seconds)} left" if budget.limited else "no budget"
-    lines = [f"{driver.estimates.device}: {lanes}, {limit}; warm-ups took {duration(budget.warming_s)}"]
+    warming = f"; warm-ups took {duration(budget.warming_s)}" if budget.limited else ""
+    lines = [f"{driver.estimates.device}: {lanes}, {limit}{warming}"]
     if planned.now:
         rows = [("tier", "run", "seed", "estimate", "by")]
         for run, _ in planned.now:
             estimate = driver.estimates.get(run)
-            by = "not measured" if estimate is None else estimate.pace.source
+            by = "–" if estimate is None else estimate.pace.source
             seconds = None if estimate is None else estimate.seconds
             rows.append((run.tier, run.label, str(run.seed), duration(seconds), by))
         lines += ["", f"planned: {len(planned.now)} runs", *columns(rows)]
@@ -146,7 +147,7 @@ class Report:
             self._bar = tqdm(
                 total=1.0, file=sys.stdout, mininterval=every, bar_format="{desc}|{bar}| {percentage:.0f}%"
             )
-        self._bar.set_description_str(f"{running} running, {duration(seconds_left)} left", refresh=False)
+        self._bar.set_description_str(f"{running} running, time left: {duration(seconds_left)}", refresh=False)
         if seconds_left is not None:
             self._bar.update(passed / max(passed + seconds_left, 1e-9) - self._bar.n)
 

@@ -84,11 +84,15 @@ def warm_up(config: dict[str, Any], root: str | None, device: str, allowance: fl
     return {"pace": asdict(pace), "seconds": time.perf_counter() - began}
 
 
-def describe(device: str) -> dict[str, Any]:
-    """What a lane runs on: ``environment``, ``memory_mib`` of its GPU or None, ``scoring`` seconds a megapixel."""
+def describe(device: str, measured: bool) -> dict[str, Any]:
+    """Say what a lane runs on.
+
+    Returns:
+        ``environment``; ``memory_mib`` of its GPU, or None; ``scoring``, seconds a megapixel, 0 unless ``measured``.
+    """
     target = pick_device(device)
     memory = torch.cuda.get_device_properties(target).total_memory / 2**20 if target.type == "cuda" else None
-    scoring = time_scoring(make_phantom(0, height=292, width=282), "fov")
+    scoring = time_scoring(make_phantom(0, height=292, width=282), "fov") if measured else 0.0
     return {"environment": environment(target), "memory_mib": memory, "scoring": scoring}
 
 
@@ -133,7 +137,7 @@ def _train(config: RunConfig, model: nn.Module, prepared: Prepared, device: torc
         "keep": "last",
     }
     visited = steps * settings.batch_size
-    images = -(-visited // (settings.augmented_copies + 1))
+    images = -(-visited // (settings.copies + 1))
     if settings.patches is not None:
         images = 1
         drawn = {"per_epoch": visited, "validation": None, "layout": "random"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from retlib.acceleration import chosen_kernels, compile_or_not, kept_memory, tensor_float, why_not_compile
+from retlib.acceleration import chosen_kernels, kept_memory, tensor_float
 from retlib.batches import (
     Batch,
     Source,
@@ -28,12 +28,14 @@ from retlib.batches import (
 )
 from retlib.losses import build_loss
 from retlib.preprocessing import InputSettings, Prepared
-from retlib.training.checkpoints import State, load, save
+from retlib.training.checkpoints import Clock, State, load, save
 from retlib.training.optimisation import build_optimiser, build_schedule, update_average
 from retlib.training.scores import Running, region_mask
 from retlib.training.settings import TrainingSettings
 
-# On CUDA, between two checkpoints: what a killed run loses at most. On the CPU every epoch is kept.
+# Between two checkpoints, inside an epoch as well: what a killed run loses at most, validation apart.
+CHECKPOINT_SECONDS = 300.0
+# At the end of an epoch on CUDA, since the last checkpoint. On the CPU every epoch is kept.
 CUDA_CHECKPOINT_SECONDS = 60.0
 
 
@@ -46,7 +48,8 @@ class Trained:
     epoch: int  # the epoch (from 1) whose weights these are
     seconds: float  # spent in training steps and validation, over all resumed parts
     steps: int
-    resumed_from: list[int] = field(default_factory=list)  # epochs that a killed run was picked up at
+    # Epochs done when a killed run was picked up: 2 after the second one, 2.25 a quarter into the third.
+    resumed_from: list[float] = field(default_factory=list)
     # Of one core, over all threads of this process: unlike `seconds`, the same on a quiet and on a busy machine.
     cpu_seconds: float = 0.0
     samples: int = 0  # images or patches that the steps saw
@@ -80,7 +83,7 @@ def fit(
         seed: every random choice follows from it.
         device: where to train.
         checkpoint: file that is rewritten after each epoch (on CUDA, after the first one that ends a minute after the
-            last checkpoint) and resumed from if it exists.
+            last checkpoint), and inside an epoch five minutes after the last time; resumed from if it exists.
         progress: called after each epoch with (epochs done, epochs planned, that epoch's row of the history).
 
     Raises:
@@ -122,31 +125,41 @@ def fit(
 
     with ExitStack() as stack:
         supply = choose_supply(source, device)
-        batches = stack.enter_context(closing(supply_batches(source, epochs, device, supply)))
+        first = 0 if state.inside is None else state.inside["step"]
+        batches = stack.enter_context(closing(supply_batches(source, epochs, device, supply, first)))
         acceleration = {
             **supply._asdict(),
             "memory_kept": stack.enter_context(kept_memory(device)),
             "kernels_timed": stack.enter_context(chosen_kernels(device, source.shape is not None)),
             "tensor_float": tensor_float(device),
         }
-        forward, report = _forward(model, source, settings, inputs, device, planned - state.steps)
-        acceleration |= report
-        saved = time.perf_counter()
+        saved, clock = time.perf_counter(), Clock()
         for epoch in epochs:
-            started, cpu_started = time.perf_counter(), time.process_time()
+            clock.lap()
             seed_torch(seed, "epoch", epoch)
-            row = {"epoch": epoch, "learning_rate": optimiser.param_groups[0]["lr"]}
-            of_epoch = itertools.islice(batches, source.steps)
-            row |= _train_epoch(
-                model, forward, averaged, of_epoch, loss_of, optimiser, schedule, settings, device, epoch, state
-            )
-            state.step_seconds += time.perf_counter() - started
+            row, running, done = {"epoch": epoch, "learning_rate": optimiser.param_groups[0]["lr"]}, Running(device), 0
+            if state.inside is not None:
+                row, done = state.reenter(running, device)
+            model.train()
+            for step, batch in enumerate(itertools.islice(batches, source.steps - done), done + 1):
+                _step(model, averaged, batch, loss_of, optimiser, schedule, settings, device, running)
+                state.steps += 1
+                if checkpoint is not None and time.perf_counter() - saved >= CHECKPOINT_SECONDS:
+                    _check_finite(running, settings, epoch, state.steps)
+                    state.enter(row, step, source.steps, running, device)
+                    state.spend(clock.lap(), steps=True)
+                    save(checkpoint, state, parts)
+                    saved = time.perf_counter()
+                    clock.lap()  # writing the checkpoint is no part of training
+            _check_finite(running, settings, epoch, state.steps)
+            row |= running.row("train")
+            state.samples += running.samples
+            state.spend(clock.lap(), steps=True)
             if checks:
                 row |= _validate(kept, checks, loss_of, settings, inputs, device)
             if settings.schedule == "plateau":
                 schedule.step(row["validation_loss"])
-            state.seconds += time.perf_counter() - started
-            state.cpu_seconds += time.process_time() - cpu_started
+            state.spend(clock.lap())
             state.finish_epoch(row, kept, settings)
             over = state.stopped or epoch == settings.epochs
             # An epoch on a GPU may take less time than its checkpoint does.
@@ -188,54 +201,31 @@ def autocast(device: torch.device, cuda: bool, cpu: bool = False) -> torch.autoc
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled={"cuda": cuda, "cpu": cpu}.get(device.type, False))
 
 
-def _forward(
-    model: nn.Module,
-    source: Source,
-    settings: TrainingSettings,
-    inputs: InputSettings,
-    device: torch.device,
-    steps: int,
-) -> tuple[Callable[[torch.Tensor], torch.Tensor], dict[str, Any]]:
-    """The network's forward pass, compiled where that pays, and a report of it."""
-    why = why_not_compile(device, steps, source.shape is not None)
-    if why is not None:
-        return model, {"compiled": False, "compile_s": 0.0, "why": why}
-    shape = (settings.batch_size, inputs.channels, *source.shape)
-    model.train()
-    return compile_or_not(model, shape, device, lambda: autocast(device, settings.amp, settings.amp_cpu))
+def _step(model, averaged, batch: Batch, loss_of, optimiser, schedule, settings, device, running: Running) -> None:
+    """One optimiser step. On CUDA nothing here waits for the GPU."""
+    mask = region_mask(batch, settings.loss_region)
+    with autocast(device, settings.amp, settings.amp_cpu):
+        logits = model(batch.image)
+    loss = loss_of(logits.float(), batch.vessels, mask, batch.distances)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    if settings.gradient_clip is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
+    optimiser.step()
+    if averaged is not None:
+        update_average(averaged, model, settings.average_weights)
+    if schedule is not None and settings.schedule != "plateau":
+        schedule.step()
+    running.add(loss, logits, batch, mask)
 
 
-def _train_epoch(
-    model, forward, averaged, batches: Iterator[Batch], loss_of, optimiser, schedule, settings, device, epoch, state
-) -> dict[str, float]:
-    """Steps over the batches of one epoch. On CUDA nothing here waits for the GPU before the epoch's end."""
-    model.train()
-    running = Running(device)
-    for batch in batches:
-        mask = region_mask(batch, settings.loss_region)
-        with autocast(device, settings.amp, settings.amp_cpu):
-            logits = forward(batch.image)
-        loss = loss_of(logits.float(), batch.vessels, mask, batch.distances)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        if settings.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
-        optimiser.step()
-        if averaged is not None:
-            update_average(averaged, model, settings.average_weights)
-        state.steps += 1
-        if schedule is not None and settings.schedule != "plateau":
-            schedule.step()
-        running.add(loss, logits, batch, mask)
-    state.samples += running.samples
-    row = running.row("train")
-    # Checked once an epoch: a check a step would make the GPU wait for the CPU at every step.
-    if not math.isfinite(row["train_loss"]):
+def _check_finite(running: Running, settings: TrainingSettings, epoch: int, steps: int) -> None:
+    """Raise an error if the epoch's loss is not finite. Not for every step: this makes the GPU wait for the CPU."""
+    if not math.isfinite(running.row("train")["train_loss"]):
         raise FloatingPointError(
-            f"the training loss is not finite in epoch {epoch} (step {state.steps}): "
+            f"the training loss is not finite in epoch {epoch} (step {steps}): "
             f"lower training.learning_rate ({settings.learning_rate:g}) or check the loss options"
         )
-    return row
 
 
 def _validation_batches(validation, settings: TrainingSettings, seed: int) -> list[list[Prepared]]:

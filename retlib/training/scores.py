@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 
@@ -36,6 +37,15 @@ class Running:
             [loss.detach().double() * len(logits), _count(found * vessels), _count(found), _count(vessels), pixels]
         )
         self.samples += len(logits)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums so far, for a checkpoint; on CUDA this waits for the GPU."""
+        return {"sums": self.sums.tolist(), "samples": self.samples}
+
+    def load_state_dict(self, content: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave."""
+        self.sums = torch.tensor(content["sums"], device=self.sums.device, dtype=torch.float64)
+        self.samples = content["samples"]
 
     def row(self, prefix: str) -> dict[str, float]:
         """The epoch's scores by name, each name with ``prefix`` in front; NaN where there is no vessel to find."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from retlib.augmentation import list_augmentations
+from retlib.augmentation import count_copies, list_augmentations
 from retlib.batches import Patches
 from retlib.validation import Settings
 
@@ -17,7 +17,8 @@ class TrainingSettings(Settings):
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     augmentation: str = "none"
-    augmented_copies: int = Field(0, ge=0)  # 0: augment in place; k: k augmented copies beside each original
+    # 0: augment in place; k: k augmented copies beside each original; each: a copy a transform, with it alone
+    augmented_copies: Annotated[int, Field(ge=0)] | Literal["each"] = 0
     patches: Patches | None = None  # None: whole images at working size
     loss: dict[str, float] = {"bce": 1.0}
     loss_options: dict[str, Any] = {}
@@ -42,6 +43,11 @@ class TrainingSettings(Settings):
         if name not in list_augmentations():
             raise ValueError(f"unknown augmentation {name!r}; known: {', '.join(list_augmentations())}")
         return name
+
+    @property
+    def copies(self) -> int:
+        """Augmented copies beside each original, as a number."""
+        return count_copies(self.augmentation, self.augmented_copies)
 
     @property
     def looks_at_validation(self) -> str | None:

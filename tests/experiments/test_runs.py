@@ -15,7 +15,19 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from retlib.experiments import OUTSIDE, Record, Store, load_samples, load_weights, pick_device, run, run_all
+from retlib import acceleration
+from retlib.experiments import (
+    OUTSIDE,
+    Record,
+    RunConfig,
+    Store,
+    load_samples,
+    load_weights,
+    pick_device,
+    run,
+    run_all,
+    runner,
+)
 from retlib.inference import predict_logits, probabilities
 from retlib.metrics import evaluate
 from retlib.models import build_model
@@ -48,7 +60,7 @@ def test_a_record_holds_what_design_asks(finished: Record) -> None:
     assert content["timing"]["training_cpu_s"] > 0 and content["timing"]["inference_cpu_s_per_image"] > 0
     assert content["telemetry"]["samples_per_s"] > content["telemetry"]["steps_per_s"] > 0
     assert content["telemetry"]["peak_memory_mib"] > 0 and content["telemetry"]["sample"] == "image"
-    assert content["acceleration"]["workers"] == 1 and content["acceleration"]["why"] == "only on CUDA"
+    assert content["acceleration"]["workers"] == 1
     entry = finished.test()
     assert set(entry["metrics"]) == {"fov", "frame"}
     assert len(entry["images"]) == len(entry["per_image"]["fov"]["dice"]) == 4
@@ -108,22 +120,34 @@ def test_a_record_that_is_there_is_not_made_again(tmp_path: Path) -> None:
 SCRIPT = """
 import sys
 from retlib.experiments import RunConfig, run
+from retlib.training import loop
+loop.CHECKPOINT_SECONDS = float(sys.argv[2])
 config = RunConfig.model_validate_json(sys.stdin.read())
 run(config, sys.argv[1], device="cpu", progress=False)
 """
 
 
+AFTER_EPOCHS = tiny(
+    training=tiny().training.model_dump() | {"epochs": 12, "keep": "best", "optimiser": "adamw"},
+)
+# Dropout draws from torch's generator all through an epoch of 150 steps.
+INSIDE_AN_EPOCH = tiny(
+    model="convlstm_unet",
+    model_options={"width": 2, "depth": 2, "dropout": 0.5},
+    training=tiny().training.model_dump()
+    | {"epochs": 2, "augmented_copies": 0, "patches": {"size": 16, "per_epoch": 300}, "average_weights": 0.9},
+)
+
+
 @pytest.mark.timeout(500)
-def test_a_killed_run_resumes_and_ends_in_the_same_record(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("config", "every"), [(AFTER_EPOCHS, 300), (INSIDE_AN_EPOCH, 0)], ids=["after", "inside"])
+def test_a_killed_run_resumes_and_ends_in_the_same_record(tmp_path: Path, config: RunConfig, every: int) -> None:
     """SIGKILL in the middle of training, start again: the record equals one of a run left alone, times apart."""
-    config = tiny(
-        training=tiny().training.model_dump() | {"epochs": 12, "keep": "best", "optimiser": "adamw"},
-    )
     alone = run(config, tmp_path / "alone", device="cpu", progress=False)
 
     cache = tmp_path / "cache-of-the-killed"
     environment = {**os.environ, "RETLIB_CACHE": str(cache)}
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "killed")]
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "killed"), str(every)]
     checkpoint = cache / "work" / config.identify() / "checkpoint.pt"
     process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, text=True)
     process.stdin.write(config.model_dump_json())
@@ -135,9 +159,11 @@ def test_a_killed_run_resumes_and_ends_in_the_same_record(tmp_path: Path) -> Non
     assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
     assert checkpoint.exists() and not (tmp_path / "killed").exists()
 
+    command[-1] = "300"
     subprocess.run(command, input=config.model_dump_json(), env=environment, text=True, check=True)
     resumed = Store(tmp_path / "killed").find(config)
-    assert resumed.content["timing"]["resumed_from_epochs"], "the second process started from nothing"
+    (done,) = resumed.content["timing"]["resumed_from_epochs"]
+    assert done > 0 and (done % 1 > 0) == (every == 0)
     assert resumed.history == alone.history
     assert comparable(resumed) == comparable(alone)
     assert (resumed.folder / "phantom-test.npz").read_bytes() == (alone.folder / "phantom-test.npz").read_bytes()
@@ -220,3 +246,34 @@ def test_cuda_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 def test_a_device_that_is_none_of_ours_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"expected 'auto', 'cpu', 'cuda' or 'cuda:N', got '{name}'"):
         pick_device(name)
+
+
+def test_a_full_size_run_without_units_for_bfloat16_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def said(flags: str | None, profile: str = "paper", amp_cpu: bool = True) -> str:
+        monkeypatch.setattr(acceleration, "CPUINFO", tmp_path / str(flags))
+        if flags is not None:
+            acceleration.CPUINFO.write_text(f"flags\t: {flags}\n", encoding="utf-8")
+        config = tiny(profile=profile, training=tiny().training.model_dump() | {"amp_cpu": amp_cpu})
+        with pytest.raises(InterruptedError):
+            run(config, tmp_path / "records", device="cpu", progress=False)
+        out, err = capsys.readouterr()
+        assert err == ""
+        return out
+
+    def stop(*_: object) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(runner, "_execute", stop)
+    runner._say_slow.cache_clear()
+    for nothing in (
+        said("fpu avx512_bf16"),
+        said(None),
+        said("fpu avx2", profile="lite"),
+        said("fpu avx2", amp_cpu=False),
+    ):
+        assert nothing == ""
+    assert "no units for bfloat16" in (words := said("fpu avx2")) and "four to eight times faster" in words
+    assert said("fpu avx2") == ""
+    runner._say_slow.cache_clear()

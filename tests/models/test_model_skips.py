@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from retlib.models import build_model
+from retlib.models.blocks import join
 
 WIDTH = 4
 # (model, options, the modules that take a concatenation, channels of its parts in units of WIDTH)
@@ -76,3 +77,18 @@ def test_both_maps_of_an_attention_matter(name, options, modules):
     for where in modules:
         for argument in (0, 1):
             assert change(model, x, where, argument, slice(None)) > 1e-3, (where, argument)
+
+
+def test_join_is_a_concatenation_whose_gradients_are_whole_maps() -> None:
+    torch.manual_seed(0)
+    maps = [torch.randn(2, c, 6, 6).contiguous(memory_format=torch.channels_last) for c in (3, 5)]
+    whole = [part.clone().requires_grad_() for part in maps]
+    seen = []
+    for part in whole:
+        part.register_hook(lambda gradient: seen.append(gradient.is_contiguous(memory_format=torch.channels_last)))
+    joined = join([part * 1 for part in whole])
+    assert torch.equal(joined, torch.cat(maps, dim=1))
+    weight = torch.randn_like(joined)
+    (joined * weight).sum().backward()
+    assert seen == [True, True]
+    assert torch.equal(torch.cat([part.grad for part in whole], dim=1), weight)

@@ -73,7 +73,7 @@ def test_warm_ups_take_a_small_share() -> None:
     assert budget.warm_up_allowance() == 0
     budget.warming_s, now[0] = 0.0, 541.0
     assert budget.left() == 59 and budget.warm_up_allowance() == 0
-    assert Budget(None).left() == float("inf") and Budget(None).warm_up_allowance() > 0
+    assert Budget(None).left() == float("inf") and Budget(None).warm_up_allowance() == 0
 
 
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])
@@ -110,7 +110,8 @@ def test_a_warm_up_measures_and_a_record_of_the_same_device_replaces_it(toys, tm
     assert pace.step > 0 and pace.prediction > 0 and pace.scoring > 0 and pace.parameters > 0
     assert pace.memory_mib is None and measured["seconds"] > pace.step
 
-    machine = describe("cpu")
+    machine = describe("cpu", True)
+    assert machine["scoring"] > 0 == describe("cpu", False)["scoring"]
     device = device_name(machine["environment"])
     record = run(toy.config, tmp_path, device="cpu", progress=False)
     other = Estimates(Store(tmp_path), "NVIDIA of another kind", machine["scoring"])
@@ -119,6 +120,10 @@ def test_a_warm_up_measures_and_a_record_of_the_same_device_replaces_it(toys, tm
     assert other.get(toys["proposed"]).pace == pace
     same = Estimates(Store(tmp_path), device, machine["scoring"]).get(toys["broken"])
     assert same.pace.source == f"record {record.id}" and same.pace.step == record.content["timing"]["step_s"]
+    for name, learned in ((device, True), ("another", False)):
+        made_now = Estimates(Store(tmp_path / "nothing"), name, 0.0)
+        made_now.learn(record)
+        assert (made_now.get(toy) is not None) == learned
 
 
 def test_a_checkpoint_shortens_the_rest(toys, cache: Path) -> None:
@@ -129,13 +134,15 @@ def test_a_checkpoint_shortens_the_rest(toys, cache: Path) -> None:
     folder.mkdir(parents=True)
     torch.save({"state": {"epoch": 2}}, folder / "checkpoint.pt")
     assert share_left(toys["broken"]) == pytest.approx(1 / 3)
+    torch.save({"state": {"epoch": 2, "inside": {"share": 0.25}}}, folder / "checkpoint.pt")
+    assert share_left(toys["broken"]) == pytest.approx(1 / 4)
     (folder / "checkpoint.pt").write_bytes(b"half")
     assert share_left(toys["broken"]) == 1
 
 
 def test_durations() -> None:
     texts = [duration(seconds) for seconds in (None, 0.31, 45, 100, 5400, 12000)]
-    assert texts == ["?", "0.3 s", "45 s", "2 min", "1 h 30 min", "3 h 20 min"]
+    assert texts == ["unknown", "0.3 s", "45 s", "2 min", "1 h 30 min", "3 h 20 min"]
 
 
 # --- lanes ---------------------------------------------------------------------------------------------------------
@@ -167,7 +174,7 @@ def driver_of(toys, tmp_path: Path, lanes: list[Lane], minutes: float | None = N
 
 def test_without_a_cluster_a_warm_up_is_not_waited_for(toys, tmp_path: Path) -> None:
     trouble: list[str | None] = [None]
-    driver = driver_of(toys, tmp_path, [Lane("cpu", Silent)], trouble=lambda: trouble[0])
+    driver = driver_of(toys, tmp_path, [Lane("cpu", Silent)], 10, trouble=lambda: trouble[0])
     trouble[0] = "the cluster is gone"
     planned = driver.plan(Report(lambda _: None, bar=False))
     assert driver.stopped == "the cluster is gone" and not planned.now

@@ -15,7 +15,8 @@ import torch
 
 from retlib.experiments import Store
 from retlib.papers import load_paper
-from retlib.reproduce import driver
+from retlib.reproduce import driver, warmup
+from retlib.reproduce.lanes import Lane
 
 
 def names(records: Path, paper: Path) -> set[str]:
@@ -42,6 +43,32 @@ def test_the_table_is_made_once_in_order_of_value(call, paper: Path, tmp_path: P
     assert code == 0 and "3 runs, 1 named more than once; 2 have a record, 1 are missing" in out
     code, out, _ = call(*arguments)
     assert code == 0 and "nothing to do" in out
+
+
+def test_without_a_budget_the_first_run_starts_at_once(
+    call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is measured, and what is not known of a run is called so; its twin in pace learns from its record."""
+    tasks, timed = [], []
+    submit, time_scoring = Lane.submit, warmup.time_scoring
+
+    def noted(lane: Lane, function, *arguments):
+        tasks.append(function.__name__)
+        return submit(lane, function, *arguments)
+
+    monkeypatch.setattr(Lane, "submit", noted)
+    monkeypatch.setattr(warmup, "time_scoring", lambda *arguments: timed.append(arguments) or time_scoring(*arguments))
+    arguments = (paper, "--profile", "smoke", "--role", "table", "--records")
+    code, out, _ = call(*arguments, tmp_path / "records")
+    assert code == 0 and tasks == ["describe", "make_record", "make_record"] and not timed
+    assert "measuring" not in out and "warm-up" not in out
+    assert re.search(r"^papers +toy/proposed +0 +unknown +–$", out, re.MULTILINE)
+    assert "running toy/proposed, seed 0\n" in out and "running toy/baseline, seed 0, about" in out
+
+    tasks.clear()
+    code, out, _ = call(*arguments, tmp_path / "others", "--budget", "60")
+    assert code == 0 and tasks == ["describe", "warm_up", "make_record", "make_record"] and timed
+    assert "measuring toy/proposed, seed 0\n" in out
 
 
 def test_a_budget_too_small_for_anything(call, paper: Path, tmp_path: Path) -> None:
@@ -113,7 +140,8 @@ def test_a_run_that_goes_on_says_nothing_of_its_estimate(
     noted = []
     monkeypatch.setattr(driver, "share_left", lambda run: left)
     monkeypatch.setattr(driver.Budget, "learn", lambda self, *pair: noted.append(pair))
-    code, _, _ = call(paper, "--profile", "smoke", "--role", "table", "--records", tmp_path / "records")
+    arguments = ("--role", "table", "--records", tmp_path / "records", "--budget", "60")
+    code, _, _ = call(paper, "--profile", "smoke", *arguments)
     assert code == 0 and len(noted) == learned
 
 
@@ -169,17 +197,37 @@ def test_on_a_gpu(call, paper: Path, tmp_path: Path) -> None:
     assert all(record.content["environment"]["peak_memory_mib"] > 0 for record in Store(records))
 
 
-def test_an_interrupt_ends_with_the_table(call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = driver.make_record
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_call_in_the_background_ends_with_its_table(paper: Path, tmp_path: Path, cache: Path, number: int) -> None:
+    """A script's `&` leaves SIGINT ignored; the signal comes in the middle of the second run."""
+    records, name = tmp_path / "records", tmp_path / "long.yaml"
+    text = paper.read_text(encoding="utf-8").replace("baseline: {only: [smoke]}", "baseline: {training: {epochs: 999}}")
+    name.write_text(text, encoding="utf-8")
+    runs = load_paper(name).runs("smoke")
+    arguments = ["reproduce", str(name), "--profile", "smoke", "--role", "table", "--records", str(records)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "retlib.cli", *arguments, "--device", "cpu"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    checkpoint = cache / "work" / runs["baseline"].identify() / "checkpoint.pt"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert Store(records).find(runs["proposed"]).id in out[out.rindex("run  ") :]
+    assert "left: 1 runs (1 papers)" in out and "goes on from each run's last checkpoint" in out
 
-    def interrupted(config: dict, *arguments: object) -> dict:
-        if config["training"]["learning_rate"] == 1e-2:  # the second one
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
-        return made(config, *arguments)
 
-    monkeypatch.setattr(driver, "make_record", interrupted)
-    records = tmp_path / "records"
-    code, out, _ = call(paper, "--profile", "smoke", "--role", "table", "--records", records)
-    assert code == 130 and names(records, paper) == {"proposed"}
-    assert "left: 1 runs (1 papers)" in out and "goes on from each run's last epoch" in out
+def test_an_interrupt_before_the_first_run(call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the data is hashed, say; the handlers that were there before come back."""
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    monkeypatch.setattr("retlib.reproduce.stock.take_stock", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    code, out, _ = call(paper, "--profile", "smoke", "--records", tmp_path / "records")
+    assert (code, out) == (130, "interrupted\n")
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import resource
-from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from retlib.acceleration import (
-    COMPILE_MARGIN,
-    COMPILE_SECONDS,
-    STEP_GAIN_SECONDS,
-    _glibc,
-    chosen_kernels,
-    compile_or_not,
-    kept_memory,
-    tensor_float,
-    why_not_compile,
-)
+from retlib import acceleration
+from retlib.acceleration import _glibc, chosen_kernels, kept_memory, tensor_float
 from retlib.batches import Batch
-from retlib.models import build_model
 from retlib.training.optimisation import update_average
 from retlib.training.scores import Running
 
@@ -49,68 +39,31 @@ def test_freed_memory_is_used_again() -> None:
         assert not kept or faults_of_a_step() < pages / 2
 
 
-def test_compiling_follows_the_rule() -> None:
-    needed = round(COMPILE_MARGIN * COMPILE_SECONDS / STEP_GAIN_SECONDS)
-    assert why_not_compile(CUDA, needed, True) is None
-    assert why_not_compile(CUDA, needed - 1, True) == f"{needed - 1} steps are planned, and it pays from {needed} on"
-    assert why_not_compile(CUDA, needed, False) == "the shape of the batches changes"
-    assert why_not_compile(CPU, needed, True) == "only on CUDA"
-
-
 def net() -> torch.nn.Module:
-    """Convolution, statistics and chance: all that a trial could leave a trace in."""
+    """Parameters, and statistics of the batches."""
     torch.manual_seed(5)
     layers = (nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Conv2d(4, 1, 1))
     return nn.Sequential(*layers).to(memory_format=torch.channels_last).train()
 
 
-def traces(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def test_a_compiled_pass_is_the_network_and_its_trial_leaves_no_trace() -> None:
-    model = net()
-    before, random = traces(model), torch.get_rng_state()
-    forward, report = compile_or_not(model, SHAPE, CPU, nullcontext, backend="eager")
-    assert report["compiled"] and report["why"] is None and report["compile_s"] > 0 and forward is not model
-    assert torch.equal(torch.get_rng_state(), random)
-    assert all(parameter.grad is None for parameter in model.parameters())
-    after = traces(model)
-    assert list(after) == list(before), "the names are those of the plain network"
-    assert all(torch.equal(after[name], before[name]) for name in before)
-
-    image = torch.rand(SHAPE)
-    torch.manual_seed(1)
-    forward(image).sum().backward()
-    found = [parameter.grad for parameter in model.parameters()]
-    plain = net()
-    torch.manual_seed(1)
-    plain(image).sum().backward()
-    for gradient, parameter in zip(found, plain.parameters(), strict=True):
-        torch.testing.assert_close(gradient, parameter.grad)
-    assert forward(torch.rand(1, *SHAPE[1:])).shape == (1, 1, 32, 32), "another shape goes through the network itself"
-
-
-def test_a_compiler_that_fails_is_reported_and_done_without() -> None:
-    def broken(graph, inputs):
-        raise OSError("no compiler here\nand a long story")
-
-    model = net()
-    before = traces(model)
-    forward, report = compile_or_not(model, SHAPE, CPU, nullcontext, backend=broken)
-    assert forward is model and not report["compiled"] and "no compiler here" in report["why"]
-    assert "\n" not in report["why"]
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert forward(torch.rand(SHAPE)).shape == SHAPE
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_inductor_compiles_a_network_on_the_gpu() -> None:
-    model = build_model("unet", width=4, depth=2).to(CUDA).train()
-    image = torch.rand(SHAPE, device=CUDA)
-    forward, report = compile_or_not(model, SHAPE, CUDA, nullcontext)
-    assert report["compiled"], report["why"]
-    torch.testing.assert_close(forward(image), model(image), rtol=1e-3, atol=1e-3)
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx2 avx512_bf16 amx_tile\n", True),
+        ("processor\t: 0\nflags\t\t: fpu avx2 amx_tile amx_bf16 amx_int8\n", True),
+        ("processor\t: 0\nflags\t\t: fpu avx2 avx512f avx512_vnni\nvmx flags\t: vnmi amx_bf16\n", False),
+        ("processor\t: 0\nFeatures\t: fp asimd bf16\n", None),
+        (None, None),
+    ],
+)
+def test_units_for_bfloat16_are_read_from_the_flags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, expected: bool | None
+) -> None:
+    """No line of flags, as on a processor that is not x86, or no such file: unknown."""
+    monkeypatch.setattr(acceleration, "CPUINFO", tmp_path / "cpuinfo")
+    if text is not None:
+        (tmp_path / "cpuinfo").write_text(text, encoding="utf-8")
+    assert acceleration.bfloat16_units() is expected
 
 
 def test_kernels_are_timed_for_one_shape_only_and_the_setting_comes_back() -> None:

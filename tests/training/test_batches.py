@@ -53,6 +53,39 @@ def test_an_epoch_holds_originals_and_copies(samples) -> None:
     assert sum(image.tobytes() in originals for image in drawn) >= 5
 
 
+def test_one_copy_a_transform(samples) -> None:
+    from retlib.augmentation import augment, build_augmentation, count_transforms
+
+    count = count_transforms("af-unet")
+    assert count == 4
+    plan = epoch_plan(samples, count, None, seed=3, epoch=1, transforms=count)
+    expected = [(i, t) for i in range(5) for t in (None, 0, 1, 2, 3)]
+    assert sorted([(d.index, d.transform) for d in plan], key=str) == sorted(expected, key=str)
+    assert all(draw.augmented == (draw.transform is not None) for draw in plan)
+    # The first two transforms leave no chance: a horizontal and a vertical flip.
+    for transform, axis in ((0, 1), (1, 0)):
+        copy = augment(build_augmentation("af-unet", transform), samples[0], seed=7)
+        assert np.array_equal(copy.image, np.flip(samples[0].image, axis))
+        assert np.array_equal(copy.vessels, np.flip(samples[0].vessels, axis))
+    found = batches(samples, augmentation="af-unet", copies="each", batch_size=5)
+    assert sum(len(batch.image) for batch in found) == 25 and len(found) == 5
+    originals = [s.image.tobytes() for s in samples]
+    drawn = [np.round(image.numpy() * 255).astype(np.uint8)[0][..., None] for b in found for image in b.image]
+    assert sum(image.tobytes() in originals for image in drawn) == 5  # every copy differs from its original
+
+
+def test_patches_may_be_oblong(samples) -> None:
+    patches = Patches(size=(16, 40), per_epoch=20)
+    assert Patches.model_validate({"size": [16, 40], "per_epoch": 20}) == patches and patches.sides == (16, 40)
+    for seed in range(50):
+        patch = cut_patch(samples[0], patches, seed)
+        assert patch.image.shape == (16, 40, 1) and patch.vessels.shape == (16, 40)
+    corners = grid_corners(samples[0], Patches(size=(16, 40), layout="grid", inside_fov=False))
+    assert corners == [(top, left) for top in (0, 16, 32, 48) for left in (0, 24)]
+    with pytest.raises(ValueError, match=r"patches\.size: 16x65 does not fit into an image of 64x64"):
+        cut_patch(samples[0], Patches(size=(16, 65), per_epoch=1), 0)
+
+
 def test_patches_have_their_centre_in_the_fov(samples) -> None:
     patches = Patches(size=16, per_epoch=20)
     for seed in range(50):
@@ -82,7 +115,7 @@ def test_a_grid_visits_every_tile_once_an_epoch(samples) -> None:
     assert len(inside) < 64 and all(samples[0].fov[y + 4, x + 4] for y, x in inside)
     found = batches(samples, patches=everywhere, augmentation="none")
     assert sum(len(b.image) for b in found) == 45
-    index, _, (top, left) = plan_of_first = epoch_plan(samples, 0, everywhere, seed=0, epoch=1)[0]
+    index, _, (top, left), _ = plan_of_first = epoch_plan(samples, 0, everywhere, seed=0, epoch=1)[0]
     assert plan_of_first.augmented
     window = samples[index].vessels[top : top + 24, left : left + 24]
     assert np.array_equal(found[0].vessels[0, 0].numpy().astype(bool), window)
