@@ -41,13 +41,19 @@ def batch_text(config) -> str:
 
 
 def hours_on_record(configs: Iterable, store) -> str:
-    """Hours of training in the records of these runs, mean over runs and seeds, on each kind of device."""
+    """Hours of training in the records of these runs, mean over runs and seeds, on each kind of device.
+
+    On a CPU they are the processor's time over the threads: the wall clock of a run that shared its machine, or was
+    stopped for a while, says nothing.
+    """
     spent: dict[str, list[float]] = {}
     for config in configs:
         for seed in SEEDS:
             if (record := store.find(config.model_copy(update={"seed": seed}))) is not None:
-                hours = record.content["timing"]["training_s"] / 3600
-                spent.setdefault(record.content["environment"]["device"], []).append(hours)
+                timing, environment = record.content["timing"], record.content["environment"]
+                on_cpu = environment["device"] == "cpu"
+                seconds = timing["training_cpu_s"] / environment["threads"] if on_cpu else timing["training_s"]
+                spent.setdefault(environment["device"], []).append(seconds / 3600)
     names = {"cpu": "", "cuda": " (GPU)"}
     return ", ".join(number(mean(hours)) + names[device] for device, hours in spent.items()) or DASH
 

@@ -121,7 +121,9 @@ def test_hours_on_record_are_means_over_runs_and_seeds(tmp_path: Path) -> None:
         header = tiny(seed=seed).header()
         folder = tmp_path / header["id"]
         folder.mkdir()
-        content = header | {"environment": {"device": device}, "timing": {"training_s": 3600 * hours}}
+        wall = 9 * hours if device == "cpu" else hours  # stopped for other work
+        timing = {"training_s": 3600 * wall, "training_cpu_s": 2 * 3600 * hours}
+        content = header | {"environment": {"device": device, "threads": 2}, "timing": timing}
         (folder / "record.json").write_text(json.dumps(content))
     assert texts(rows([("A paper", {"x": tiny()})], {}, Store(tmp_path)))[0][-1] == "1.50, 0.250 (GPU)"
 
