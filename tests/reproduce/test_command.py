@@ -1,4 +1,4 @@
-"""`retlib reproduce` as a person calls it: plans, budgets, failures, kills."""
+"""`retlib reproduce` as a person calls it: plans, deadlines, failures, kills."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ import torch
 
 from retlib.experiments import Store
 from retlib.papers import load_paper
-from retlib.reproduce import driver, warmup
-from retlib.reproduce.lanes import Lane
+from retlib.reproduce import run as run_module
+from retlib.reproduce.plan import find_missing, runs_in_order
 
 
 def names(records: Path, paper: Path) -> set[str]:
@@ -37,57 +38,29 @@ def test_the_table_is_made_once_in_order_of_value(call, paper: Path, tmp_path: P
     rows = {record.id: record.metrics()["dice"] for record in Store(records)}
     table = out[out.rindex("run  ") :]
     for identity, dice in rows.items():
-        assert re.search(rf"toy/\w+ .*{dice:.4f}.*{identity}$", table, re.MULTILINE)
+        assert re.search(rf"toy/\w+, seed 0 .*{dice:.4f}.*{identity}$", table, re.MULTILINE)
     assert len(rows) == 2 and {path.name for path in records.iterdir()} == set(rows)  # nothing else is written
     code, out, _ = call(*arguments[:3], "--role", "table", "--role", "ablation", "--records", records, "--dry-run")
-    assert code == 0 and "3 runs, 1 named more than once; 2 have a record, 1 are missing" in out
+    assert code == 0 and "3 runs; 2 have a record, 1 are missing" in out
     code, out, _ = call(*arguments)
     assert code == 0 and "nothing to do" in out
 
 
-def test_without_a_budget_the_first_run_starts_at_once(
-    call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing is measured, and what is not known of a run is called so; its twin in pace learns from its record."""
-    tasks, timed = [], []
-    submit, time_scoring = Lane.submit, warmup.time_scoring
+def test_a_deadline_starts_no_run_after_it(call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first run is under way when the deadline comes, and finishes; the second is left."""
+    records, make_record = tmp_path / "records", run_module.make_record
 
-    def noted(lane: Lane, function, *arguments):
-        tasks.append(function.__name__)
-        return submit(lane, function, *arguments)
+    def slow(*arguments: object) -> None:
+        make_record(*arguments)
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 3600)
 
-    monkeypatch.setattr(Lane, "submit", noted)
-    monkeypatch.setattr(warmup, "time_scoring", lambda *arguments: timed.append(arguments) or time_scoring(*arguments))
-    arguments = (paper, "--profile", "smoke", "--role", "table", "--records")
-    code, out, _ = call(*arguments, tmp_path / "records")
-    assert code == 0 and tasks == ["describe", "make_record", "make_record"] and not timed
-    assert "measuring" not in out and "warm-up" not in out
-    assert re.search(r"^papers +toy/proposed +0 +unknown +–$", out, re.MULTILINE)
-    assert "running toy/proposed, seed 0\n" in out and "running toy/baseline, seed 0, about" in out
-
-    tasks.clear()
-    code, out, _ = call(*arguments, tmp_path / "others", "--budget", "60")
-    assert code == 0 and tasks == ["describe", "warm_up", "make_record", "make_record"] and timed
-    assert "measuring toy/proposed, seed 0\n" in out
-
-
-def test_a_budget_too_small_for_anything(call, paper: Path, tmp_path: Path) -> None:
-    records = tmp_path / "records"
-    code, out, _ = call(paper, "--profile", "paper", "--records", records, "--budget", "0.02")
-    assert code == 0 and not records.exists()
-    assert "planned" not in out and "nothing was run" in out and "left: 1 runs" in out
-    assert "which would fit into --budget" in out or "too small to measure" in out
-    code, out, _ = call(paper, "--profile", "smoke", "--records", records, "--budget", "60", "--dry-run")
-    assert code == 0 and "a dry run measures nothing" in out and "in this order: toy/proposed, toy/baseline" in out
-
-
-def test_what_would_fit_is_said(call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A warm-up is made, the run is longer than the budget, and nothing is trained."""
-    slow = {"pace": {"step": 60.0, "prediction": 0.0, "scoring": 0.0, "megapixels": 1.0}, "seconds": 0.1}
-    monkeypatch.setattr(driver, "warm_up", lambda *_: slow)
-    code, out, _ = call(paper, "--profile", "paper", "--records", tmp_path / "records", "--budget", "9")
-    assert code == 0 and "nothing was run" in out
-    assert re.search(r"toy/long \(seed 0\), which would fit into --budget 3[34]\d\d", out)
+    monkeypatch.setattr(run_module, "make_record", slow)
+    arguments = (paper, "--profile", "smoke", "--role", "table", "--records", records)
+    code, out, _ = call(*arguments, "--deadline", 30)
+    assert code == 0 and names(records, paper) == {"proposed"}
+    assert "one run at a time, none started after 30 minutes" in out and "running toy/baseline" not in out
+    assert "done: 1, failed: 0, left: 1, skipped: 0\nleft: 1 runs (1 papers)" in out
 
 
 def test_without_data_nothing_is_trained(call, paper: Path, tmp_path: Path) -> None:
@@ -110,7 +83,8 @@ def test_without_data_nothing_is_trained(call, paper: Path, tmp_path: Path) -> N
         (["--jobs", "many"], "--jobs: expected a whole number from 1 on, or auto; got 'many'"),
         (["--seeds", "0;1"], "--seeds: expected whole numbers"),
         (["--role", "tables"], "--role: expected one of table, fold, ablation, control"),
-        (["--store", "both"], "--store: expected one of shared, returned"),
+        (["--deadline", "0"], "--deadline: expected minutes above 0, got 0"),
+        (["--deadline", "nan"], "--deadline: expected minutes above 0, got nan"),
         (["--data", "/no/such/folder"], "--data /no/such/folder: there is no such folder"),
     ],
 )
@@ -132,19 +106,6 @@ def test_a_folder_that_takes_no_record_is_refused_before_anything_is_made(
     assert (code, out) == (2, "") and "cannot be written to; choose another folder" in err
 
 
-@pytest.mark.parametrize(("left", "learned"), [(1.0, 2), (0.1, 0)])
-def test_a_run_that_goes_on_says_nothing_of_its_estimate(
-    call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: float, learned: int
-) -> None:
-    """Its estimate is of the rest, and what loading and scoring take is not less for it."""
-    noted = []
-    monkeypatch.setattr(driver, "share_left", lambda run: left)
-    monkeypatch.setattr(driver.Budget, "learn", lambda self, *pair: noted.append(pair))
-    arguments = ("--role", "table", "--records", tmp_path / "records", "--budget", "60")
-    code, _, _ = call(paper, "--profile", "smoke", *arguments)
-    assert code == 0 and len(noted) == learned
-
-
 def test_two_processes_and_a_run_that_fails(call, paper: Path, tmp_path: Path) -> None:
     """The others go on; the failed one is named at the end with its error."""
     records = tmp_path / "records"
@@ -156,6 +117,64 @@ def test_two_processes_and_a_run_that_fails(call, paper: Path, tmp_path: Path) -
     assert "toy/broken, seed 0: the training loss is not finite" in last
     assert {record.content["environment"]["threads"] for record in Store(records)} == {1}
     assert not [path for path in records.iterdir() if path.name.startswith(".")]
+
+
+def kill_own_process(config: dict, *rest: object) -> None:
+    """Stand for a run that is killed for want of memory, if it is the proposed one."""
+    if config["training"]["learning_rate"] == 2e-2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    run_module.make_record(config, *rest)
+
+
+@pytest.mark.timeout(200)
+def test_a_killed_process_of_the_pool_is_a_failed_run(
+    call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs that had not started get new processes."""
+    records = tmp_path / "records"
+    monkeypatch.setattr(run_module, "make_record", kill_own_process)
+    arguments = (paper, "--profile", "smoke", "--role", "table", "--role", "fold", "--records", records, "--jobs", 2)
+    code, out, err = call(*arguments)
+    assert code == 1 and "Traceback" not in out + err
+    assert re.search(r"toy/proposed, seed 0: a process was killed, .* goes on from the last checkpoint", out)
+    assert "proposed" not in names(records, paper) and "fold2" in names(records, paper)
+    assert "left: 0, skipped: 0" in out
+
+
+@pytest.mark.parametrize(("gpus", "jobs", "expected"), [(2, None, "01"), (2, 3, "010"), (2, 1, "0"), (1, 2, "00")])
+def test_gpus_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch, gpus: int, jobs: int | None, expected: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    with run_module.open_executor("cuda", jobs, None) as (executor, devices):
+        assert devices == [f"cuda:{index}" for index in expected]
+        assert isinstance(executor, run_module.SerialExecutor) == (len(expected) == 1)
+    with run_module.open_executor("cuda:0", None, None) as (_, devices):
+        assert devices == ["cuda:0"]
+
+
+def test_a_device_gets_its_next_run_when_its_last_one_ended(
+    paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second device is slow, so the first one makes all the other runs."""
+    monkeypatch.setattr(run_module, "_find_record", lambda identity, store: None)
+    used = []
+
+    class Controlled(Executor):
+        def submit(self, function, /, *arguments):
+            used.append(arguments[4])
+            future: Future = Future()
+            if arguments[4] == "cuda:0" or len(used) == len(runs):
+                future.set_result(None)
+            if len(used) == len(runs):
+                slow[0].set_result(None)
+            elif arguments[4] == "cuda:1":
+                slow.append(future)
+            return future
+
+    slow: list[Future] = []
+    runs, _ = find_missing(runs_in_order([str(paper)], "smoke"), Store(tmp_path), None)
+    outcomes = list(run_module.make_records(runs, Store(tmp_path), Controlled(), ["cuda:0", "cuda:1"]))
+    assert used == ["cuda:0", "cuda:1", *["cuda:0"] * (len(runs) - 2)] and len(outcomes) == len(runs)
 
 
 @pytest.mark.timeout(200)
@@ -189,11 +208,11 @@ def test_after_a_kill_the_next_call_goes_on(call, paper: Path, tmp_path: Path, c
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu(call, paper: Path, tmp_path: Path) -> None:
-    """Small nets share it, a process each; the peak of the memory is measured."""
+    """One run at a time on each; the peak of the memory is measured."""
     records = tmp_path / "records"
     code, out, _ = call(paper, "--profile", "smoke", "--role", "table", "--records", records, "--device", "cuda")
     assert code == 0 and names(records, paper) == {"proposed", "baseline", "twin"}
-    assert torch.cuda.get_device_name(0) in out
+    assert "cuda:0" in out
     assert all(record.content["environment"]["peak_memory_mib"] > 0 for record in Store(records))
 
 
@@ -227,7 +246,7 @@ def test_a_call_in_the_background_ends_with_its_table(paper: Path, tmp_path: Pat
 def test_an_interrupt_before_the_first_run(call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the data is hashed, say; the handlers that were there before come back."""
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    monkeypatch.setattr("retlib.reproduce.stock.take_stock", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr("retlib.reproduce.plan.find_missing", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     code, out, _ = call(paper, "--profile", "smoke", "--records", tmp_path / "records")
     assert (code, out) == (130, "interrupted\n")
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

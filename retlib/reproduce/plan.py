@@ -1,16 +1,20 @@
-"""What is due, in order of value: the one place that says what is run first."""
+"""List the runs of papers and studies in order of value, and find those without a record or without data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from tqdm import tqdm
 
 from retlib.papers import list_papers, load_paper
 from retlib.studies import list_studies, load_study
 
 if TYPE_CHECKING:
-    from retlib.experiments import RunConfig
+    from retlib.experiments import RunConfig, Store
 
 TIERS: dict[str, str] = {
     "papers": "the proposed models of all papers, then the other rows of their tables; first seed",
@@ -20,19 +24,19 @@ TIERS: dict[str, str] = {
     "transfer": "from one data set to another",
     "ablations": "the rest: ablations and controls, the search for a recipe, the network that ships",
 }
-"""Tiers of value, the first ones first, and what belongs to each."""
+"""Tiers of value, the most valuable first, and what belongs to each."""
 
 
 @dataclass(frozen=True)
-class DueRun:
-    """One run of one seed that somebody asked for.
+class NamedRun:
+    """A run of one seed, under its name in a paper or study.
 
     Attributes:
         key: The paper's or study's key.
         name: The run's name there.
         tier: One of `TIERS`.
         config: The run.
-        id: The id of its record; empty until stock is taken.
+        id: The id of its record; empty until `find_missing` has computed it.
     """
 
     key: str
@@ -43,37 +47,32 @@ class DueRun:
 
     @property
     def label(self) -> str:
-        """``af-unet/drive-unet``."""
-        return f"{self.key}/{self.name}"
-
-    @property
-    def seed(self) -> int:
-        """The run's seed."""
-        return self.config.seed
+        """Name the run with its paper or study and its seed: ``af-unet/drive-unet, seed 0``."""
+        return f"{self.key}/{self.name}, seed {self.config.seed}"
 
 
 def expand_keys(keys: Sequence[str]) -> list[str]:
-    """The keys with ``all`` written out, each one once.
+    """Write ``all`` out as the keys of all papers and studies, and keep each key once.
 
     Raises:
         ValueError: neither a paper (key, or path of its YAML), nor a study, nor ``all``; the message lists the choices.
     """
     papers, studies = list_papers(), list_studies()
-    found: list[str] = []
+    expanded: list[str] = []
     for key in keys:
         if key != "all" and key not in papers and key not in studies and not key.endswith((".yaml", ".yml")):
             raise ValueError(
                 f"unknown paper or study {key!r}; papers: {', '.join(papers)}; studies: {', '.join(studies)}; "
                 "`all` is all of them, and a paper of your own is named by the path of its file, which ends in .yaml"
             )
-        found += [*papers, *studies] if key == "all" else [key]
-    return list(dict.fromkeys(found))
+        expanded += [*papers, *studies] if key == "all" else [key]
+    return list(dict.fromkeys(expanded))
 
 
-def due_runs(
+def runs_in_order(
     keys: Sequence[str], profile: str, *, seeds: Sequence[int] | None = None, roles: Sequence[str] = ()
-) -> list[DueRun]:
-    """All runs of papers and studies, in order of value.
+) -> list[NamedRun]:
+    """List all runs of papers and studies in order of value.
 
     A run's place is decided by, in this order: its tier; for the papers, whether the seed is the first, whether the
     model is the proposed one, the place of the key and the place in the file; for a study, its own schedule.
@@ -89,20 +88,16 @@ def due_runs(
     """
     ranked = []
     for place, key in enumerate(expand_keys(keys)):
-        runs = (
-            _study_runs(key, profile, seeds, roles)
-            if key in list_studies()
-            else _paper_runs(key, profile, seeds, roles)
-        )
-        for turn, other, position, run in runs:
+        list_runs = _study_runs if key in list_studies() else _paper_runs
+        for turn, other, position, run in list_runs(key, profile, seeds, roles):
             ranked.append(((list(TIERS).index(run.tier), turn, other, place, position), run))
     return [run for _, run in sorted(ranked, key=lambda pair: pair[0])]
 
 
 def _paper_runs(
     key: str, profile: str, seeds: Sequence[int] | None, roles: Sequence[str]
-) -> Iterator[tuple[int, bool, int, DueRun]]:
-    """(turn of the seed, not the proposed model, position in the file, run) for every run of a paper."""
+) -> Iterator[tuple[int, bool, int, NamedRun]]:
+    """Yield (turn of the seed, not the proposed model, position in the file, run) for every run of a paper."""
     paper = load_paper(key)
     proposed = set(paper.proposed.values())
     for turn, seed in enumerate(seeds or (0,)):
@@ -110,14 +105,14 @@ def _paper_runs(
             if roles and planned.role not in roles:
                 continue
             tier = {"table": "seeds" if turn else "papers", "fold": "folds"}.get(planned.role, "ablations")
-            run = DueRun(paper.key, name, tier, planned.config(seed, where=f"{paper.key}: "))
+            run = NamedRun(paper.key, name, tier, planned.config(seed, where=f"{paper.key}: "))
             yield turn, name not in proposed, position, run
 
 
 def _study_runs(
     key: str, profile: str, seeds: Sequence[int] | None, roles: Sequence[str]
-) -> Iterator[tuple[int, bool, int, DueRun]]:
-    """The same for a study, in the order of its schedule."""
+) -> Iterator[tuple[int, bool, int, NamedRun]]:
+    """Yield the same for a study, in the order of its schedule."""
     study = load_study(key)
     planned = study.plan(profile)
     if seeds:
@@ -131,4 +126,45 @@ def _study_runs(
             tier = "leaderboard"
         elif key == "transfer":
             tier = "transfer"
-        yield 0, True, position, DueRun(key, scheduled.name, tier, scheduled.config)
+        yield 0, True, position, NamedRun(key, scheduled.name, tier, scheduled.config)
+
+
+def find_missing(runs: Sequence[NamedRun], store: Store, root: str | None) -> tuple[list[NamedRun], int]:
+    """Find the runs without a record at the present numerics, each id once, in order.
+
+    To identify the first run of a data set means to hash its files, which takes a while where they are large.
+
+    Returns:
+        The missing runs, with their ids, and how many distinct runs have a record.
+    """
+    unique: dict[str, NamedRun] = {}
+    for run in tqdm(runs, desc="identifying", unit="run", delay=2, file=sys.stdout):
+        identity = run.config.identify(root)
+        unique.setdefault(identity, replace(run, id=identity))
+    missing = [run for run in unique.values() if store.get(run.id) is None]
+    return missing, len(unique) - len(missing)
+
+
+def count_tiers(runs: Iterable[NamedRun]) -> str:
+    """Count runs by tier, in order of value: ``9 papers, 4 folds``."""
+    counts = Counter(run.tier for run in runs)
+    return ", ".join(f"{counts[tier]} {tier}" for tier in TIERS if counts[tier])
+
+
+def data_of(config: RunConfig) -> set[tuple[str, str]]:
+    """List the (data set, split) pairs that a run reads from the disk; phantoms are made by code."""
+    return {(s.dataset, s.split) for s in config.selections().values() if s.dataset != "phantom"}
+
+
+def missing_data(needed: Iterable[tuple[str, str]], root: str | None) -> dict[tuple[str, str], str]:
+    """Find the (data set, split) pairs that cannot be read, with the reason and what to do; opens no file."""
+    from retlib.data import load_dataset
+    from retlib.data.errors import DataMissingError
+
+    reasons = {}
+    for dataset, split in sorted(needed):
+        try:
+            load_dataset(dataset, split=split, root=root)
+        except DataMissingError as error:
+            reasons[dataset, split] = str(error)
+    return reasons
