@@ -10,7 +10,8 @@ import torch
 
 from retlib.batches import steps_per_epoch
 from retlib.experiments.config import RunConfig
-from retlib.experiments.runner import build, environment, load_samples, pick_device
+from retlib.experiments.environment import environment
+from retlib.experiments.runner import build, load_samples, pick_device
 from retlib.inference import predict_logits, probabilities
 from retlib.metrics import evaluate
 from retlib.models import count_parameters
