@@ -156,11 +156,14 @@ def _with_data(missing: Sequence[NamedRun], absent: dict[tuple[str, str], str], 
     from retlib.data.registry import get_collection
     from retlib.reproduce.plan import data_of
 
+    if not absent:
+        return list(missing)
     lacking = {run.id: {dataset for dataset, _ in data_of(run.config) & absent.keys()} for run in missing}
     present = [run for run in missing if not lacking[run.id]]
-    if not absent:
-        return present
-    for dataset, reason in {dataset: reason for (dataset, _), reason in reversed(absent.items())}.items():
+    reasons: dict[str, str] = {}
+    for (dataset, _), reason in absent.items():
+        reasons.setdefault(dataset, reason)
+    for dataset, reason in reasons.items():
         count = sum(dataset in datasets for datasets in lacking.values())
         typer.echo(f"{get_collection(dataset).title} is needed by {count} of the missing runs. {reason}")
     typer.echo(

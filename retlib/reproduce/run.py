@@ -10,8 +10,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
-from concurrent.futures import ProcessPoolExecutor as Pool
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from dataclasses import dataclass
 from multiprocessing import active_children, get_context, parent_process
 from typing import Any
@@ -53,7 +60,8 @@ class ProcessExecutor(Executor):
     def _open(self) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         threads = max(1, cores // self._jobs)
-        self._pool = Pool(self._jobs, get_context("spawn"), initializer=_begin_process, initargs=(threads,))
+        context = get_context("spawn")
+        self._pool = ProcessPoolExecutor(self._jobs, context, initializer=_begin_process, initargs=(threads,))
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future:
         """Start a task in a process that is free."""

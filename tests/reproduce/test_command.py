@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from retlib.experiments import Store
+from retlib.experiments import NUMERICS, Store
 from retlib.papers import load_paper
 from retlib.reproduce import run as run_module
 from retlib.reproduce.plan import find_missing, runs_in_order
@@ -152,58 +152,77 @@ def test_gpus_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch, gpus: int, jobs
         assert devices == ["cuda:0"]
 
 
-def test_a_device_gets_its_next_run_when_its_last_one_ended(
-    paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The second device is slow, so the first one makes all the other runs."""
+def test_a_free_device_gets_the_next_run(paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run on the second device ends last, so the first device gets all the others."""
+    runs, _ = find_missing(runs_in_order([str(paper)], "smoke"), Store(tmp_path), None)
     monkeypatch.setattr(run_module, "_find_record", lambda identity, store: None)
-    used = []
+    used: dict[str, list[Future]] = {"cuda:0": [], "cuda:1": []}
 
     class Controlled(Executor):
-        def submit(self, function, /, *arguments):
-            used.append(arguments[4])
-            future: Future = Future()
-            if arguments[4] == "cuda:0" or len(used) == len(runs):
+        def submit(self, function, config, identity, store, root, device, progress):
+            used[device].append(future := Future())
+            if device == "cuda:0":
                 future.set_result(None)
-            if len(used) == len(runs):
-                slow[0].set_result(None)
-            elif arguments[4] == "cuda:1":
-                slow.append(future)
+            if len(used["cuda:0"]) == len(runs) - 1:
+                used["cuda:1"][0].set_result(None)
             return future
 
-    slow: list[Future] = []
-    runs, _ = find_missing(runs_in_order([str(paper)], "smoke"), Store(tmp_path), None)
-    outcomes = list(run_module.make_records(runs, Store(tmp_path), Controlled(), ["cuda:0", "cuda:1"]))
-    assert used == ["cuda:0", "cuda:1", *["cuda:0"] * (len(runs) - 2)] and len(outcomes) == len(runs)
+    outcomes = list(run_module.make_records(runs, Store(tmp_path), Controlled(), list(used)))
+    assert [len(futures) for futures in used.values()] == [len(runs) - 1, 1] and len(outcomes) == len(runs) > 2
+
+
+def test_other_data_or_other_numerics_are_refused(paper: Path, tmp_path: Path) -> None:
+    """A worker's data or code may differ from the caller's."""
+    config = load_paper(paper).runs("smoke")["baseline"]
+    older = {"numerics": NUMERICS - 1}
+    for changes, words in (({}, "data differ from the caller's"), (older, f"the caller's has {NUMERICS - 1}")):
+        content = config.model_dump(mode="json") | changes
+        with pytest.raises(ValueError, match=words):
+            run_module.make_record(content, "0" * 16, str(tmp_path), None, "cpu", False)
+    assert not list(tmp_path.iterdir())
+
+
+def start_long(paper: Path, tmp_path: Path, cache: Path, jobs: int = 1) -> tuple:
+    """Start a call in the background and wait until its first run is done and its second one, of 999 epochs, began."""
+    store, name = Store(tmp_path / "records"), tmp_path / "long.yaml"
+    text = paper.read_text(encoding="utf-8").replace("baseline: {only: [smoke]}", "baseline: {training: {epochs: 999}}")
+    name.write_text(text, encoding="utf-8")
+    runs = load_paper(name).runs("smoke")
+    arguments = ["reproduce", str(name), "--profile", "smoke", "--role", "table", "--records", str(store.path)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "retlib.cli", *arguments, "--device", "cpu", "--jobs", str(jobs)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    checkpoint = cache / "work" / runs["baseline"].identify() / "checkpoint.pt"
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if checkpoint.exists() and store.find(runs["proposed"]) is not None:
+            time.sleep(0.2)  # for the call to take note of the first record
+            break
+        time.sleep(0.01)
+    return process, store, runs, checkpoint
 
 
 @pytest.mark.timeout(200)
 def test_after_a_kill_the_next_call_goes_on(call, paper: Path, tmp_path: Path, cache: Path) -> None:
     """SIGKILL in the middle of the second run; the first one's record is whole and stays as it is."""
-    records, name = tmp_path / "records", tmp_path / "killed.yaml"
-    text = paper.read_text(encoding="utf-8").replace("baseline: {only: [smoke]}", "baseline: {training: {epochs: 200}}")
-    name.write_text(text, encoding="utf-8")
-    runs = load_paper(name).runs("smoke")
-    arguments = ["reproduce", str(name), "--profile", "smoke", "--role", "table", "--records", str(records)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "retlib.cli", *arguments, "--device", "cpu"]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    checkpoint = cache / "work" / runs["baseline"].identify() / "checkpoint.pt"
-    deadline = time.monotonic() + 120
-    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
+    process, store, runs, _ = start_long(paper, tmp_path, cache)
     process.send_signal(signal.SIGKILL)
-    assert process.wait(timeout=30) == -signal.SIGKILL, "the driver ended before it could be killed"
-    store = Store(records)
+    process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGKILL, "the call ended before it could be killed"
     first = store.find(runs["proposed"])
     assert first is not None and len(store) == 1
     written = (first.folder / "record.json").stat().st_mtime_ns
-    code, out, _ = call(*arguments[1:])
-    assert code == 0 and "1 have a record, 1 are missing" in out
+    code, out, _ = call(tmp_path / "long.yaml", "--profile", "smoke", "--role", "table", "--records", store.path)
+    assert code == 0 and "1 have a record, 1 are missing" in out and "skipped: 1" in out
     second = store.find(runs["baseline"])
-    assert second.content["timing"]["resumed_from_epochs"] and len(second.history) == 200
+    assert second.content["timing"]["resumed_from_epochs"] and len(second.history) == 999
     assert (first.folder / "record.json").stat().st_mtime_ns == written
-    assert {path.name for path in records.iterdir()} == {first.id, second.id}
+    assert {path.name for path in store.path.iterdir()} == {first.id, second.id}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -217,30 +236,20 @@ def test_on_a_gpu(call, paper: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_call_in_the_background_ends_with_its_table(paper: Path, tmp_path: Path, cache: Path, number: int) -> None:
-    """A script's `&` leaves SIGINT ignored; the signal comes in the middle of the second run."""
-    records, name = tmp_path / "records", tmp_path / "long.yaml"
-    text = paper.read_text(encoding="utf-8").replace("baseline: {only: [smoke]}", "baseline: {training: {epochs: 999}}")
-    name.write_text(text, encoding="utf-8")
-    runs = load_paper(name).runs("smoke")
-    arguments = ["reproduce", str(name), "--profile", "smoke", "--role", "table", "--records", str(records)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "retlib.cli", *arguments, "--device", "cpu"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
-    )
-    checkpoint = cache / "work" / runs["baseline"].identify() / "checkpoint.pt"
-    deadline = time.monotonic() + 120
-    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+@pytest.mark.parametrize(("number", "jobs"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGTERM, 2)])
+def test_a_call_in_the_background_ends_with_its_table(
+    paper: Path, tmp_path: Path, cache: Path, number: int, jobs: int
+) -> None:
+    """A script's `&` leaves SIGINT ignored; the signal comes in the middle of the longer run."""
+    process, store, runs, checkpoint = start_long(paper, tmp_path, cache, jobs)
     process.send_signal(number)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert Store(records).find(runs["proposed"]).id in out[out.rindex("run  ") :]
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and err == ""
+    assert store.find(runs["proposed"]).id in out[out.rindex("run  ") :]
     assert "left: 1 runs (1 papers)" in out and "goes on from each run's last checkpoint" in out
+    written = checkpoint.stat().st_mtime_ns
+    time.sleep(2)
+    assert checkpoint.stat().st_mtime_ns == written, "a process of the pool goes on"
 
 
 def test_an_interrupt_before_the_first_run(call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
