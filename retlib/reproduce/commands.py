@@ -107,7 +107,7 @@ def reproduce(
     if not missing:
         typer.echo("nothing to do")
         return
-    from retlib.reproduce.run import make_records, open_executor, outcome_line, summary_lines
+    from retlib.reproduce.run import make_records, open_executor, summarise
 
     with open_executor(device, count, dask) as (executor, devices):
         needed = set().union(*(plan.data_of(run.config) for run in missing))
@@ -131,10 +131,10 @@ def reproduce(
         try:
             for outcome in make_records(missing, store, executor, devices, root=root, deadline=end, say=typer.echo):
                 outcomes.append(outcome)
-                typer.echo(outcome_line(outcome))
+                typer.echo(outcome)
         except KeyboardInterrupt:
             interrupted = True
-        typer.echo("\n".join(["", *summary_lines(outcomes, missing, skipped)]))
+        typer.echo(f"\n{summarise(outcomes, missing, skipped)}")
     if interrupted:
         typer.echo("interrupted: the same command goes on from each run's last checkpoint")
         raise typer.Exit(INTERRUPTED)
@@ -143,28 +143,17 @@ def reproduce(
 
 
 def _with_data(missing: Sequence[NamedRun], absent: dict[tuple[str, str], str], present_only: bool) -> list[NamedRun]:
-    """List the runs whose data is there; unless only these are wanted, one without its data ends the call.
-
-    Args:
-        missing: runs without a record.
-        absent: (data set, split) that cannot be read -> reason.
-        present_only: whether to leave out runs without their data.
-
-    Raises:
-        typer.Exit: with code 2, after naming what is missing and what to do.
-    """
+    """List the runs whose data is there; without ``present_only``, data that is absent ends the call with code 2."""
     from retlib.data.registry import get_collection
     from retlib.reproduce.plan import data_of
 
     if not absent:
         return list(missing)
-    lacking = {run.id: {dataset for dataset, _ in data_of(run.config) & absent.keys()} for run in missing}
+    lacking = {run.id: data_of(run.config) & absent.keys() for run in missing}
     present = [run for run in missing if not lacking[run.id]]
-    reasons: dict[str, str] = {}
-    for (dataset, _), reason in absent.items():
-        reasons.setdefault(dataset, reason)
+    reasons = {dataset: absent[dataset, split] for dataset, split in sorted(absent, reverse=True)}
     for dataset, reason in reasons.items():
-        count = sum(dataset in datasets for datasets in lacking.values())
+        count = sum(any(dataset == name for name, _ in pairs) for pairs in lacking.values())
         typer.echo(f"{get_collection(dataset).title} is needed by {count} of the missing runs. {reason}")
     typer.echo(
         "`retlib data status` says what is there and what to do; --present-only runs what needs none of it; "
@@ -178,7 +167,7 @@ def _with_data(missing: Sequence[NamedRun], absent: dict[tuple[str, str], str], 
 
 
 def _own_records(profile: str) -> Store:
-    """The book's records of the checkout around this folder; for smoke, a scratch folder in the cache."""
+    """Open the book's records of the checkout around this folder; for smoke, a scratch folder in the cache."""
     from retlib.cache import cache_folder
     from retlib.experiments import Store
 

@@ -51,6 +51,9 @@ class NamedRun:
         return f"{self.key}/{self.name}, seed {self.config.seed}"
 
 
+Ranked = tuple[tuple[int, bool, int], NamedRun]
+
+
 def expand_keys(keys: Sequence[str]) -> list[str]:
     """Write ``all`` out as the keys of all papers and studies, and keep each key once.
 
@@ -74,8 +77,8 @@ def runs_in_order(
 ) -> list[NamedRun]:
     """List all runs of papers and studies in order of value.
 
-    A run's place is decided by, in this order: its tier; for the papers, whether the seed is the first, whether the
-    model is the proposed one, the place of the key and the place in the file; for a study, its own schedule.
+    A run's place is decided by, in this order: its tier; for the papers, the place of its seed, whether the model is
+    the proposed one, the place of the key and the place in the file; for a study, its own schedule.
 
     Args:
         keys: see `expand_keys`.
@@ -88,45 +91,37 @@ def runs_in_order(
     """
     ranked = []
     for place, key in enumerate(expand_keys(keys)):
-        list_runs = _study_runs if key in list_studies() else _paper_runs
-        for turn, other, position, run in list_runs(key, profile, seeds, roles):
+        rank = _rank_study if key in list_studies() else _rank_paper
+        for (turn, other, position), run in rank(key, profile, seeds, roles):
             ranked.append(((list(TIERS).index(run.tier), turn, other, place, position), run))
     return [run for _, run in sorted(ranked, key=lambda pair: pair[0])]
 
 
-def _paper_runs(
-    key: str, profile: str, seeds: Sequence[int] | None, roles: Sequence[str]
-) -> Iterator[tuple[int, bool, int, NamedRun]]:
-    """Yield (turn of the seed, not the proposed model, position in the file, run) for every run of a paper."""
+def _rank_paper(key: str, profile: str, seeds: Sequence[int] | None, roles: Sequence[str]) -> Iterator[Ranked]:
+    """Yield every run of a paper with (turn of its seed, not the proposed model, position in the file)."""
     paper = load_paper(key)
     proposed = set(paper.proposed.values())
     for turn, seed in enumerate(seeds or (0,)):
         for position, (name, planned) in enumerate(paper.plan(profile).items()):
-            if roles and planned.role not in roles:
-                continue
-            tier = {"table": "seeds" if turn else "papers", "fold": "folds"}.get(planned.role, "ablations")
-            run = NamedRun(paper.key, name, tier, planned.config(seed, where=f"{paper.key}: "))
-            yield turn, name not in proposed, position, run
+            if not roles or planned.role in roles:
+                tier = {"table": "seeds" if turn else "papers", "fold": "folds"}.get(planned.role, "ablations")
+                run = NamedRun(paper.key, name, tier, planned.config(seed, where=f"{paper.key}: "))
+                yield (turn, name not in proposed, position), run
 
 
-def _study_runs(
-    key: str, profile: str, seeds: Sequence[int] | None, roles: Sequence[str]
-) -> Iterator[tuple[int, bool, int, NamedRun]]:
-    """Yield the same for a study, in the order of its schedule."""
+def _rank_study(key: str, profile: str, seeds: Sequence[int] | None, roles: Sequence[str]) -> Iterator[Ranked]:
+    """Yield every run of a study with its position in the study's schedule."""
     study = load_study(key)
     planned = study.plan(profile)
     if seeds:
         study = study.model_copy(update={"seeds": {run.dataset: tuple(seeds) for run in planned.values()}})
     for position, scheduled in enumerate(study.schedule(profile)):
         role = planned[scheduled.name].role
-        if roles and role not in roles:
-            continue
-        tier = "ablations"
-        if key == "one-protocol" and role == "table":
-            tier = "leaderboard"
-        elif key == "transfer":
-            tier = "transfer"
-        yield 0, True, position, NamedRun(key, scheduled.name, tier, scheduled.config)
+        if not roles or role in roles:
+            tier = "transfer" if key == "transfer" else "ablations"
+            if key == "one-protocol" and role == "table":
+                tier = "leaderboard"
+            yield (0, True, position), NamedRun(key, scheduled.name, tier, scheduled.config)
 
 
 def find_missing(runs: Sequence[NamedRun], store: Store, root: str | None) -> tuple[list[NamedRun], int]:

@@ -148,18 +148,10 @@ def _open_dask(address: str) -> Iterator[tuple[Executor, int]]:
 def make_record(
     config: dict[str, Any], identity: str, store: str, root: str | None, device: str, progress: bool
 ) -> None:
-    """Make the record of one run, or go on from its last checkpoint; any executor can carry this function.
-
-    Args:
-        config: the run, as `RunConfig.model_dump` gives it.
-        identity: the id that the caller expects.
-        store: folder that the record is written to.
-        root: folder of the data sets; RETLIB_DATA by default.
-        device: where to run.
-        progress: whether the run shows a bar.
+    """Make the record of one run, given as JSON, or go on from its last checkpoint; for the other arguments see `run`.
 
     Raises:
-        ValueError: the code or the data of this machine differ from the caller's.
+        ValueError: the code or the data of this machine differ from those that gave the ``identity``.
     """
     with _ONE_AT_A_TIME:
         parsed = RunConfig.parse(config)
@@ -185,6 +177,15 @@ class Outcome:
     seconds: float
     record: Record | None = None
     error: str | None = None
+
+    def __str__(self) -> str:
+        end = self.error or f"Dice {self.score('dice')}, record {self.record.id}"
+        return f"{self.run.label}: {duration(self.seconds)}, {end}"
+
+    def score(self, metric: str) -> str:
+        """Format a metric on the first test selection; a dash where there is none."""
+        value = None if self.record is None else self.record.metrics().get(metric)
+        return "–" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 def make_records(
@@ -265,42 +266,28 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def outcome_line(outcome: Outcome) -> str:
-    """Report the end of a run: its time, and its Dice and record, or its error."""
-    end = outcome.error or f"Dice {_scores(outcome)[0]}, record {outcome.record.id}"
-    return f"{outcome.run.label}: {duration(outcome.seconds)}, {end}"
-
-
-def summary_lines(outcomes: Sequence[Outcome], runs: Sequence[NamedRun], skipped: int) -> list[str]:
-    """Make the last table: one row a run that ended, the errors, and the counts.
+def summarise(outcomes: Sequence[Outcome], runs: Sequence[NamedRun], skipped: int) -> str:
+    """Make the last table: one row for each run that ended, then the errors, then the counts.
 
     Args:
         outcomes: runs that ended.
         runs: all that were to be made.
-        skipped: runs that had a record before.
+        skipped: how many others had a record before.
     """
+    rows = [("run", "time", "Dice", "AUC", "record")]
+    for item in outcomes:
+        end = "failed" if item.record is None else item.record.id
+        rows.append((item.run.label, duration(item.seconds), item.score("dice"), item.score("auc"), end))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    lines = table if outcomes else ["nothing was run"]
     failed = [item for item in outcomes if item.error is not None]
-    ended = {item.run.id for item in outcomes}
-    left = [item for item in runs if item.id not in ended]
-    lines = ["nothing was run"]
-    if outcomes:
-        rows = [("run", "time", "Dice", "AUC", "record")]
-        for item in outcomes:
-            end = "failed" if item.record is None else item.record.id
-            rows.append((item.run.label, duration(item.seconds), *_scores(item), end))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     if failed:
         lines += ["", f"{len(failed)} failed:", *(f"  {item.run.label}: {item.error}" for item in failed)]
-    counts = f"done: {len(outcomes) - len(failed)}, failed: {len(failed)}, left: {len(left)}, skipped: {skipped}"
-    lines += ["", counts]
+    ended = {item.run.id for item in outcomes}
+    left = [item for item in runs if item.id not in ended]
+    done = len(outcomes) - len(failed)
+    lines += ["", f"done: {done}, failed: {len(failed)}, left: {len(left)}, skipped: {skipped}"]
     if left:
         lines.append(f"left: {len(left)} runs ({count_tiers(left)})")
-    return lines
-
-
-def _scores(outcome: Outcome) -> list[str]:
-    """Format Dice and AUC on the first test selection; a dash where there is none."""
-    metrics = {} if outcome.record is None else outcome.record.metrics()
-    values = [metrics.get(name) for name in ("dice", "auc")]
-    return ["–" if value is None or math.isnan(value) else f"{value:.4f}" for value in values]
+    return "\n".join(lines)

@@ -207,6 +207,13 @@ def start_long(paper: Path, tmp_path: Path, cache: Path, jobs: int = 1) -> tuple
     return process, store, runs, checkpoint
 
 
+def rests(checkpoint: Path) -> bool:
+    """Whether nothing writes a checkpoint any more; an epoch takes some hundredths of a second."""
+    written = checkpoint.stat().st_mtime_ns
+    time.sleep(2)
+    return checkpoint.stat().st_mtime_ns == written
+
+
 @pytest.mark.timeout(200)
 def test_after_a_kill_the_next_call_goes_on(call, paper: Path, tmp_path: Path, cache: Path) -> None:
     """SIGKILL in the middle of the second run; the first one's record is whole and stays as it is."""
@@ -247,9 +254,16 @@ def test_a_call_in_the_background_ends_with_its_table(
     assert process.returncode == 130 and err == ""
     assert store.find(runs["proposed"]).id in out[out.rindex("run  ") :]
     assert "left: 1 runs (1 papers)" in out and "goes on from each run's last checkpoint" in out
-    written = checkpoint.stat().st_mtime_ns
-    time.sleep(2)
-    assert checkpoint.stat().st_mtime_ns == written, "a process of the pool goes on"
+    assert rests(checkpoint)
+
+
+@pytest.mark.timeout(200)
+def test_a_killed_call_takes_its_processes_with_it(paper: Path, tmp_path: Path, cache: Path) -> None:
+    process, _, _, checkpoint = start_long(paper, tmp_path, cache, jobs=2)
+    process.kill()
+    process.wait(timeout=30)
+    time.sleep(1)  # for the processes to notice
+    assert process.returncode == -signal.SIGKILL and rests(checkpoint)
 
 
 def test_an_interrupt_before_the_first_run(call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
