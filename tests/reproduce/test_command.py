@@ -152,6 +152,7 @@ def test_gpus_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch, gpus: int, jobs
         assert devices == ["cuda:0"]
 
 
+@pytest.mark.timeout(60)  # with a fault it waits for ever
 def test_a_free_device_gets_the_next_run(paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run on the second device ends last, so the first device gets all the others."""
     runs, _ = find_missing(runs_in_order([str(paper)], "smoke"), Store(tmp_path), None)
