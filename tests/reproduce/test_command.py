@@ -183,10 +183,11 @@ def test_other_data_or_other_numerics_are_refused(paper: Path, tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
-def start_long(paper: Path, tmp_path: Path, cache: Path, jobs: int = 1) -> tuple:
-    """Start a call in the background and wait until its first run is done and its second one, of 999 epochs, began."""
+def start_long(paper: Path, tmp_path: Path, cache: Path, jobs: int = 1, epochs: int = 999) -> tuple:
+    """Start a call in the background and wait until its first run is done and its second, longer one began."""
     store, name = Store(tmp_path / "records"), tmp_path / "long.yaml"
-    text = paper.read_text(encoding="utf-8").replace("baseline: {only: [smoke]}", "baseline: {training: {epochs: 999}}")
+    longer = f"baseline: {{training: {{epochs: {epochs}}}}}"
+    text = paper.read_text(encoding="utf-8").replace("baseline: {only: [smoke]}", longer)
     name.write_text(text, encoding="utf-8")
     runs = load_paper(name).runs("smoke")
     arguments = ["reproduce", str(name), "--profile", "smoke", "--role", "table", "--records", str(store.path)]
@@ -218,7 +219,7 @@ def rests(checkpoint: Path) -> bool:
 @pytest.mark.timeout(200)
 def test_after_a_kill_the_next_call_goes_on(call, paper: Path, tmp_path: Path, cache: Path) -> None:
     """SIGKILL in the middle of the second run; the first one's record is whole and stays as it is."""
-    process, store, runs, _ = start_long(paper, tmp_path, cache)
+    process, store, runs, _ = start_long(paper, tmp_path, cache, epochs=100)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
     assert process.returncode == -signal.SIGKILL, "the call ended before it could be killed"
@@ -228,7 +229,7 @@ def test_after_a_kill_the_next_call_goes_on(call, paper: Path, tmp_path: Path, c
     code, out, _ = call(tmp_path / "long.yaml", "--profile", "smoke", "--role", "table", "--records", store.path)
     assert code == 0 and "1 have a record, 1 are missing" in out and "skipped: 1" in out
     second = store.find(runs["baseline"])
-    assert second.content["timing"]["resumed_from_epochs"] and len(second.history) == 999
+    assert second.content["timing"]["resumed_from_epochs"] and len(second.history) == 100
     assert (first.folder / "record.json").stat().st_mtime_ns == written
     assert {path.name for path in store.path.iterdir()} == {first.id, second.id}
 
