@@ -50,7 +50,7 @@ bench: $(STAMP)  ## measure speed for the book's page about it, on a quiet machi
 reproduce: $(STAMP)  ## train what is missing of one paper: PAPER=af-unet PROFILE=paper DEVICE=cuda SEEDS=0,1,2
 	@$(PY) tools/nbtools.py run '$(PAPER)' -p profile '$(PROFILE)' -p device '$(DEVICE)' -p train missing $(if $(SEEDS),-p seeds '[$(SEEDS)]')
 
-rehearse: $(STAMP)  ## two steps of every run of the paper profile, on the CPU, at full size
+rehearse: $(STAMP)  ## time a few full-size steps of every run of the papers, for the page on what they cost
 	@$(PY) tools/rehearse.py
 
 notebooks: $(STAMP)  ## write notebooks/*.ipynb from notebooks/*.py

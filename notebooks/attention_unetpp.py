@@ -107,7 +107,7 @@ lines = [
 ]
 if (ours := evidence[RESIDUAL]) is not None:
     lines.append(
-        f"- The paper prints a Dice of {HEADLINE.text} for the model with ResNet; ours is {ours.value('dice'):.4f} over "
+        f"- The paper prints a Dice of {HEADLINE.text} for the model with ResNet; ours is {findings.ours(ours, 'dice')} over "
         f"{len(ours.records[0].test()['images'])} held-out images, with "
         f"{report.count_text(ours.cost('parameters'))} parameters."
     )

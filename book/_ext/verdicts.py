@@ -1,7 +1,7 @@
 """The directive ``{verdicts}``: the ledger of all papers as tables, made from the records when the book is built.
 
 It stands alone, without argument or content: a summary comes first, then one section and one table a paper. What
-nobody has run is an em dash. The ledger itself is `retlib.report.all_verdicts`.
+nobody has run is an em dash; facts about data sets are counted apart. The ledger is `retlib.report.all_verdicts`.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def ledger_rows(lines: Sequence) -> list[nodes.row]:
             what = head if alone else text_nodes(line.item[:1].upper() + line.item[1:])
             if line.note:
                 what = [*what, nodes.inline("", "", *text_nodes(f" {line.note}"), classes=["note"])]
-            judged = line.verdict or DASH
+            anchor = nodes.make_id(f"verdict-{line.verdict or DASH}")
             rows.append(
                 nodes.row(
                     "",
@@ -72,7 +72,7 @@ def ledger_rows(lines: Sequence) -> list[nodes.row]:
                     entry(shown(line.measured, line.decimals)),
                     entry(shown(line.difference, line.decimals, sign=True)),
                     entry(line.profile),
-                    entry(nodes.inline("", judged, classes=["verdict", nodes.make_id(f"verdict-{judged}")])),
+                    entry(nodes.inline("", line.judged, classes=["verdict", anchor])),
                 )
             )
     return rows
@@ -81,10 +81,10 @@ def ledger_rows(lines: Sequence) -> list[nodes.row]:
 def count_rows(counts, titles: dict[str, str]) -> list[nodes.row]:
     """The rows of the summary; a paper's name stands in its first one and leads to its table."""
     rows, before = [], None
-    for paper, profile, judged, number in counts.itertuples(index=False):
+    for paper, kind, profile, judged, number in counts.itertuples(index=False):
         name = nodes.reference("", titles[paper], internal=True, refid=section_id(paper)) if paper != before else ""
         judged = "no verdict" if judged == DASH else judged
-        rows.append(nodes.row("", entry(name), entry(profile), entry(judged), entry(str(number))))
+        rows.append(nodes.row("", *map(entry, (name, f"{kind}s", profile, judged, str(number)))))
         before = paper
     return rows
 
@@ -107,7 +107,8 @@ class VerdictsDirective(SphinxDirective):
         lines = ledger_lines(Path(self.env.srcdir) / "book" / "records")
         titles = {key: paper.short for key, paper in papers.items()}
         counts = verdict_counts(lines)
-        summary = table(("paper", "profile", "verdict", "lines"), count_rows(counts, titles), ["ledger-summary"])
+        head = ("paper", "about", "profile", "verdict", "lines")
+        summary = table(head, count_rows(counts, titles), ["ledger-summary"])
         sections = [self.section("Summary", "verdicts-summary", summary)]
         for key, paper in papers.items():
             own = [line for line in lines if line.paper == key]

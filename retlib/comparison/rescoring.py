@@ -133,7 +133,7 @@ def score_epochs(
 
     ``epochs`` of the record holds one row a scored epoch: epoch, threshold, and mean Dice and AUC over the test images,
     inside the run's region. Training is that of the run, seeds and all, so the last row is the run itself. A killed one
-    goes on from its last epoch.
+    goes on from its last checkpoint.
 
     Raises:
         ValueError: the run keeps the best epoch on validation images, stops early, or is pre-trained: its last epoch

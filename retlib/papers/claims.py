@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import gcd
+from typing import Literal
 
 from pydantic import Field
 
@@ -31,19 +33,24 @@ CurveOf = Callable[[str, str], Sequence[float] | None]
 
 
 class Compare(Settings):
-    """The first run has the higher value of every metric."""
+    """The first run has the higher value of every metric, or with ``or_equal`` no lower one."""
 
     higher: str
     lower: str
     metrics: tuple[str, ...]
+    or_equal: bool = False
 
 
 class Gains(Settings):
-    """The step between the first pair of runs raises every metric by more than the second pair's."""
+    """The step between the first pair of runs raises every metric by more than the second pair's.
+
+    With ``than`` the second pair's step is in that metric.
+    """
 
     larger: tuple[str, str]  # (from, to)
     smaller: tuple[str, str]
     metrics: tuple[str, ...]
+    than: str | None = None
 
 
 class Below(Settings):
@@ -83,7 +90,11 @@ class Claim(Settings):
         values: Metric -> number as printed.
         same_as: The row that should print the same numbers.
         compare, gains, below, levels: What has to hold for the claim to be true.
-        facts: ``width``, ``height``, ``images`` or ``format`` of ``dataset``, as the paper states them.
+        facts: ``width``, ``height``, ``proportions`` (``"3:2"``), ``images`` or ``format`` of ``dataset``, as the paper
+            states them.
+        kind: ``dataset`` for a statement about a data set, which is counted apart from those about methods and results.
+        decided: What the paper's own text and tables say of it, where no comparison of two numbers does.
+        because: Why it is decided so.
         check: How to look into it, in words.
         note: What a reader should know.
     """
@@ -100,8 +111,21 @@ class Claim(Settings):
     below: tuple[Below, ...] = ()
     levels: tuple[Level, ...] = ()
     facts: dict[str, Text] = Field(default_factory=dict)
+    kind: Literal["method", "dataset"] = "method"
+    decided: Literal["holds", "holds in part", "fails"] | None = None
+    because: str = ""
     check: str = ""
     note: str = ""
+
+    @property
+    def compares(self) -> bool:
+        """Whether it is taken apart into comparisons of two numbers."""
+        return any((self.compare, self.gains, self.below, self.levels))
+
+    def metrics(self) -> set[str]:
+        """Metrics and curves that its comparisons are about."""
+        named = {metric for item in (*self.compare, *self.gains, *self.below) for metric in item.metrics}
+        return named.union(*(item.curves for item in self.levels))
 
     def runs(self) -> list[str]:
         """Names of the runs that it speaks of."""
@@ -118,9 +142,14 @@ class Claim(Settings):
     def problems(self) -> list[str]:
         """What is wrong with the claim, each with its place. Empty for a sound one."""
         found = []
-        testable = (self.values, self.compare, self.gains, self.below, self.levels, self.facts)
-        if not any(testable) and not self.check:
+        if not (self.values or self.compares or self.facts or self.decided) and not self.check:
             found.append("check: expected words on how to look into a claim that has nothing to compute")
+        if (self.decided is not None) != bool(self.because):
+            found.append("because: expected the reason of what is `decided`, and none without it")
+        if self.decided is not None and (self.compares or self.facts):
+            found.append("decided: expected nothing, since numbers decide the claim")
+        if self.facts and self.kind != "dataset":
+            found.append("kind: expected dataset, since the claim states facts of one")
         for metric, text in self.values.items():
             if metric not in METRICS or not is_number(text):
                 found.append(f"values.{metric}: expected a number of one of {', '.join(METRICS)}, got {text!r}")
@@ -129,6 +158,9 @@ class Claim(Settings):
                 if unknown := [metric for metric in item.metrics if metric not in (*RECORDED_METRICS, *COSTS)]:
                     known = ", ".join((*RECORDED_METRICS, *COSTS))
                     found.append(f"{kind}.{index}.metrics: expected some of {known}, got {', '.join(unknown)}")
+        for index, item in enumerate(self.gains):
+            if item.than is not None and item.than not in (*RECORDED_METRICS, *COSTS):
+                found.append(f"gains.{index}.than: expected one metric, got {item.than!r}")
         for index, item in enumerate(self.levels):
             if unknown := [curve for curve in item.curves if curve not in CURVES]:
                 found.append(f"levels.{index}.curves: expected some of {', '.join(CURVES)}, got {', '.join(unknown)}")
@@ -172,11 +204,14 @@ def compare(claim: Claim, value_of: ValueOf) -> list[Finding]:
     for item in claim.compare:
         for metric in item.metrics:
             values = value_of(item.higher, metric), value_of(item.lower, metric)
-            found.append(_higher(f"{item.higher} above {item.lower}", metric, *values))
+            words = "no lower than" if item.or_equal else "above"
+            found.append(_higher(f"{item.higher} {words} {item.lower}", metric, *values, item.or_equal))
     for item in claim.gains:
         for metric in item.metrics:
-            gains = [_difference(value_of(a, metric), value_of(b, metric)) for a, b in (item.larger, item.smaller)]
+            pairs = (item.larger, metric), (item.smaller, item.than or metric)
+            gains = [_difference(value_of(a, name), value_of(b, name)) for (a, b), name in pairs]
             what = " gains more than ".join(f"{a} to {b}" for a, b in (item.larger, item.smaller))
+            what += f" in {item.than}" if item.than else ""
             found.append(_higher(what, metric, *gains))
     return found
 
@@ -213,6 +248,7 @@ def settled(curve: Sequence[float] | None) -> float | None:
 FACTS: dict[str, Callable[[str], str]] = {
     "width": lambda dataset: str(_collection(dataset).width),
     "height": lambda dataset: str(_collection(dataset).height),
+    "proportions": lambda dataset: _proportions(_collection(dataset)),
     "images": lambda dataset: str(len(_collection(dataset).names)),
     "format": lambda dataset: _image_format(dataset),
 }
@@ -228,10 +264,11 @@ def compare_facts(claim: Claim) -> list[Finding]:
     return found
 
 
-def _higher(what: str, metric: str, left: float | None, right: float | None) -> Finding:
-    # Rounded: differences of printed decimals carry noise in the last binary digits.
-    holds = None if left is None or right is None else round(left - right, 9) > 0
-    return Finding(what, metric, left, right, holds)
+def _higher(what: str, metric: str, left: float | None, right: float | None, or_equal: bool = False) -> Finding:
+    if left is None or right is None:
+        return Finding(what, metric, left, right, None)
+    difference = round(left - right, 9)  # differences of printed decimals carry noise in the last binary digits
+    return Finding(what, metric, left, right, difference > 0 or (or_equal and difference == 0))
 
 
 def _difference(start: float | None, end: float | None) -> float | None:
@@ -242,6 +279,12 @@ def _collection(dataset: str):
     from retlib.data.registry import get_collection
 
     return get_collection(dataset)
+
+
+def _proportions(collection) -> str:
+    """Width to height in lowest terms, ``"3:2"``."""
+    common = gcd(collection.width, collection.height)
+    return f"{collection.width // common}:{collection.height // common}"
 
 
 def _image_format(dataset: str) -> str:

@@ -11,8 +11,9 @@ from retlib.report.distribution import (
     show_overlay,
     where_it_falls,
 )
-from retlib.report.evidence import Evidence, verdict
+from retlib.report.evidence import Evidence
 from retlib.report.improvement import fine_structure, gains
+from retlib.report.judging import judge
 from retlib.report.ledger import all_verdicts, ledger_lines, verdict_counts
 from retlib.report.nested_grid import grid_figure, grid_nodes
 from retlib.report.overview import (
@@ -52,6 +53,7 @@ __all__ = [
     "grid_nodes",
     "held_out",
     "inside_fov",
+    "judge",
     "ledger_lines",
     "open_points",
     "open_study",
@@ -65,7 +67,6 @@ __all__ = [
     "show_thin",
     "stated",
     "style",
-    "verdict",
     "verdict_counts",
     "verdicts",
     "where_it_falls",

@@ -6,7 +6,8 @@ Frames here have one line an epoch, with the columns of ``SCORES`` as fractions 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -87,13 +88,13 @@ def typical_share(frame: pd.DataFrame) -> float:
 
 
 def outcome(frame: pd.DataFrame) -> str:
-    """How a run ends, by the scores of its epochs.
+    """How the validation scores of a run end; what it learned is another question, see training scores.
 
     - ``collapses``: from the epoch of the highest Dice, which is ``FLOOR`` at least, to the last, Dice falls below
       half while accuracy rises, and accuracy ends within ``NEAR`` of the share of background (which an empty mask
       scores);
-    - ``learns``: the last Dice is at least half of the highest, and above that of a full mask;
-    - ``never learns``: no epoch's Dice is above that of a full mask;
+    - ``holds up``: the last Dice is at least half of the highest, and above that of a full mask;
+    - ``stays low``: no epoch's Dice is above that of a full mask;
     - ``falls back``: anything else.
     """
     dice, accuracy, share = frame["dice"].fillna(0.0), frame["accuracy"], typical_share(frame)
@@ -106,14 +107,8 @@ def outcome(frame: pd.DataFrame) -> str:
     if fallen and accuracy.iloc[-1] > accuracy[best] and abs(accuracy.iloc[-1] - background) <= NEAR:
         return "collapses"
     if last >= HALF * dice[best] and last > full_mask:
-        return "learns"
-    return "never learns" if dice[best] <= full_mask or dice[best] == 0 else "falls back"
-
-
-def dips(frame: pd.DataFrame) -> int:
-    """Number of epochs whose Dice is below half of the highest before them."""
-    dice = frame["dice"].fillna(0.0)
-    return int((dice < HALF * dice.cummax()).sum())
+        return "holds up"
+    return "stays low" if dice[best] <= full_mask or dice[best] == 0 else "falls back"
 
 
 def same_training(first: Record, second: Record) -> bool:
@@ -145,29 +140,47 @@ def common_share(paper: Paper, number: str) -> bool:
 
 def curves_figure(frames: Mapping[str, pd.DataFrame]) -> Figure:
     """Loss, Dice, accuracy and sensitivity by epoch, a panel each, a line a titled frame; the first one in black."""
-    figure, axes = plt.subplots(1, len(SCORES), figsize=(11, 2.8))
+    figure, axes = plt.subplots(1, len(SCORES), figsize=(11, 3.1))
     styles = [{"color": "black", "marker": "s", "linestyle": "--"}, *({"marker": "o"} for _ in range(len(frames)))]
     for axis, score in zip(axes, SCORES, strict=True):
         for (title, frame), look in zip(frames.items(), styles, strict=False):
             axis.plot(frame.index, frame[score], label=title, markersize=4, **look)
         axis.set(title=TITLES[score], xlabel="epoch")
-    axes[0].legend(fontsize=8)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(frames), frameon=False)
     return figure
 
 
-def factor_figure(frames: Mapping[str, pd.DataFrame], columns: int = 4) -> Figure:
-    """A panel a run: Dice, accuracy and the accuracy of an empty mask by epoch, all between 0 and 1."""
+def dice_figure(panels: Mapping[str, Mapping[str, pd.Series]]) -> Figure:
+    """Draw Dice by epoch: a panel for each title, a line for each titled series; the first one is dashed and black."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels), 3.4), squeeze=False, sharey=True)
+    for axis, (title, series) in zip(axes[0], panels.items(), strict=True):
+        for index, (label, dice) in enumerate(series.items()):
+            look = {"marker": "o"} if index else {"color": "black", "linestyle": "--"}
+            axis.plot(dice.index, dice, label=label, markersize=3, **look)
+        axis.set(title=title, xlabel="epoch", ylim=(-0.03, 1.03))
+    axes[0, 0].set_ylabel("Dice")
+    fullest = max(axes[0], key=lambda axis: len(axis.lines))  # a seed may lack a run
+    figure.legend(*fullest.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def factor_figure(frames: Mapping[str, Sequence[pd.DataFrame]], columns: int = 4) -> Figure:
+    """A panel for each titled run, lines for its seeds: Dice, accuracy and the accuracy of an empty mask by epoch."""
     rows = -(-len(frames) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(2.8 * columns, 2.3 * rows), squeeze=False, sharey=True)
+    figure, axes = plt.subplots(rows, columns, figsize=(2.8 * columns, 2.5 * rows), squeeze=False, sharey=True)
     for axis in axes.flat[len(frames) :]:
         axis.set_axis_off()
-    for axis, (title, frame) in zip(axes.flat, frames.items(), strict=False):
-        axis.plot(frame.index, frame["dice"], "o-", markersize=3, label="Dice")
-        axis.plot(frame.index, frame["accuracy"], "s--", markersize=3, label="accuracy")
-        if not math.isnan(share := typical_share(frame)):
-            axis.axhline(1 - share, color="black", linewidth=0.8, linestyle=":", label="accuracy of an empty mask")
+    colours = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+    for axis, (title, seeds) in zip(axes.flat, frames.items(), strict=False):
+        for index, frame in enumerate(seeds):
+            labels = ("Dice", "accuracy", "accuracy of an empty mask") if index == 0 else (None,) * 3
+            axis.plot(frame.index, frame["dice"], "o-", color=colours[0], markersize=3, label=labels[0])
+            axis.plot(frame.index, frame["accuracy"], "s--", color=colours[1], markersize=3, label=labels[1])
+            if not math.isnan(share := typical_share(frame)):
+                axis.axhline(1 - share, color="black", linewidth=0.8, linestyle=":", label=labels[2])
         axis.set(ylim=(-0.03, 1.03), xlabel="epoch")
-        axis.set_title(title, fontsize=8)
+        axis.set_title(textwrap.fill(title, 32), fontsize=8)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return figure

@@ -1,4 +1,4 @@
-"""What our records say about one run of a paper: means over seeds, bootstrap intervals, and the verdict rule."""
+"""What our records say about one run of a paper: means over seeds, bootstrap intervals, runs that never learned."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 
@@ -15,7 +14,17 @@ from retlib.metrics import COUNT_METRICS, METRICS, Confusion, ScoreHistogram
 from retlib.papers.claims import COSTS
 
 RESAMPLES = 2000
-Verdict = Literal["reproduced", "higher", "lower", "impossible as printed", "not run"]
+NEVER_LEARNED = 0.10  # see `never_learned`; the rule is fixed in book/protocol.md
+
+
+def never_learned(record: Record) -> bool:
+    """Tell whether a run never learned: its training Dice stays below 0.10 in the second half of its epochs.
+
+    A record without training scores, and a smoke run, which is too short to learn, are never told to be one.
+    """
+    history = record.content.get("history", [])
+    dice = [row["train_dice"] for row in history[len(history) // 2 :] if row.get("train_dice") is not None]
+    return record.profile != "smoke" and bool(dice) and max(dice) < NEVER_LEARNED
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,16 @@ class Evidence:
     def stale(self) -> bool:
         """Whether a record was measured by older numerics."""
         return any(record.stale for record in self.records)
+
+    @property
+    def never_learned(self) -> tuple[int, ...]:
+        """Seeds whose run never learned, see :func:`never_learned`."""
+        return tuple(record.content["config"]["seed"] for record in self.records if never_learned(record))
+
+    def learned(self) -> Evidence | None:
+        """Leave out the runs that never learned; None where no other is left."""
+        kept = tuple(record for record in self.records if not never_learned(record))
+        return Evidence(self.run, self.profile, kept) if kept else None
 
     def value(self, metric: str, label: str | None = None, region: str | None = None, average: str | None = None):
         """A metric, mean over seeds; NaN where it is undefined. ``label`` names the test selection."""
@@ -63,12 +82,14 @@ class Evidence:
             return contents[0]["model"]["parameters"]
         return min(content["timing"][name] for content in contents)
 
-    def number(self, metric: str) -> float:
-        """What a claim's ``metric`` is: a score as the run is scored, or a cost.
+    def number(self, metric: str, epoch: int | None = None) -> float:
+        """Look up what stands beside a printed number or in a claim: a score as the run is scored, or a cost.
 
         Betti errors and recall by vessel width are recorded inside the FOV alone, as means over images: those are
-        taken, whatever the run's own region and average.
+        taken, whatever the run's own region and average. With ``epoch`` it is that epoch's validation score.
         """
+        if epoch is not None:
+            return self.epoch_value(metric, epoch)
         if metric in COSTS:
             return self.cost(metric)
         if metric not in METRICS:
@@ -186,37 +207,3 @@ def _resampled(record: Record, weights: np.ndarray, metric: str, label, region: 
         vessel, background = drawn @ histogram.vessel, drawn @ histogram.background
         return getattr(ScoreHistogram(histogram.edges, vessel, background, ()), metric)()
     return np.full(len(weights), np.nan)  # clDice of pooled pixels: no interval is computed
-
-
-def verdict(
-    reported: float,
-    half_unit: float,
-    evidence: Evidence | None,
-    metric: str,
-    *,
-    epoch: int | None = None,
-    impossible: bool = False,
-) -> Verdict:
-    """The verdict on one cell; the rule is fixed in book/protocol.md and does not look at the size of the gap.
-
-    Args:
-        reported: the paper's number, as a fraction.
-        half_unit: half a unit of its last printed digit.
-        evidence: our records; only those of the ``paper`` profile are judged.
-        metric: retlib's name of the metric.
-        epoch: for a number of one epoch: which.
-        impossible: the row's own numbers contradict each other beyond rounding.
-    """
-    if impossible:
-        return "impossible as printed"
-    if evidence is None or evidence.profile != "paper":
-        return "not run"
-    if epoch is None:
-        measured, (low, high) = evidence.value(metric), evidence.interval(metric)
-    else:
-        measured, (low, high) = evidence.epoch_value(metric, epoch), evidence.epoch_interval(metric, epoch)
-        if math.isnan(measured):  # our run had stopped before this epoch
-            return "not run"
-    if low - half_unit <= reported <= high + half_unit:
-        return "reproduced"
-    return "higher" if measured > reported else "lower"

@@ -156,17 +156,26 @@ def on_map(image: np.ndarray, errors: np.ndarray) -> np.ndarray:
 
 
 def roc_figure(
-    curves: Mapping[str, ScoreHistogram], points: Mapping[str, tuple[float, float]], xlim: float = 0.1
+    panels: Mapping[str, Mapping[str, ScoreHistogram]],
+    points: Mapping[str, Mapping[str, tuple[float, float]]],
+    xlim: float = 0.1,
 ) -> Figure:
-    """ROC curves from score histograms, and operating points (1 - specificity, sensitivity) that papers report."""
-    figure, axis = plt.subplots(figsize=(5.5, 4))
-    for title, histogram in curves.items():
-        fpr, tpr, _ = histogram.roc_curve()
-        axis.plot(fpr, tpr, label=f"{title}, AUC {float(histogram.auc()):.3f}")
-    for marker, (title, point) in zip("osD^v", points.items(), strict=False):
-        axis.plot(*point, marker, color="black", markersize=7, fillstyle="none", label=title)
-    axis.set(xlim=(0, xlim), ylim=(0.4, 1), xlabel="1 - specificity", ylabel="sensitivity")
-    axis.legend(loc="lower right", fontsize=8)
+    """ROC curves from score histograms, and operating points that papers report.
+
+    Args:
+        panels: title of a panel -> title of a curve -> its histogram.
+        points: title of a panel -> title of a point -> (1 - specificity, sensitivity).
+        xlim: highest false-positive rate that is drawn.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(5.5 * len(panels), 4.5), squeeze=False, sharey=True)
+    for axis, (panel, curves) in zip(axes[0], panels.items(), strict=True):
+        for title, histogram in curves.items():
+            fpr, tpr, _ = histogram.roc_curve()
+            axis.plot(fpr, tpr, label=f"{title}, AUC {float(histogram.auc()):.3f}")
+        for marker, (title, point) in zip("osD^v", points.get(panel, {}).items(), strict=False):
+            axis.plot(*point, marker, color="black", markersize=7, fillstyle="none", label=title)
+        axis.set(title=panel, xlim=(0, xlim), ylim=(0.4, 1), xlabel="1 - specificity", ylabel="sensitivity")
+        axis.legend(loc="lower right", fontsize=8)
     return figure
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from retlib.report.evidence import RESAMPLES, Evidence, paired_difference, same_seeds, seed_differences
+from retlib.report.evidence import RESAMPLES, Evidence, paired_difference, seed_differences
 from retlib.report.findings import signed
 from retlib.report.study import Study
 from retlib.report.tables import DASH, profile_text
@@ -20,7 +20,7 @@ def gains(study: Study, steps: Mapping[str, tuple[str, str]], metrics: Mapping[s
     """A line a step and metric: reported and measured difference, paired interval over test images, spread over seeds.
 
     Args:
-        study: the paper and the records; only those of the notebook's own profile are compared.
+        study: the paper and the records; a step is measured in the best profile in which both runs have records.
         steps: title -> (run before, run after).
         metrics: retlib's name -> title; metrics of pixel counts, which have an interval.
 
@@ -30,7 +30,7 @@ def gains(study: Study, steps: Mapping[str, tuple[str, str]], metrics: Mapping[s
     """
     lines = []
     for title, (start, end) in steps.items():
-        before, after = same_seeds(study.evidence(start, best=False), study.evidence(end, best=False))
+        before, after = study.pair(start, end) or (None, None)
         for metric, name in metrics.items():
             printed = study.paper.printed(start, metric), study.paper.printed(end, metric)
             smoke = study.parameters.profile == "smoke"  # phantoms say nothing of the paper

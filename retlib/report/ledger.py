@@ -5,10 +5,10 @@ Built from the papers' YAMLs and a store of records alone. What each verdict mea
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -17,14 +17,17 @@ from retlib.data.registry import get_collection, list_datasets
 from retlib.experiments import Store
 from retlib.papers import Claim, Finding, Paper, Printed, Row, Table, list_papers, load_paper
 from retlib.papers.tables import is_missing
-from retlib.report.consistency import Contradiction, contradictions, vessel_shares
-from retlib.report.evidence import Evidence, verdict
+from retlib.report.consistency import Contradiction
+from retlib.report.evidence import Evidence
+from retlib.report.judging import Judged, judge, verdict_text
+from retlib.report.parameters import Parameters
 from retlib.report.shelf import BEST_FIRST, Shelf
-from retlib.report.tables import DASH, LABELS, profile_text
+from retlib.report.tables import DASH, LABELS, parameters_of, profile_text
 
 COLUMNS = ("paper", "where", "what", "reported", "measured", "difference", "profile", "verdict")
 CLAIM_VERDICTS = ("holds", "holds in part", "fails")
-VERDICTS = ("reproduced", "higher", "lower", "impossible as printed", *CLAIM_VERDICTS, "not run")
+VERDICTS = ("reproduced", "higher", "lower", "impossible as printed", *CLAIM_VERDICTS, "preview only", "not run")
+KINDS = ("table cell", "claim", "data-set fact")
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,10 @@ class Line:
         measured: the same of our records; None where there is no record.
         evidence: our best records; None where there are none.
         verdict: None for what no verdict is given on.
+        half_width: half the width of the interval that the verdict rests on; None where it rests on none.
         decimals: digits of the reported number.
-        note: why the number is impossible; for a claim that only words can answer, what to look at.
+        note: why the number is impossible; why a claim is decided as it is; for one that is not, what to look at.
+        kind: one of :data:`KINDS`.
     """
 
     paper: str
@@ -53,8 +58,10 @@ class Line:
     measured: float | str | None = None
     evidence: Evidence | None = None
     verdict: str | None = None
+    half_width: float | None = None
     decimals: int = 4
     note: str = ""
+    kind: str = "claim"
 
     @property
     def what(self) -> str:
@@ -75,6 +82,11 @@ class Line:
         """``paper`` or ``lite``, with the number of seeds; an em dash without a record."""
         return DASH if self.evidence is None else profile_text(self.evidence)
 
+    @property
+    def judged(self) -> str:
+        """The verdict with the half-width of its interval; an em dash without a verdict."""
+        return verdict_text(self.verdict, self.half_width, self.decimals) or DASH
+
 
 def all_verdicts(store: Store | str | Path, papers: Iterable[str] | None = None) -> pd.DataFrame:
     """Every measured cell and every claim, reported and measured, with the verdict.
@@ -94,22 +106,22 @@ def all_verdicts(store: Store | str | Path, papers: Iterable[str] | None = None)
 
 
 def verdict_counts(lines: Iterable[Line]) -> pd.DataFrame:
-    """How many lines of each paper have which verdict, by the profile of the records: paper, profile, verdict, lines.
+    """How many lines of each paper and kind have which verdict: paper, kind, profile, verdict, lines.
 
-    Verdicts in the order of the rule; what no verdict is given on counts under an em dash.
+    Facts about data sets are counted apart from claims about methods. Verdicts in the order of the rule; what no
+    verdict is given on counts under an em dash.
     """
     found: dict[str, Counter] = {}
     for line in lines:
         profile = DASH if line.evidence is None else line.evidence.profile
-        found.setdefault(line.paper, Counter())[profile, line.verdict or DASH] += 1
+        found.setdefault(line.paper, Counter())[line.kind, profile, line.verdict or DASH] += 1
     rows = [
-        (paper, profile, judged, counted[profile, judged])
+        (paper, *key, counted[key])
         for paper, counted in found.items()
-        for profile in (*BEST_FIRST, DASH)
-        for judged in (*VERDICTS, DASH)
-        if (profile, judged) in counted
+        for key in product(KINDS, (*BEST_FIRST, DASH), (*VERDICTS, DASH))
+        if key in counted
     ]
-    return pd.DataFrame(rows, columns=["paper", "profile", "verdict", "lines"])
+    return pd.DataFrame(rows, columns=["paper", "kind", "profile", "verdict", "lines"])
 
 
 def ledger_lines(store: Store | str | Path, papers: Iterable[str] | None = None) -> list[Line]:
@@ -120,29 +132,32 @@ def ledger_lines(store: Store | str | Path, papers: Iterable[str] | None = None)
     seeds = tuple(sorted(seeds)) or (0,)
     lines = []
     for key in list_papers() if papers is None else papers:
-        shelf = Shelf(load_paper(key), store, seeds)
+        shelf = Shelf(load_paper(key), store, Parameters(seeds=seeds))
         for table in shelf.paper.tables.values():
             lines += _table_lines(shelf, table)
         for claim in shelf.paper.claims:
-            lines += _claim_lines(shelf, claim)
+            lines += claim_lines(shelf, claim)
     return lines
 
 
 def _table_lines(shelf: Shelf, table: Table) -> Iterator[Line]:
     headings = {metric: column for column, metric in table.metrics.items()}
     for index, row in enumerate(table.rows):
-        if row.kind == "quoted" and row.run is None:
+        quoted = row.kind == "quoted"
+        if quoted and row.run is None:
             continue
         for dataset, printed in table.values(index).items():
             label = _row_label(shelf.paper, table, row, dataset)
-            for line in _numbers(shelf, printed, row.run, dataset, row.epoch, judged=row.kind == "measured"):
-                metric = line.pop("metric")
-                heading = headings.get(metric, LABELS.get(metric, metric))
-                yield Line(shelf.paper.key, f"Table {table.number}", table.caption, f"{label}: {heading}", **line)
+            judged = judge(printed, shelf.evidence(row.run), shelf.store.path, dataset, epoch=row.epoch, quoted=quoted)
+            for metric, fields in _fields(judged):
+                item = f"{label}: {headings.get(metric, LABELS.get(metric, metric))}"
+                yield Line(shelf.paper.key, f"Table {table.number}", table.caption, item, kind="table cell", **fields)
 
 
-def _claim_lines(shelf: Shelf, claim: Claim) -> Iterator[Line]:
+def claim_lines(shelf: Shelf, claim: Claim) -> Iterator[Line]:
+    """The lines of one claim: its numbers, its facts, its comparisons as one, and what a reader decided."""
     about = (shelf.paper.key, claim.where, claim.statement)
+    kind = "data-set fact" if claim.kind == "dataset" else "claim"
     elsewhere, run, epoch = {}, claim.run, None
     if claim.same_as is not None:
         table, index = shelf.paper.tables[claim.same_as.table], claim.same_as.row
@@ -150,19 +165,22 @@ def _claim_lines(shelf: Shelf, claim: Claim) -> Iterator[Line]:
         elsewhere = table.values(index)
         elsewhere = elsewhere.get(claim.dataset, next(iter(elsewhere.values()), {}))
     printed = {metric: Printed(text) for metric, text in claim.values.items()}
-    judged = run is not None and run not in shelf.quoted
-    for line in _numbers(shelf, printed, run, claim.dataset, epoch, judged=judged):
-        metric = line.pop("metric")
+    quoted = run is None or run in shelf.quoted
+    judged = judge(printed, shelf.evidence(run), shelf.store.path, claim.dataset, epoch=epoch, quoted=quoted)
+    for metric, fields in _fields(judged):
         item = LABELS.get(metric, metric)
         if metric in elsewhere and elsewhere[metric].value != printed[metric].value:
             item += f" (Table {claim.same_as.table} prints {elsewhere[metric].text})"
-        yield Line(*about, item, **line)
+        yield Line(*about, item, kind=kind, **fields)
     for finding in shelf.paper.test_claim(claim.model_copy(update=_NOTHING | {"facts": claim.facts})):
-        yield Line(*about, finding.metric, *_fact(finding), verdict="holds" if finding.holds else "fails", decimals=0)
-    if claim.compare or claim.gains or claim.below or claim.levels:
+        told = "holds" if finding.holds else "fails"
+        yield Line(*about, finding.metric, *_fact(finding), verdict=told, decimals=0, kind=kind)
+    if claim.compares:
         yield _comparison(shelf, claim, about)
-    elif not claim.values and not claim.facts:
-        yield Line(*about, "", note=claim.check)
+    if claim.decided is not None:
+        yield Line(*about, "", verdict=claim.decided, note=claim.because, kind=kind)
+    elif not claim.compares and not claim.values and not claim.facts:
+        yield Line(*about, "", note=claim.check, kind=kind)
 
 
 _NOTHING = {"same_as": None, "compare": (), "gains": (), "below": (), "levels": (), "facts": {}}
@@ -171,6 +189,13 @@ _NOTHING = {"same_as": None, "compare": (), "gains": (), "below": (), "levels": 
 def _comparison(shelf: Shelf, claim: Claim, about: tuple[str, str, str]) -> Line:
     bare = claim.model_copy(update={"same_as": None, "facts": {}})
     own = [finding.holds for finding in shelf.paper.test_claim(bare)]
+    if claim.metrics() == {"parameters"}:  # the networks at full size are counted, which needs no training
+        configs = shelf.paper.runs("paper")
+        counts = {run: parameters_of(configs[run]) for run in claim.runs() if run in configs}
+        ours = [f.holds for f in shelf.paper.test_claim(bare, lambda run, metric: counts.get(run))]
+        listed = ", ".join(f"{run} {count:,}".replace(",", " ") for run, count in counts.items())
+        note = f"Parameters of the networks at full size, counted without training: {listed}."
+        return Line(*about, "", outcome(own), outcome(ours), verdict=_told(ours), note=note)
     runs = claim.runs()
     complete = [profile for profile in BEST_FIRST if all(shelf.evidence(run, [profile]) for run in runs)]
     some = [profile for profile in BEST_FIRST if any(shelf.evidence(run, [profile]) for run in runs)]
@@ -180,16 +205,15 @@ def _comparison(shelf: Shelf, claim: Claim, about: tuple[str, str, str]) -> Line
         return Line(*about, "", outcome(own), verdict="not run")
     study = shelf.studies[profile]
     ours = [f.holds for f in shelf.paper.test_claim(bare, study.number, study.curve)]
-    judged = profile == "paper" and None not in ours
     evidence = next(found for run in runs if (found := shelf.evidence(run, [profile])) is not None)
-    return Line(
-        *about,
-        "",
-        outcome(own),
-        outcome(ours),
-        evidence,
-        verdict=("holds" if all(ours) else "holds in part" if any(ours) else "fails") if judged else "not run",
-    )
+    judged = _told(ours) if profile == "paper" else "preview only"
+    return Line(*about, "", outcome(own), outcome(ours), evidence, verdict=judged)
+
+
+def _told(holds: Sequence[bool | None]) -> str:
+    if None in holds:
+        return "not run"
+    return "holds" if all(holds) else "holds in part" if any(holds) else "fails"
 
 
 def outcome(holds: Iterable[bool | None]) -> str | None:
@@ -202,37 +226,25 @@ def outcome(holds: Iterable[bool | None]) -> str | None:
     return told if len(known) == len(holds) else f"{told}, {len(holds) - len(known)} open"
 
 
-def _numbers(
-    shelf: Shelf,
-    printed: Mapping[str, Printed],
-    run: str | None,
-    dataset: str | None,
-    epoch: int | None = None,
-    *,
-    judged: bool,
-) -> Iterator[dict]:
-    """The fields of a Line, and the metric, of each number of a row or of a claim."""
-    evidence = shelf.evidence(run)
-    found = contradictions(printed, vessel_shares(shelf.store.path, dataset)) if judged else []
+def _fields(judged: Mapping[str, Judged]) -> Iterator[tuple[str, dict]]:
+    """The metric of each judged number, and the fields of its Line."""
     told: list[Contradiction] = []
-    for metric, number in printed.items():
-        measured = math.nan
-        if evidence is not None:
-            measured = evidence.number(metric) if epoch is None else evidence.epoch_value(metric, epoch)
-        known = None if math.isnan(measured) else evidence  # a record need not hold every metric that papers print
-        against = [item for item in found if metric in item.metrics]
-        judgement = verdict(number.value, number.half_unit, known, metric, epoch=epoch, impossible=bool(against))
-        yield {
-            "metric": metric,
-            "reported": number.value,
-            "measured": None if known is None else measured,
-            "evidence": known,
-            "verdict": judgement if judged else None,
-            "decimals": number.decimals + 2 * (number.percent or number.text.endswith("%")),
-            # Said once, at the first of the numbers that take part.
-            "note": " ".join(f"Impossible: {item.why}." for item in against if item not in told),
-        }
-        told += against
+    for metric, item in judged.items():
+        number = item.printed
+        yield (
+            metric,
+            {
+                "reported": number.value,
+                "measured": None if item.evidence is None else item.measured,
+                "evidence": item.evidence,
+                "verdict": item.verdict,
+                "half_width": item.half_width,
+                "decimals": number.decimals + 2 * (number.percent or number.text.endswith("%")),
+                # Said once, at the first of the numbers that take part.
+                "note": " ".join(f"Impossible: {found.why}." for found in item.against if found not in told),
+            },
+        )
+        told += item.against
 
 
 def _fact(finding: Finding) -> tuple[float | str | None, float | str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
@@ -10,8 +11,9 @@ import pandas as pd
 
 from retlib.report import figures
 from retlib.report.evidence import Evidence
-from retlib.report.ledger import outcome
+from retlib.report.ledger import claim_lines, outcome
 from retlib.report.photographs import photograph
+from retlib.report.shelf import Shelf
 from retlib.report.study import Study
 from retlib.report.tables import DASH, profile_text
 
@@ -32,18 +34,26 @@ def count_text(number: int) -> str:
 
 
 def claims(study: Study) -> pd.DataFrame:
-    """The paper's claims: what its own tables say of each, and what our records say."""
+    """The paper's claims: what its own tables say of each, what our records say, and the verdicts of the ledger.
+
+    The note says why a claim is decided as it is, or what to look at where nothing decides it.
+    """
+    shelf = Shelf(study.paper, study.store, study.parameters)
     lines = []
     for claim in study.paper.claims:
         own = study.paper.test_claim(claim)
-        ours = study.paper.test_claim(claim, study.number, study.curve)
+        found = list(claim_lines(shelf, claim))
+        ours = [f"{line.measured} ({line.profile})" for line in found if isinstance(line.measured, str)]
+        told = Counter(line.verdict for line in found if line.verdict is not None)
+        notes = [*(line.note for line in found), claim.note]
         lines.append(
             {
                 "where": claim.where,
                 "claim": claim.statement,
                 "the paper's tables": outcome(finding.holds for finding in own) or DASH,
-                f"our {study.parameters.profile} records": outcome(finding.holds for finding in ours) or DASH,
-                "note": claim.note or None,
+                "our records": "; ".join(ours).replace(f" ({DASH})", "") if claim.compares and ours else DASH,
+                "verdict": ", ".join(f"{name} ({n})" if len(told) > 1 else name for name, n in told.items()) or DASH,
+                "note": " ".join(note for note in notes if note) or None,
             }
         )
     return pd.DataFrame(lines)
@@ -121,20 +131,32 @@ def show_cases(study: Study, run: str) -> None:
     plt.show()
 
 
-def show_roc(study: Study, names: Sequence[str], table: str) -> None:
-    """Draw the ROC curves of some runs (pooled, region of the paper's runs) and the operating points of a table."""
-    found = {name: item for name in names if (item := study.evidence(name)) is not None}
-    if not found:
-        print(NO_RECORD)
-        return
+def show_roc(study: Study, names: Sequence[str], table: str, controls: Sequence[str] = ()) -> None:
+    """Draw pooled ROC curves in two panels: the region of the paper's runs with a table's points, and inside the FOV.
+
+    Args:
+        study: the paper and the records.
+        names: the runs of the paper.
+        table: the table whose rows have operating points.
+        controls: runs that were trained inside the FOV alone; they are drawn there and nowhere else.
+    """
     region = study.paper.runs(study.parameters.profile)[names[0]].scoring.region
-    curves = {
-        f"{name} ({profile_text(item, first=True)})": item.records[0].histograms().select(region=region, pooled=True)
-        for name, item in found.items()
-    }
     points = {}
     for index, run in study.paper.table_runs(table):
         printed = study.paper.tables[table].values(index)[study.paper.tables[table].rows[index].dataset]
         points[f"paper: {run}"] = (1 - printed["specificity"].value, printed["sensitivity"].value)
-    figures.roc_figure(curves, points)
+    panels = {}
+    for title, where, shown in (
+        ("whole frame" if region == "frame" else "inside the FOV", region, names),
+        ("inside the FOV", "fov", [*names, *controls]),
+    ):
+        found = {name: item for name in shown if (item := study.evidence(name)) is not None}
+        panels[title] = {
+            f"{name} ({profile_text(item, first=True)})": item.records[0].histograms().select(region=where, pooled=True)
+            for name, item in found.items()
+        }
+    if not any(panels.values()):
+        print(NO_RECORD)
+        return
+    figures.roc_figure(panels, {next(iter(panels)): points})
     plt.show()

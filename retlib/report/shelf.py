@@ -1,4 +1,4 @@
-"""Shelf: a paper and whatever records there are of its runs, of any seed, the best profile first."""
+"""Shelf: a paper and whatever records there are of its runs, the best profile first."""
 
 from __future__ import annotations
 
@@ -14,11 +14,19 @@ BEST_FIRST = ("paper", "lite")
 
 
 class Shelf:
-    """A paper and the records of its runs."""
+    """A paper and the records of its runs.
 
-    def __init__(self, paper: Paper, store: Store, seeds: tuple[int, ...]) -> None:
+    Args:
+        paper: the paper.
+        store: the records.
+        parameters: the seeds that are looked for, and where the data is.
+    """
+
+    def __init__(self, paper: Paper, store: Store, parameters: Parameters) -> None:
         self.paper, self.store = paper, store
-        self.studies = {name: Study(paper, Parameters(profile=name, seeds=seeds), store) for name in BEST_FIRST}
+        self.studies = {
+            name: Study(paper, parameters.model_copy(update={"profile": name}), store) for name in BEST_FIRST
+        }
         rows = [row for table in paper.tables.values() for row in table.rows if row.run is not None]
         self.quoted = {row.run for row in rows} - {row.run for row in rows if row.kind == "measured"}
 

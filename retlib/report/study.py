@@ -11,7 +11,7 @@ from retlib.cache import cache_folder
 from retlib.data import find_root
 from retlib.experiments import Record, RunConfig, Store, run
 from retlib.papers import Paper, load_paper
-from retlib.report.evidence import Evidence
+from retlib.report.evidence import Evidence, same_seeds
 from retlib.report.parameters import Parameters
 
 # The better evidence first; a smoke record (phantoms) is evidence of nothing but a working pipeline.
@@ -57,15 +57,29 @@ class Study:
             best: False takes the records of the notebook's own profile alone, as comparisons between runs need.
         """
         own = self.parameters.profile
-        known = self._known()
-        for profile in PRECEDENCE[own] if best else (own,):
-            if (name, profile) not in known:
-                found = [self.store.find(config, root=self.root) for config in self.configs(name, profile)]
-                records = tuple(record for record in found if record is not None)
-                known[name, profile] = Evidence(name, profile, records) if records else None
-            if known[name, profile] is not None:
-                return known[name, profile]
+        found = (self._evidence(name, profile) for profile in (PRECEDENCE[own] if best else (own,)))
+        return next((item for item in found if item is not None), None)
+
+    def every(self, name: str) -> list[Evidence]:
+        """Look up our records of a run: one item for each profile that has some, the best first."""
+        found = [self._evidence(name, profile) for profile in PRECEDENCE[self.parameters.profile]]
+        return [item for item in found if item is not None]
+
+    def pair(self, start: str, end: str) -> tuple[Evidence, Evidence] | None:
+        """Look up our records of two runs, with the same seeds, in the best profile in which both have some."""
+        for profile in PRECEDENCE[self.parameters.profile]:
+            both = same_seeds(self._evidence(start, profile), self._evidence(end, profile))
+            if None not in both:
+                return both
         return None
+
+    def _evidence(self, name: str, profile: str) -> Evidence | None:
+        known = self._known()
+        if (name, profile) not in known:
+            found = [self.store.find(config, root=self.root) for config in self.configs(name, profile)]
+            records = tuple(record for record in found if record is not None)
+            known[name, profile] = Evidence(name, profile, records) if records else None
+        return known[name, profile]
 
     def number(self, run: str, metric: str) -> float | None:
         """What a claim's metric is in our records of the notebook's own profile, or None.

@@ -5,13 +5,20 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from retlib.papers import OpenPoint, Paper, Printed, Stated
-from retlib.report.evidence import Evidence, verdict
+from retlib.papers import OpenPoint, Paper, Stated, Table
+from retlib.report.evidence import Evidence
+from retlib.report.judging import Judged, judge, verdict_text
 from retlib.report.study import Study
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from retlib.experiments import RunConfig
 
 DASH = "—"
 LABELS = {
@@ -23,11 +30,11 @@ LABELS = {
     "betti0_error": "Betti-0 error",
     "recall_thin": "thin-vessel recall",
 }
-COLUMNS = ("reported", "measured", "profile", "difference", "95 % interval")
+WITHOUT = "without seeds that never learned"
 
 
 def comparison(study: Study, number: str, describe: Sequence[str]) -> pd.DataFrame:
-    """One table of the paper, a line per row and metric: reported | measured | profile | difference | interval.
+    """One table of the paper, a line per row and metric: reported, measured, profile, difference, interval, verdict.
 
     Args:
         study: the paper and the records.
@@ -36,38 +43,61 @@ def comparison(study: Study, number: str, describe: Sequence[str]) -> pd.DataFra
 
     Returns:
         A frame indexed by those columns and ``metric`` (the paper's own heading). Numbers are fractions of one; what
-        nobody has run is NaN, profile ``—``.
+        nobody has run is NaN, profile ``—``. Of a number of one epoch the interval is the range over seeds, None with
+        one seed. Where a seed of a run never learned, a column has the means without such seeds.
     """
     table = study.paper.tables[number]
     shown = table.reported
     lines = []
     for index, row in enumerate(table.rows):
         evidence = None if row.run is None else study.evidence(row.run)
-        printed = table.values(index).get(row.dataset, {})
+        # A number measured on phantoms says nothing of the paper: the two are never put side by side.
+        judged = {} if evidence is not None and evidence.profile == "smoke" else judged_row(study, table, index)
         for column, metric in table.metrics.items():
             line = {name: shown[name].iloc[index] for name in describe}
-            line |= {"metric": column} | _cell(printed.get(metric), evidence, metric, row.epoch)
-            lines.append(line)
-    return pd.DataFrame(lines).set_index([*describe, "metric"])
+            lines.append(line | {"metric": column} | _cell(judged.get(metric), evidence, metric, row.epoch))
+    frame = pd.DataFrame(lines).set_index([*describe, "metric"])
+    return frame.drop(columns=WITHOUT) if frame[WITHOUT].isna().all() else frame
 
 
-def _cell(printed: Printed | None, evidence: Evidence | None, metric: str, epoch: int | None) -> dict[str, object]:
-    # A number measured on phantoms says nothing of the paper: the two are never put side by side.
-    smoke = evidence is not None and evidence.profile == "smoke"
-    reported = math.nan if printed is None or smoke else printed.value
-    if evidence is None:
-        return dict.fromkeys(COLUMNS, math.nan) | {"reported": reported, "95 % interval": None, "profile": DASH}
-    if epoch is None:
-        measured, (low, high) = evidence.value(metric), evidence.interval(metric)
-    else:  # one number a seed: no interval over images
-        measured, low, high = evidence.epoch_value(metric, epoch), math.nan, math.nan
+def _cell(cell: Judged | None, evidence: Evidence | None, metric: str, epoch: int | None) -> dict[str, object]:
+    reported = math.nan if cell is None else cell.printed.value
+    measured, without, interval = math.nan, math.nan, None
+    if evidence is not None:
+        measured = evidence.number(metric, epoch)
+        low, high = (math.nan, math.nan) if math.isnan(measured) else _interval(evidence, metric, epoch)
+        interval = None if math.isnan(low) else (low, high)
+        if evidence.never_learned and (learned := evidence.learned()) is not None:
+            without = learned.number(metric, epoch)
     return {
         "reported": reported,
         "measured": measured,
-        "profile": profile_text(evidence),
+        WITHOUT: without,
+        "profile": DASH if evidence is None else profile_text(evidence),
         "difference": measured - reported,
-        "95 % interval": None if math.isnan(low) else (low, high),
+        "95 % interval": interval,
+        "verdict": None if cell is None else verdict_text(cell.verdict, cell.half_width),
     }
+
+
+def _interval(evidence: Evidence, metric: str, epoch: int | None) -> tuple[float, float]:
+    if epoch is None:
+        return evidence.interval(metric)
+    return evidence.epoch_interval(metric, epoch) if len(evidence.records) > 1 else (math.nan, math.nan)
+
+
+def judged_row(study: Study, table: Table, index: int) -> dict[str, Judged]:
+    """Judge the numbers of a row of a table: metric -> what is known of it."""
+    row = table.rows[index]
+    evidence = None if row.run is None else study.evidence(row.run)
+    return judge(
+        table.values(index).get(row.dataset, {}),
+        evidence,
+        study.store.path,
+        row.dataset,
+        epoch=row.epoch,
+        quoted=row.kind == "quoted",
+    )
 
 
 def with_our_row(study: Study, number: str, run: str, name: str) -> pd.DataFrame:
@@ -91,17 +121,15 @@ def with_our_row(study: Study, number: str, run: str, name: str) -> pd.DataFrame
 
 
 def verdicts(study: Study, numbers: Iterable[str]) -> pd.DataFrame:
-    """The verdict on every measured cell of some tables (rule: book/protocol.md)."""
+    """The verdict on every measured cell of some tables (rule: book/protocol.md): table, row, run, metric, verdict."""
     lines = []
     for number in numbers:
         table = study.paper.tables[number]
         for index, row in enumerate(table.rows):
-            if row.kind != "measured" or row.run is None:
-                continue
-            evidence = study.evidence(row.run)
-            for metric, printed in table.values(index).get(row.dataset, {}).items():
-                judged = verdict(printed.value, printed.half_unit, evidence, metric, epoch=row.epoch)
-                lines.append({"table": number, "run": row.run, "metric": metric, "verdict": judged})
+            if row.kind == "measured":
+                place = {"table": number, "row": index, "run": row.run}
+                judged = judged_row(study, table, index)
+                lines += [place | {"metric": metric, "verdict": item.verdict} for metric, item in judged.items()]
     return pd.DataFrame(lines)
 
 
@@ -117,16 +145,13 @@ def cost_table(study: Study, names: Sequence[str], size: tuple[int, int]) -> pd.
         Indexed by run: parameters and multiply-adds (in 10^9) of the network of the ``paper`` profile, parameters of
         the one that we trained, and its seconds an optimiser step by the wall clock; NaN where nobody has run it.
     """
-    import torch
-
-    from retlib.models import build_model, count_parameters, multiply_adds
+    from retlib.models import count_parameters, multiply_adds
 
     runs = study.paper.runs("paper")
     lines = []
     for name in names:
         config, evidence = runs[name], study.evidence(name)
-        with torch.device("meta"):  # shapes alone: nothing is computed
-            model = build_model(config.model, in_channels=config.inputs.channels, **config.model_options)
+        model = _shapes(config)
         contents = [] if evidence is None else [record.content for record in evidence.records]
         lines.append(
             {
@@ -139,6 +164,23 @@ def cost_table(study: Study, names: Sequence[str], size: tuple[int, int]) -> pd.
             }
         )
     return pd.DataFrame(lines).set_index("run").astype({"our parameters": "Int64"})
+
+
+def parameters_of(config: RunConfig) -> int:
+    """Count the parameters of a run's network; nothing is computed or trained."""
+    from retlib.models import count_parameters
+
+    return count_parameters(_shapes(config))
+
+
+def _shapes(config: RunConfig) -> nn.Module:
+    """Build the network of a run without memory for its weights."""
+    import torch
+
+    from retlib.models import build_model
+
+    with torch.device("meta"):
+        return build_model(config.model, in_channels=config.inputs.channels, **config.model_options)
 
 
 def open_points(paper: Paper) -> pd.DataFrame:
@@ -175,7 +217,7 @@ def style(frame: pd.DataFrame, caption: str, decimals: int = 4) -> Styler:
     for column in frame.columns:
         if column == "difference":
             formats[column] = lambda value: _number(value, f"+.{decimals}f")
-        elif column == "95 % interval":
+        elif any(isinstance(value, tuple) for value in frame[column]):
             formats[column] = lambda value: (
                 DASH if not isinstance(value, tuple) else f"{value[0]:.{decimals}f} to {value[1]:.{decimals}f}"
             )
@@ -219,7 +261,7 @@ def _text(value: object) -> str:
 
 
 def profile_text(evidence: Evidence, first: bool = False, counted: bool = True) -> str:
-    """The profile that numbers come from, with the number of seeds and a warning if they are stale.
+    """The profile that numbers come from, with the number of seeds, those that never learned, and whether it is stale.
 
     Args:
         evidence: where the numbers come from.
@@ -229,6 +271,8 @@ def profile_text(evidence: Evidence, first: bool = False, counted: bool = True) 
     seeds = ""
     if counted and len(evidence.records) > 1:
         seeds = f", {'first of ' if first else ''}{len(evidence.records)} seeds"
+    if counted and evidence.never_learned:
+        seeds += f" ({len(evidence.never_learned)} never learned)"
     return f"{evidence.profile}{seeds}{' (stale)' if evidence.stale else ''}"
 
 

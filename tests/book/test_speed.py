@@ -293,7 +293,16 @@ def test_the_files_of_the_book_are_whole() -> None:
         assert (line["name"], line["limit"], line["unit"]) == (LINES[key].name, LINES[key].limit, LINES[key].unit)
     curves = load(RECORDS, "cost-curves.json")
     assert list(curves["points"]) == list(points())
-    assert curves["fits"] == json.loads(json.dumps(fits(curves["points"])))
+    again = fits(curves["points"])
+    assert list(curves["fits"]) == list(again)
+    # Another processor adds in another order. A residual then moves by eps times the condition number of the fit, which
+    # is below 20 for these sweeps, times |log y| over the residual, at most 200; each is a sum over six points at most.
+    # Exponent and coefficient move less.
+    tolerance = 20 * 200 * 6 * np.finfo(float).eps  # 5e-12
+    for key, fit in curves["fits"].items():
+        for name, value in again[key].items():
+            expected = value if name in ("x", "y") else pytest.approx(value, rel=tolerance)
+            assert fit[name] == expected, f"{name} of {key}"
 
 
 def test_every_network_of_the_board_has_its_seconds() -> None:

@@ -62,7 +62,7 @@ def test_a_group_of_several_lines_has_a_heading_and_a_single_claim_has_none() ->
 def test_the_summary_names_a_paper_once() -> None:
     lines = [Line("toy", "Text", "x", "", verdict=judged) for judged in ("not run", "not run", None)]
     rows = [[entry.astext() for entry in row.children] for row in count_rows(verdict_counts(lines), {"toy": "Toy"})]
-    assert rows == [["Toy", DASH, "not run", "2"], ["", DASH, "no verdict", "1"]]
+    assert rows == [["Toy", "claims", DASH, "not run", "2"], ["", "claims", DASH, "no verdict", "1"]]
 
 
 # --- the rendered page --------------------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ def test_every_line_of_the_ledger_is_on_the_page(page: str, build_folder: Path) 
             shown(line.measured, line.decimals),
             shown(line.difference, line.decimals, sign=True),
             line.profile,
-            line.verdict or DASH,
+            line.judged,
         ]
 
 

@@ -69,7 +69,8 @@ def test_percentages_of_improvement(identity, base, stated):
 def test_what_the_paper_states_of_hrf_is_so():
     assert [finding.holds for finding in PAPER.test_claim("hrf-facts")] == [True, True, True]
     height, width = PAPER.runs("paper")[RESIDUAL].inputs.resample
-    assert width / height == 3504 / 2336  # claim `proportions`
+    (finding,) = PAPER.test_claim("proportions")
+    assert width / height == 3504 / 2336 == 3 / 2 and finding.holds and finding.left == "3:2"
 
 
 def test_claims_on_curves_and_order_can_be_held_against_records():
@@ -94,7 +95,8 @@ def test_the_paper_profile_is_what_the_paper_states():
     for config in PAPER.runs("paper").values():
         training = config.training
         assert config.inputs.resample == (704, 1056) and config.inputs.size is None and config.inputs.channels == 3
-        assert config.inputs.normalisation == "unit"
+        assert (config.inputs.normalisation, config.inputs.resample_label) == ("unit", "linear")
+        assert training.batch_size == 2 and training.amp_cpu
         assert (training.epochs, training.patience, training.keep) == (300, 30, "best")
         assert (training.optimiser, training.learning_rate, training.schedule) == ("adam", 1e-3, "plateau")
         assert training.schedule_options == {"factor": 0.5, "patience": 9}
@@ -129,8 +131,9 @@ def test_profiles_differ_in_size_alone():
     def essence(config):
         content = config.model_dump(exclude={"profile"})
         content["model_options"].pop("width")
-        content["inputs"].pop("size")
-        for field in ("epochs", "learning_rate", "schedule_options", "patience", "amp_cpu"):
+        for field in ("size", "resample_label"):
+            content["inputs"].pop(field)
+        for field in ("epochs", "batch_size", "learning_rate", "schedule_options", "patience"):
             content["training"].pop(field)
         return content
 

@@ -101,10 +101,14 @@ CHANGED = {
 @pytest.mark.parametrize("profile", ["paper", "lite", "smoke"])
 def test_every_run_of_the_ablation_changes_one_thing(profile):
     runs = PAPER.runs(profile)
-    assert list(runs) == [MAIN, *(f"{MAIN}-{name}" for name in CHANGED)]
+    # The other reading of the learning rate at full size, and of the batch as whole photographs in a preview.
+    alone = {"paper": "rate-0.3", "lite": "whole"}.get(profile)
+    changes = CHANGED | {"rate-0.3": ("training.learning_rate",), "whole": ("training.patches", "validation")}
+    changes = {name: changes[name] for name in [*CHANGED, alone] if name is not None}
+    assert set(runs) == {MAIN, *(f"{MAIN}-{name}" for name in changes)}
     assert list(PAPER.runs(profile, role="table")) == [MAIN]
     assert list(PAPER.runs(profile, role="ablation")) == list(runs)[1:]
-    for name, paths in CHANGED.items():
+    for name, paths in changes.items():
         changed = runs[f"{MAIN}-{name}"]
         assert essence(changed, *paths) == essence(runs[MAIN], *paths)
         assert essence(changed) != essence(runs[MAIN])
@@ -123,6 +127,10 @@ def test_the_paper_profile_is_what_the_paper_states():
     assert (config.scoring.region, config.scoring.average, config.scoring.threshold) == ("fov", "pooled", 0.5)
     assert (training.patches.size, training.patches.per_epoch) == (64, 200_000)
     assert PAPER.runs("paper")[f"{MAIN}-pretrained"].pretraining.train.label == "stare:all"
+    assert training.learning_rate == 0.01 and training.amp_cpu
+    whole = PAPER.runs("lite")[f"{MAIN}-whole"]
+    steps = whole.training.epochs * -(-len(whole.train.names()) // whole.training.batch_size)
+    assert whole.training.patches is None and steps == 10
 
 
 def test_profiles_differ_in_size_alone():
@@ -130,7 +138,10 @@ def test_profiles_differ_in_size_alone():
     sizes += ("validation",)  # the paper trains on all twenty and watches none
     pretrained = tuple(f"pretraining.{path}" for path in sizes if path.startswith("training"))
     lite = PAPER.runs("lite")
-    for name, config in PAPER.runs("paper").items():
+    paper = PAPER.runs("paper")
+    assert set(lite) ^ set(paper) == {f"{MAIN}-rate-0.3", f"{MAIN}-whole"}
+    for name in set(lite) & set(paper):
+        config = paper[name]
         assert len(config.split_training()[0]) == 20 and len(lite[name].split_training()[0]) == 18
         paths = sizes if config.pretraining is None else sizes + pretrained
         assert essence(lite[name], *paths) == essence(config, *paths)

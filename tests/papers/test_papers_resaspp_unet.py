@@ -11,6 +11,7 @@ from collections import Counter
 import pytest
 
 from retlib.papers import load_paper
+from retlib.report.tables import parameters_of
 
 PAPER = load_paper("resaspp-unet")
 
@@ -219,6 +220,16 @@ def test_claims_against_the_papers_own_tables():
         "sensitivity"
     ]
     assert [metric for (what, metric), holds in gains.items() if what.startswith("stare") and holds] == ["sensitivity"]
+
+
+def test_aspp_adds_parameters_at_full_size():
+    runs = PAPER.runs("paper")
+    counts = {name: parameters_of(runs[name]) for name in ("drive-res-unet", "drive-resaspp-unet")}
+    assert [round(count / 1e6, 1) for count in counts.values()] == [32.5, 43.9]
+    (finding,) = PAPER.test_claim("aspp-free", lambda run, metric: counts[run])
+    assert (finding.metric, finding.holds) == ("parameters", False)
+    (finding,) = PAPER.test_claim("aspp-free", lambda run, metric: 1.0)  # none added
+    assert finding.holds
 
 
 def test_claims_about_the_files_are_held_against_the_readers():

@@ -152,6 +152,12 @@ WRONG = {
     "a name twice": ("n: [2, 3], k: [1, 2]", "n: [2, 2], k: [1, 2]", ["runs.list", "hrf-unet-fold1of2"]),
     "a key twice": ("year: 2026", "year: 2026\nyear: 2025", ["line 7", "'year'", "twice"]),
     "a claim without substance": (", check: Look at the curves.", "", ["claims.0.check"]),
+    "a claim decided without a reason": ("check: Look at the curves.", "decided: fails", ["claims.0.because"]),
+    "a fact that is no data set's": (
+        "check: Look at the curves.",
+        'dataset: hrf, facts: {images: "45"}',
+        ["claims.0.kind", "dataset"],
+    ),
     "no YAML": ("datasets: [hrf]", "datasets: [hrf", ["line", "expected YAML"]),
 }
 

@@ -42,10 +42,10 @@ def study(tmp_path: Path):
 
 
 def give(monkeypatch: pytest.MonkeyPatch, records: dict[str, tuple[Record, ...]]) -> None:
-    def evidence(self, name: str, best: bool = True) -> Evidence | None:
-        return Evidence(name, "lite", records[name]) if name in records else None
+    def evidence(self, name: str, profile: str) -> Evidence | None:
+        return Evidence(name, "lite", records[name]) if name in records and profile != "paper" else None
 
-    monkeypatch.setattr("retlib.report.study.Study.evidence", evidence)
+    monkeypatch.setattr("retlib.report.study.Study._evidence", evidence)
 
 
 def test_without_records_the_reported_step_stands_alone(study) -> None:

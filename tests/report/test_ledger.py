@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import pytest
 
 from retlib.experiments import Store
 from retlib.papers import Printed, list_papers, load_paper
-from retlib.report import all_verdicts, ledger_lines, verdict_counts
+from retlib.report import Parameters, all_verdicts, claims, ledger_lines, open_study, verdict_counts, verdicts
 from retlib.report.consistency import contradictions, vessel_shares
-from retlib.report.ledger import COLUMNS, VERDICTS, outcome
+from retlib.report.ledger import COLUMNS, KINDS, VERDICTS, outcome
 
 TOY = """
 key: toy
@@ -62,7 +63,7 @@ claims:
     dataset: hrf
     values: {dice: "0.1617"}
     same_as: {table: "2", row: 0}
-  - {id: size, where: Data, statement: HRF is large., dataset: hrf, facts: {width: "3500", images: "45"}}
+  - {id: size, where: Data, statement: HRF is large., kind: dataset, dataset: hrf, facts: {width: "3500", images: "45"}}
   - id: better
     where: Text
     statement: Big beats Other on every score.
@@ -78,6 +79,13 @@ claims:
   - {id: settles, where: Text, statement: Accuracy settles high., levels: [
       {run: big, curves: [train_accuracy], above: "0.9"}]}
   - {id: looks, where: Text, statement: It looks good., check: Look at the figure.}
+  - id: smaller
+    where: Text
+    statement: Big is no smaller than Other, which is no smaller than itself.
+    compare:
+      - {higher: big, lower: other, metrics: [parameters], or_equal: true}
+      - {higher: other, lower: other, metrics: [parameters], or_equal: true}
+  - {id: said, where: Text, statement: Other methods are compared., decided: fails, because: There are none.}
 runs:
   base: {training: {epochs: 2, batch_size: 2, learning_rate: 1e-3, loss: {bce: 1.0}},
          model: unet, train: {dataset: hrf, split: training},
@@ -153,6 +161,8 @@ CLAIMS = [
     ("Text", "Big finds thinner vessels than Other."),
     ("Text", "Accuracy settles high."),
     ("Text", "It looks good."),
+    ("Text", "Big is no smaller than Other, which is no smaller than itself."),
+    ("Text", "Other methods are compared."),
 ]
 
 
@@ -164,7 +174,7 @@ def test_there_is_a_line_for_every_measured_cell_and_every_claim(toy: Path) -> N
 
 def test_what_nobody_has_run_is_not_run(toy: Path) -> None:
     frame = all_verdicts(toy.parent / "records", [str(toy)])
-    told = frame["where"].eq("Data")
+    told = frame["where"].eq("Data") | frame["what"].isin([what for _, what in CLAIMS[-2:]])
     assert frame.loc[~told, "measured"].isna().all() and frame.loc[~told, "profile"].eq("—").all()
     assert set(frame.loc[~told, "verdict"].dropna()) == {"not run", "impossible as printed"}
     lines = lines_by_what(toy.parent / "records", toy)
@@ -174,6 +184,14 @@ def test_what_nobody_has_run_is_not_run(toy: Path) -> None:
     assert lines["Text", "Big is lighter and quicker than Other."].reported is None
     words = lines["Text", "It looks good."]
     assert (words.verdict, words.note) == (None, "Look at the figure.")
+
+
+def test_what_needs_no_run_is_decided_without_one(toy: Path) -> None:
+    lines = lines_by_what(toy.parent / "records", toy)
+    counted, said = (lines[place] for place in CLAIMS[-2:])
+    assert (counted.measured, counted.verdict, counted.profile) == ("holds in 1 of 2", "holds in part", "—")
+    assert re.search(r"big (\d[\d ]*), other (\d[\d ]*)", counted.note)
+    assert (said.verdict, said.note, said.reported) == ("fails", "There are none.", None)
 
 
 def test_facts_are_held_against_the_data_set(toy: Path) -> None:
@@ -188,12 +206,12 @@ def test_a_lite_record_is_shown_and_never_judged(toy: Path) -> None:
         store = write(toy, "lite", run, dice=0.8)
     lines = lines_by_what(store, toy)
     cell = lines["Table 1", "Big, 2025: Dice"]
-    assert (cell.measured, cell.profile, cell.verdict) == (0.8, "lite", "not run")
-    assert cell.difference == pytest.approx(0.0)
+    assert (cell.measured, cell.profile, cell.verdict) == (0.8, "lite", "preview only")
+    assert cell.judged == "preview only" and cell.difference == pytest.approx(0.0)
     lighter = lines["Text", "Big is lighter and quicker than Other."]
-    assert (lighter.measured, lighter.profile, lighter.verdict) == ("fails", "lite", "not run")
+    assert (lighter.measured, lighter.profile, lighter.verdict) == ("fails", "lite", "preview only")
     judged = {line.verdict for line in lines.values() if line.profile == "lite"}
-    assert judged == {"not run", "impossible as printed", None}
+    assert judged == {"preview only", "impossible as printed", None}
 
 
 @pytest.mark.parametrize(("dice", "judged"), [(0.803, "reproduced"), (0.9, "higher"), (0.7, "lower")])
@@ -204,6 +222,7 @@ def test_the_best_record_wins_and_is_judged(toy: Path, dice: float, judged: str)
     cell, iou = lines["Table 1", "Big, 2025: Dice"], lines["Table 1", "Big, 2025: IoU"]
     assert (cell.measured, cell.profile, cell.verdict) == (dice, "paper", judged)
     assert (iou.measured, iou.verdict) == (dice / 2, "lower")
+    assert cell.half_width > 0 and cell.judged == f"{judged} (±{cell.half_width:.4f})"
 
 
 def test_every_seed_that_has_a_record_counts(toy: Path) -> None:
@@ -239,7 +258,7 @@ def test_comparisons_take_all_runs_of_one_profile(toy: Path) -> None:
     assert (lines[better].measured, lines[better].profile, lines[better].verdict) == (None, "paper", "not run")
     store = write(toy, "lite", "big", dice=0.9)
     lines = lines_by_what(store, toy)
-    assert (lines[better].measured, lines[better].profile, lines[better].verdict) == ("holds", "lite", "not run")
+    assert (lines[better].measured, lines[better].profile, lines[better].verdict) == ("holds", "lite", "preview only")
     store = write(toy, "paper", "other", dice=0.8, model={"parameters": 2000}, timing={"step_s": 0.4})
     lines = lines_by_what(store, toy)
     assert (lines[better].measured, lines[better].profile, lines[better].verdict) == ("holds", "paper", "holds")
@@ -270,7 +289,11 @@ def test_counts_add_up(toy: Path) -> None:
     lines = ledger_lines(store, [str(toy)])
     counts = verdict_counts(lines)
     assert counts["lines"].sum() == len(lines) == len(CELLS + CLAIMS)
-    assert list(counts["profile"]) == sorted(counts["profile"], key=["paper", "lite", "—"].index)
+    assert list(counts["kind"]) == sorted(counts["kind"], key=KINDS.index)
+    facts = counts[counts["kind"] == "data-set fact"].set_index("verdict")["lines"]
+    assert facts.to_dict() == {"holds": 1, "fails": 1}  # and in no other count
+    for _, part in counts.groupby("kind"):
+        assert list(part["profile"]) == sorted(part["profile"], key=["paper", "lite", "—"].index)
     row = counts[(counts["profile"] == "—") & (counts["verdict"] == "impossible as printed")]
     assert row["lines"].tolist() == [2]  # Big, 2026: a Dice of 0.80 and an IoU of 0.90
     assert set(counts["verdict"]) <= {*VERDICTS, "—"}
@@ -372,8 +395,8 @@ def test_no_cell_and_no_claim_of_a_paper_is_left_out(key: str, tmp_path: Path) -
     assert {line.group for line in lines} >= {claim.statement for claim in paper.claims}
     for claim in paper.claims:
         own = [line for line in lines if (line.where, line.group) == (claim.where, claim.statement)]
-        tested = bool(claim.compare or claim.gains or claim.below or claim.levels)
-        assert len(own) == (len(claim.values) + len(claim.facts) + tested or 1), claim.id
+        told = claim.compares + (claim.decided is not None)
+        assert len(own) == (len(claim.values) + len(claim.facts) + told or 1), claim.id
         assert own[0].verdict is not None or claim.check or claim.values
 
 
@@ -390,5 +413,35 @@ def test_the_committed_records_are_in_the_ledger(repository: Path) -> None:
     assert set(frame["paper"]) == set(list_papers())
     assert set(frame["verdict"].dropna()) <= set(VERDICTS)
     lite = frame["profile"].str.startswith("lite")
-    assert set(frame.loc[lite, "verdict"].dropna()) <= {"not run", "impossible as printed"}
+    assert set(frame.loc[lite, "verdict"].dropna()) <= {"preview only", "impossible as printed"}
     assert not frame["profile"].str.startswith("smoke").any()
+
+
+@pytest.mark.parametrize("key", list_papers())
+def test_a_papers_page_gives_the_verdicts_of_the_page_of_verdicts(repository: Path, key: str) -> None:
+    """Cell by cell, those of committed records and those that are impossible as printed."""
+    records = repository / "book" / "records"
+    study = open_study(key, Parameters(seeds=tuple(range(10))), repository / "notebooks")
+    told = {number: [] for number in study.paper.tables}
+    for line in ledger_lines(records, [key]):
+        if line.kind == "table cell" and line.verdict is not None:
+            told[line.where.removeprefix("Table ")].append(line.verdict)
+    for number, expected in told.items():
+        page = verdicts(study, [number])
+        assert (list(page["verdict"]) if len(page) else []) == expected, number
+    if key == "af-unet":
+        assert told["1"].count("impossible as printed") == 3
+
+
+@pytest.mark.parametrize("key", list_papers())
+def test_a_papers_page_gives_the_ledgers_verdict_on_every_claim(repository: Path, key: str) -> None:
+    study = open_study(key, Parameters(seeds=tuple(range(10))), repository / "notebooks")
+    frame = claims(study)
+    lines = ledger_lines(repository / "book" / "records", [key])
+    assert list(frame["claim"]) == [claim.statement for claim in study.paper.claims]
+    for claim, told, note in zip(study.paper.claims, frame["verdict"], frame["note"], strict=True):
+        own = [line for line in lines if (line.where, line.group) == (claim.where, claim.statement)]
+        expected = {line.verdict for line in own if line.verdict is not None} or {"—"}
+        assert set(re.sub(r" \(\d+\)", "", told).split(", ")) == expected, claim.id
+        if claim.decided is not None:
+            assert claim.decided in expected and claim.because in note

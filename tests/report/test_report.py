@@ -12,9 +12,11 @@ import pytest
 
 from retlib.experiments import Record, Store, run
 from retlib.metrics import Confusion
-from retlib.report import Evidence, Parameters, check_parameters, comparison, open_study, style, verdict
-from retlib.report.evidence import paired_difference
-from retlib.report.findings import Step, seed_sentences, signed, step_sentence
+from retlib.papers import Printed, load_paper
+from retlib.report import Evidence, Parameters, check_parameters, comparison, judge, open_study, show_roc, style
+from retlib.report.evidence import never_learned, paired_difference
+from retlib.report.findings import Step, contradiction_sentences, ours, seed_sentences, signed, step_sentence
+from retlib.report.judging import verdict_text
 from retlib.report.parameters import _KERNEL_NAMES
 from tests.experiments.conftest import tiny
 
@@ -124,16 +126,29 @@ def run_elsewhere(records) -> Record:
     return Record(records[2].folder, content)
 
 
-def test_the_verdict_rule(records) -> None:
+def judged(value: float, evidence: Evidence | None, tmp_path: Path, metric: str = "dice", **other: object):
+    """A number printed with four decimals, judged; ``other`` numbers of the row beside it."""
+    printed = {name: Printed(f"{number:.4f}") for name, number in {metric: value, **other}.items()}
+    return judge(printed, evidence, tmp_path, None)[metric]
+
+
+def test_the_verdict_rule(records, tmp_path: Path) -> None:
     """Only `paper` records are judged; inside the widened interval is reproduced; otherwise above or below."""
-    paper, lite = (Evidence("x", profile, (records[0],)) for profile in ("paper", "lite"))
+    paper, lite, smoke = (Evidence("x", profile, (records[0],)) for profile in ("paper", "lite", "smoke"))
     low, high = paper.interval("dice")
-    assert verdict((low + high) / 2, 5e-5, paper, "dice") == "reproduced"
-    assert verdict(low - 4e-5, 5e-5, paper, "dice") == "reproduced"
-    assert verdict(low - 2e-4, 5e-5, paper, "dice") == "higher"
-    assert verdict(high + 2e-4, 5e-5, paper, "dice") == "lower"
-    assert verdict((low + high) / 2, 5e-5, paper, "dice", impossible=True) == "impossible as printed"
-    assert verdict((low + high) / 2, 5e-5, lite, "dice") == verdict(0.5, 5e-5, None, "dice") == "not run"
+    found = judged((low + high) / 2, paper, tmp_path)
+    assert found.verdict == "reproduced" and found.half_width == pytest.approx((high - low) / 2)
+    assert verdict_text(found.verdict, 0.00414) == "reproduced (±0.0041)"
+    assert judged(low - 1e-6, paper, tmp_path).verdict == "reproduced"
+    assert judged(low - 2e-4, paper, tmp_path).verdict == "higher"
+    assert judged(high + 2e-4, paper, tmp_path).verdict == "lower"
+    for evidence in (paper, lite, None):
+        found = judged((low + high) / 2, evidence, tmp_path, iou=0.999)
+        assert (found.verdict, found.half_width) == ("impossible as printed", None)
+    assert judged((low + high) / 2, lite, tmp_path).verdict == "preview only"
+    assert judged(0.5, None, tmp_path).verdict == judged(0.5, smoke, tmp_path).verdict == "not run"
+    quoted = judge({"dice": Printed("0.5000")}, paper, tmp_path, None, quoted=True)["dice"]
+    assert (quoted.verdict, quoted.measured) == (None, paper.value("dice"))
 
 
 # --- tables -------------------------------------------------------------------------------------------------------
@@ -154,16 +169,64 @@ def test_what_nobody_has_run_stays_a_dash(study) -> None:
 
 
 def test_measured_numbers_come_from_the_record(study, records, monkeypatch: pytest.MonkeyPatch) -> None:
-    def evidence(self, name: str, best: bool = True) -> Evidence:
-        return Evidence(name, "lite", (records[0 if name == "drive-resaspp-unet" else 2],))
+    def evidence(self, name: str, profile: str) -> Evidence | None:
+        number = 0 if name == "drive-resaspp-unet" else 2
+        return Evidence(name, "lite", (records[number],)) if profile == "lite" else None
 
-    monkeypatch.setattr("retlib.report.study.Study.evidence", evidence)
+    monkeypatch.setattr("retlib.report.study.Study._evidence", evidence)
     frame = comparison(study, "8", ["Model"])
     line = frame.loc[("ResASPP-UNet", "Dice")]
     assert line["measured"] == records[0].metrics()["dice"] and line["profile"] == "lite"
     assert line["difference"] == pytest.approx(line["measured"] - 0.7408)
+    assert set(frame["verdict"]) == {"preview only"}
     sentence = step_sentence(study, "ASPP", "drive-res-unet", "drive-resaspp-unet", "dice", "Dice")
-    assert signed(0.7408 - 0.7153) in sentence
+    assert signed(0.7408 - 0.7153) in sentence and "in the preview" in sentence
+    told = ours(study.evidence("drive-resaspp-unet"), "dice")
+    assert told == f"{records[0].metrics()['dice']:.4f} (lite, a preview)"
+
+
+def test_a_control_trained_inside_the_fov_is_drawn_there_alone(repository: Path, monkeypatch) -> None:
+    drawn = {}
+    monkeypatch.setattr(
+        "retlib.report.figures.roc_figure", lambda *given: drawn.update(panels=given[0], points=given[1])
+    )
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
+    study = open_study("resaspp-unet", Parameters(), repository / "notebooks")
+    show_roc(study, ["drive-unet"], "8", ["drive-unet-yardstick"])
+    named = {title: [curve.split(" (")[0] for curve in curves] for title, curves in drawn["panels"].items()}
+    assert named == {"whole frame": ["drive-unet"], "inside the FOV": ["drive-unet", "drive-unet-yardstick"]}
+    pixels = {title: curves.popitem()[1].vessel.sum() for title, curves in drawn["panels"].items()}
+    assert pixels["inside the FOV"] <= pixels["whole frame"]
+    assert list(drawn["points"]) == ["whole frame"] and len(drawn["points"]["whole frame"]) == 3
+
+
+def test_steps_are_taken_in_the_best_profile_that_both_runs_have(study, records, monkeypatch) -> None:
+    have = {("a", "lite"): records[0], ("b", "lite"): records[2], ("b", "paper"): records[2]}
+
+    def evidence(self, name: str, profile: str) -> Evidence | None:
+        return Evidence(name, profile, (have[name, profile],)) if (name, profile) in have else None
+
+    monkeypatch.setattr("retlib.report.study.Study._evidence", evidence)
+    assert [found.profile for found in study.pair("a", "b")] == ["lite", "lite"]
+    assert [found.profile for found in study.every("b")] == ["paper", "lite"]
+    assert study.every("c") == [] and study.pair("a", "c") is None
+    have["a", "paper"] = records[0]
+    assert [found.profile for found in study.pair("a", "b")] == ["paper", "paper"]
+
+
+def test_the_text_is_held_against_the_tables_it_repeats(repository: Path) -> None:
+    study = open_study("resaspp-unet", Parameters(), repository / "notebooks")
+    abstract, drive, stare, twice = contradiction_sentences(study)
+    assert abstract == "Abstract, STARE: 1 of 1 numbers are not those of Table 9: accuracy 0.9170 (there 0.9556)."
+    assert drive.startswith(
+        "Conclusion, DRIVE: 5 of 5 numbers are not those of Table 8: accuracy 0.9170 (there 0.9554)"
+    )
+    assert stare.startswith(
+        "Conclusion, STARE: 5 of 5 numbers are not those of Table 9: accuracy 0.9272 (there 0.9556)"
+    )
+    assert all("; impossible, since accuracy, sensitivity and specificity imply" in told for told in (drive, stare))
+    assert twice == "Abstract: two values of accuracy on STARE, 0.9170 and 0.9556."
+    assert contradiction_sentences(open_study("af-unet", Parameters(), repository / "notebooks")) == []
 
 
 def test_a_smoke_number_never_stands_beside_a_reported_one(tmp_path: Path, records, monkeypatch) -> None:
@@ -241,7 +304,7 @@ def test_seeds_are_trained_one_after_the_other_and_a_smoke_run_has_one(tmp_path:
 def test_runs_of_one_seed_are_said_to_be(records) -> None:
     one, two = (Evidence("run", "lite", tuple(records[:count])) for count in (1, 2))
     assert seed_sentences({"a": two, "b": two, "c": None}) == [] == seed_sentences({})
-    assert seed_sentences({"a": one, "b": one, "c": None})[0].startswith("One seed a run:")
+    assert seed_sentences({"a": one, "b": one, "c": None})[0].startswith("One seed per run:")
     assert seed_sentences({"a": one, "b": two, "c": None})[0].startswith("One seed in 1 of 2 runs:")
 
 
@@ -255,7 +318,7 @@ def test_style_escapes_and_signs() -> None:
 # --- numbers of one epoch, and costs ----------------------------------------------------------------------------------
 
 
-def test_a_number_of_an_epoch_is_judged_by_the_spread_of_the_seeds(records: list[Record]) -> None:
+def test_a_number_of_an_epoch_is_judged_by_the_spread_of_the_seeds(records: list[Record], tmp_path: Path) -> None:
     evidence = Evidence("run", "paper", tuple(records[:2]))
     rows = [record.history[1] for record in records[:2]]
     values = [row["validation_sensitivity"] for row in rows]
@@ -263,10 +326,13 @@ def test_a_number_of_an_epoch_is_judged_by_the_spread_of_the_seeds(records: list
     assert evidence.epoch_interval("sensitivity", 2) == (min(values), max(values))
     assert evidence.epoch_value("loss", 2) == pytest.approx(np.mean([row["validation_loss"] for row in rows]))
     assert math.isnan(evidence.epoch_value("dice", 7)) and math.isnan(evidence.epoch_interval("dice", 7)[0])
-    assert verdict(float(np.mean(values)), 5e-5, evidence, "sensitivity", epoch=2) == "reproduced"
-    assert verdict(min(values) - 0.01, 5e-5, evidence, "sensitivity", epoch=2) == "higher"
-    assert verdict(max(values) + 0.01, 5e-5, evidence, "sensitivity", epoch=2) == "lower"
-    assert verdict(0.5, 5e-5, evidence, "sensitivity", epoch=7) == "not run"
+    low, high = min(values), max(values)
+    for number, told in {np.mean(values): "reproduced", low - 0.01: "higher", high + 0.01: "lower"}.items():
+        printed = {"sensitivity": Printed(f"{100 * number:.4f}%")}
+        found = judge(printed, evidence, tmp_path, None, epoch=2)["sensitivity"]
+        assert found.verdict == told and found.half_width == pytest.approx((high - low) / 2)
+    after = judge({"sensitivity": Printed("0.5000")}, evidence, tmp_path, None, epoch=7)["sensitivity"]
+    assert (after.verdict, after.evidence) == ("not run", None)
 
 
 def test_costs_come_from_the_records(records: list[Record]) -> None:
@@ -281,3 +347,61 @@ def test_seeds_that_disagree_decide_nothing() -> None:
     disagree = Step(0.1, 0.05, 0.02, 0.08, seeds=(-0.01, 0.11))
     assert one.clear and agree.clear and not disagree.clear
     assert not Step(0.1, 0.05, -0.02, 0.08, seeds=(0.05,)).clear
+
+
+# --- runs that never learned ------------------------------------------------------------------------------------------
+
+
+def with_training(record: Record, dice: list[float | None], profile: str = "lite", seed: int = 0) -> Record:
+    config = {**record.content["config"], "profile": profile, "seed": seed}
+    history = [{"epoch": epoch, "train_dice": value} for epoch, value in enumerate(dice, 1)]
+    return Record(record.folder, {**record.content, "config": config, "history": history})
+
+
+@pytest.mark.parametrize(
+    ("dice", "told"),
+    [
+        ([0.0] * 40, True),
+        ([0.30, 0.20, 0.09, 0.0], True),  # what came before the second half does not count
+        ([0.0, 0.0, 0.0, 0.10], False),
+        ([0.0, 0.0, 0.12], False),
+        ([0.5, 0.0, 0.0], True),
+        ([0.05], True),
+        ([None, None], False),  # no training score, no judgement
+        ([], False),
+    ],
+)
+def test_the_rule_on_runs_that_never_learned(records, dice: list, told: bool) -> None:
+    assert never_learned(with_training(records[0], dice)) is told
+    assert not never_learned(with_training(records[0], dice, profile="smoke"))
+
+
+def test_a_run_that_never_learned_is_in_the_mean_and_said_to_be(study, records, monkeypatch) -> None:
+    dead, alive = with_training(records[0], [0.0, 0.0], seed=2), with_training(records[2], [0.4, 0.5])
+    both = Evidence("x", "lite", (alive, dead))
+    assert both.never_learned == (2,) and both.learned().records == (alive,)
+    assert Evidence("x", "lite", (dead,)).learned() is None
+
+    def evidence(self, name: str, profile: str) -> Evidence | None:
+        return (both if name == "drive-unet" else Evidence(name, "lite", (alive,))) if profile == "lite" else None
+
+    monkeypatch.setattr("retlib.report.study.Study._evidence", evidence)
+    frame = comparison(study, "8", ["Model"])
+    line, other = frame.loc[("UNet", "Dice")], frame.loc[("ResASPP-UNet", "Dice")]
+    assert line["profile"] == "lite, 2 seeds (1 never learned)"
+    assert line["measured"] == both.value("dice")
+    assert line["without seeds that never learned"] == both.learned().value("dice")
+    assert math.isnan(other["without seeds that never learned"])
+    (told,) = seed_sentences({"drive-unet": both})
+    assert "1 of 2 seeds never learned (seed 2)" in told
+    assert f"is {both.value('dice'):.4f} with and {alive.metrics()['dice']:.4f} without" in told
+
+
+def test_the_committed_run_that_never_learned_is_found(repository: Path) -> None:
+    """And no other of the papers' runs is told to be one."""
+    found = {}
+    for key in ("af-unet", "r2u-net", "resaspp-unet"):
+        study = open_study(key, Parameters(seeds=(0, 1, 2)), repository / "notebooks")
+        for name in load_paper(key).plan("lite"):
+            found |= {(name, e.profile): e.never_learned for e in study.every(name) if e.never_learned}
+    assert found == {("drive-unetpp", "lite"): (2,)}
