@@ -16,7 +16,7 @@ from retlib.data import FundusSample, load_dataset
 from retlib.data.registry import COLLECTIONS
 from retlib.experiments import NUMERICS, Record, RunConfig, ScoringSettings, Selection, Store
 from retlib.experiments.config import Profile, Recorded
-from retlib.experiments.runner import environment
+from retlib.experiments.environment import environment
 from retlib.experiments.scoring import best_threshold, score_test
 from retlib.metrics import ScoreHistograms
 

@@ -32,7 +32,8 @@ from retlib.experiments import (
     pick_device,
 )
 from retlib.experiments.config import Profile, Recorded
-from retlib.experiments.runner import build, environment
+from retlib.experiments.environment import environment
+from retlib.experiments.runner import build
 from retlib.experiments.scoring import best_threshold, score_test
 from retlib.inference import predict_logits, probabilities
 from retlib.metrics import evaluate

@@ -15,7 +15,8 @@ from pydantic import Field, model_validator
 
 from retlib.data import FundusSample
 from retlib.experiments.config import NUMERICS, Profile, Recorded, RunConfig, ScoringSettings, Selection
-from retlib.experiments.runner import build, environment, load_samples, pick_device, weights_path
+from retlib.experiments.environment import environment
+from retlib.experiments.runner import build, load_samples, pick_device, weights_path
 from retlib.experiments.scoring import best_threshold, score_test
 from retlib.experiments.store import FileContent, Record, Store
 from retlib.experiments.weights import State, Storage, digest, fill, pack, read_state, stored, unpack

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import sys
 import time
@@ -11,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from contextlib import contextmanager
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +19,13 @@ from filelock import FileLock
 from torch import nn
 from tqdm import tqdm
 
-import retlib
 from retlib.acceleration import bfloat16_units
 from retlib.cache import cache_folder
 from retlib.data import FundusSample, load_dataset
 from retlib.experiments.config import RunConfig, Selection
+from retlib.experiments.environment import environment, samples_per_second
 from retlib.experiments.scoring import best_threshold, score_test
 from retlib.experiments.store import FileContent, Record, Store
-from retlib.experiments.telemetry import gpu_environment, metered, telemetry
 from retlib.inference import predict_logits
 from retlib.models import build_model, count_parameters
 from retlib.preprocessing import prepare, to_grid
@@ -166,19 +163,20 @@ def _execute(
     with _bar(
         f"{config.model} on {config.train.label}, seed {config.seed}", config.training.epochs, progress
     ) as advance:
-        with metered(device) as usage:
-            trained = fit(
-                starting_model,
-                [prepare(s, config.inputs) for s in training],
-                [prepare(s, config.inputs) for s in validation],
-                config.training,
-                config.inputs,
-                seed=config.seed,
-                device=device,
-                checkpoint=work / "checkpoint.pt",
-                progress=advance,
-            )
-        hardware = telemetry(trained, usage, device, "image" if config.training.patches is None else "patch")
+        if device.type == "cuda":  # the peak is this run's own
+            torch.cuda.init()
+            torch.cuda.reset_peak_memory_stats(device)
+        trained = fit(
+            starting_model,
+            [prepare(s, config.inputs) for s in training],
+            [prepare(s, config.inputs) for s in validation],
+            config.training,
+            config.inputs,
+            seed=config.seed,
+            device=device,
+            checkpoint=work / "checkpoint.pt",
+            progress=advance,
+        )
 
         def logits_of(samples: Sequence[FundusSample]) -> list[np.ndarray]:
             return [
@@ -218,6 +216,7 @@ def _execute(
         "timing": {
             "training_s": trained.seconds,
             "step_s": trained.seconds / trained.steps,
+            "samples_per_s": samples_per_second(trained),  # images or patches, of the training steps alone
             "inference_s_per_image": seconds / images,
             # Of one core, summed over the process's threads: comparable between quiet and busy machines.
             "training_cpu_s": trained.cpu_seconds,
@@ -225,7 +224,6 @@ def _execute(
             "resumed_from_epochs": trained.resumed_from,  # 2.25: a quarter into the third epoch
         },
         "acceleration": trained.acceleration,
-        "telemetry": hardware,
         "environment": environment(device),
     }
     if before is not None:
@@ -272,30 +270,6 @@ def _pretrain(config: RunConfig, root: str | None, device: torch.device, work: P
             checkpoint=work / "pretraining.pt",
             progress=advance,
         )
-
-
-def environment(device: torch.device) -> dict[str, Any]:
-    """Versions and hardware, as far as they can move numbers or times."""
-    packages = ("torch", "numpy", "scipy", "scikit-image", "opencv-python-headless", "albumentations")
-    versions = {}
-    for package in packages:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = None
-    found: dict[str, Any] = {
-        "retlib": retlib.__version__,
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "packages": versions,
-        "device": device.type,
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-    }
-    if device.type == "cuda":
-        found |= gpu_environment(device)
-        found["peak_memory_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
-    return found
 
 
 def _keep_weights(identity: str, trained: Trained) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +16,7 @@ import typer
 
 if TYPE_CHECKING:
     from retlib.experiments import Store
-    from retlib.reproduce.cluster import Cluster
-    from retlib.reproduce.lanes import Lane
-    from retlib.reproduce.order import DueRun
+    from retlib.reproduce.plan import NamedRun
 
 INTERRUPTED = 130
 
@@ -53,8 +53,11 @@ def reproduce(
     ] = None,
     profile: Annotated[str, typer.Option(help="smoke, lite or paper.")] = "paper",
     device: Annotated[str, typer.Option(help="cpu, cuda (all GPUs), cuda:1, ...; auto takes CUDA if any.")] = "auto",
-    jobs: Annotated[str, typer.Option(help="Runs at once, or auto.")] = "auto",
-    budget: Annotated[float | None, typer.Option(help="Minutes that this call may take; no limit by default.")] = None,
+    jobs: Annotated[str, typer.Option(help="Runs at once; auto is one, or one for each GPU or Dask worker.")] = "auto",
+    deadline: Annotated[
+        float | None,
+        typer.Option(help="Minutes after which no run is started; those under way finish. No limit by default."),
+    ] = None,
     records: Annotated[Path | None, typer.Option(help="Folder of the records; the book's own by default.")] = None,
     seeds: Annotated[
         str | None, typer.Option(help='Seeds of every run, "0,1,2"; by default as papers (0) and studies plan.')
@@ -67,128 +70,95 @@ def reproduce(
         bool, typer.Option("--present-only", help="Leave out the runs whose data is not there.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
-    dask: Annotated[str | None, typer.Option(help="Address of a Dask scheduler: tcp://host:8786.")] = None,
-    store: Annotated[
-        str, typer.Option(help="With --dask: workers write to the shared folder, or have records returned.")
-    ] = "shared",
+    dask: Annotated[
+        str | None,
+        typer.Option(help="Address of a Dask scheduler, tcp://host:8786; its workers write to the folder --records."),
+    ] = None,
 ) -> None:
-    """Make the missing records of papers and studies, in order of value, within a budget of time.
+    """Make the missing records of papers and studies, in order of value.
 
     What has a record is skipped, a run that was stopped goes on from its last checkpoint, and a run that fails does not
-    stop the others. Exit code: 0 when all that was planned is done, 1 when a run failed, 2 for a wrong argument or
-    missing data (nothing is trained then), 130 after an interrupt.
+    stop the others. Exit code: 0 when no run failed (with --deadline some may be left), 1 when a run failed, 2 for a
+    wrong argument or missing data (nothing is trained then), 130 after an interrupt.
     """
+    began = time.monotonic()
     from retlib.experiments import PROFILES, Store
-    from retlib.reproduce.budget import Budget
-    from retlib.reproduce.order import due_runs
-    from retlib.reproduce.stock import take_stock
-    from retlib.reproduce.tables import stock_line
+    from retlib.reproduce import plan
 
     _one_of("--profile", profile, PROFILES)
-    _one_of("--store", store, ("shared", "returned"))
     for name in role or ():
         _one_of("--role", name, ("table", "fold", "ablation", "control"))
     count = None if jobs == "auto" else _whole("--jobs", jobs, 1)
     chosen = None if seeds is None else _seeds(seeds)
-    clock = Budget(budget)
+    if deadline is not None and not 0 < deadline < math.inf:
+        raise ValueError(f"--deadline: expected minutes above 0, got {deadline:g}")
     root = None if data is None else str(data.expanduser().absolute())
     if root is not None and not Path(root).is_dir():
         raise ValueError(f"--data {data}: there is no such folder; expected the one that holds DRIVE/, STARE/, ...")
-    place = Store(records.expanduser()) if records is not None else _own_records(profile)
-    if dask is None or store == "returned":
-        _check_writable(place.path)
-    stock = take_stock(due_runs(keys or ["all"], profile, seeds=chosen, roles=role or ()), place, root)
-    typer.echo(stock_line(stock, profile))
-    if not stock.missing:
+    store = Store(records.expanduser()) if records is not None else _own_records(profile)
+    if dask is None:
+        _check_writable(store.path)
+    runs = plan.runs_in_order(keys or ["all"], profile, seeds=chosen, roles=role or ())
+    missing, skipped = plan.find_missing(runs, store, root)
+    tiers = f" ({plan.count_tiers(missing)})" if missing else ""
+    typer.echo(
+        f"profile {profile}: {len(missing) + skipped} runs; {skipped} have a record, {len(missing)} are missing{tiers}"
+    )
+    if not missing:
         typer.echo("nothing to do")
         return
-    with _lanes(device, count, dask) as (lanes, cluster):
-        present = _without_missing_data(stock.missing, root, cluster, present_only)
-        if not present:
+    from retlib.reproduce.run import make_records, open_executor, summarise
+
+    with open_executor(device, count, dask) as (executor, devices):
+        needed = set().union(*(plan.data_of(run.config) for run in missing))
+        if dask is None:
+            absent = plan.missing_data(needed, root)
+        else:  # the data is where the workers are
+            absent = executor.submit(plan.missing_data, needed, root).result()
+        missing = _with_data(missing, absent, present_only)
+        if not missing:
             typer.echo("nothing to do with the data that is there")
             return
-        from retlib.reproduce.driver import Driver
-
-        driver = Driver(
-            present,
-            place,
-            lanes,
-            clock,
-            root=root,
-            returned=cluster is not None and store == "returned",
-            auto=count is None,
-            trouble=(lambda: None) if cluster is None else cluster.trouble,
-        )
-        code = _work(driver, dry_run)
-    if code:
-        raise typer.Exit(code)
-
-
-def _work(driver, dry_run: bool) -> int:
-    """Plan, print, run, print; the exit code."""
-    from retlib.reproduce.tables import Report, done_lines, left_lines, plan_lines
-
-    def say(*lines: str) -> None:
-        typer.echo("\n".join(lines))
-
-    if dry_run:
-        say(*plan_lines(driver, driver.plan(), dry_run=True))
-        return 0
-    report = Report(say, bar=not any(lane.shows_bars for lane in driver.lanes))
-    interrupted = False
-    try:
-        planned = driver.plan(report)
-        report.close()
-        say("", *plan_lines(driver, planned), "")
-        driver.drive(report)
-    except KeyboardInterrupt:
-        interrupted = True
-    report.close()
-    say("", *done_lines(driver.done))
-    if left := driver.unfinished():
-        say("", *left_lines(driver, left))
+        at_once = "one run at a time" if len(devices) == 1 else f"{len(devices)} runs at once"
+        limit = "" if deadline is None else f", none started after {deadline:g} minutes"
+        typer.echo(f"{dask or ', '.join(dict.fromkeys(devices))}: {at_once}{limit}\n\nplanned: {len(missing)} runs")
+        width = max(len(run.tier) for run in missing)
+        typer.echo("\n".join(f"{run.tier:{width}}  {run.label}" for run in missing) + "\n")
+        if dry_run:
+            return
+        outcomes, interrupted = [], False
+        end = math.inf if deadline is None else began + 60 * deadline
+        try:
+            for outcome in make_records(missing, store, executor, devices, root=root, deadline=end, say=typer.echo):
+                outcomes.append(outcome)
+                typer.echo(outcome)
+        except KeyboardInterrupt:
+            interrupted = True
+        typer.echo(f"\n{summarise(outcomes, missing, skipped)}")
     if interrupted:
-        say("interrupted: the same command goes on from each run's last checkpoint")
-        return INTERRUPTED
-    if driver.stopped:
-        say(f"stopped: {driver.stopped}")
-    return 1 if driver.stopped or any(done.error for done in driver.done) else 0
+        typer.echo("interrupted: the same command goes on from each run's last checkpoint")
+        raise typer.Exit(INTERRUPTED)
+    if any(outcome.error for outcome in outcomes):
+        raise typer.Exit(1)
 
 
-def _without_missing_data(
-    missing: tuple[DueRun, ...], root: str | None, cluster: Cluster | None, present_only: bool
-) -> list[DueRun]:
-    """The runs whose data is there; unless only these are wanted, one without its data ends the call.
-
-    Raises:
-        typer.Exit: with code 2, after naming what is missing and what to do.
-    """
+def _with_data(missing: Sequence[NamedRun], absent: dict[tuple[str, str], str], present_only: bool) -> list[NamedRun]:
+    """List the runs whose data is there; without ``present_only``, data that is absent ends the call with code 2."""
     from retlib.data.registry import get_collection
-    from retlib.reproduce.driver import ANSWER_S
-    from retlib.reproduce.lanes import wait_for
-    from retlib.reproduce.stock import missing_data, needed_data, run_data
-    from retlib.reproduce.tables import missing_lines
+    from retlib.reproduce.plan import data_of
 
-    needed = needed_data(missing)
-    if cluster is None:
-        absent = missing_data(needed, root)
-    else:  # the data is where the workers are
-        absent = wait_for(cluster.lanes[0].submit(missing_data, needed, root), ANSWER_S, cluster.trouble)
-    present = [run for run in missing if not absent.keys() & set(run_data(run.config))]
     if not absent:
-        return present
-    reasons = {}
-    for (dataset, _), reason in absent.items():
-        reasons.setdefault(dataset, reason)
-    for line in missing_lines(
-        (
-            get_collection(dataset).title,
-            reason,
-            sum(any(part[0] == dataset and part in absent for part in run_data(run.config)) for run in missing),
-        )
-        for dataset, reason in reasons.items()
-    ):
-        typer.echo(line)
+        return list(missing)
+    lacking = {run.id: data_of(run.config) & absent.keys() for run in missing}
+    present = [run for run in missing if not lacking[run.id]]
+    reasons = {dataset: absent[dataset, split] for dataset, split in sorted(absent, reverse=True)}
+    for dataset, reason in reasons.items():
+        count = sum(any(dataset == name for name, _ in pairs) for pairs in lacking.values())
+        typer.echo(f"{get_collection(dataset).title} is needed by {count} of the missing runs. {reason}")
+    typer.echo(
+        "`retlib data status` says what is there and what to do; --present-only runs what needs none of it; "
+        "--profile smoke runs on phantoms and needs no data"
+    )
     if not present_only:
         typer.echo(f"nothing was run: {len(missing) - len(present)} of {len(missing)} missing runs lack their data")
         raise typer.Exit(2)
@@ -196,30 +166,8 @@ def _without_missing_data(
     return present
 
 
-@contextlib.contextmanager
-def _lanes(device: str, jobs: int | None, dask: str | None) -> Iterator[tuple[list[Lane], Cluster | None]]:
-    """Lanes, closed at the end whatever happens."""
-    if dask is None:
-        from retlib.reproduce.lanes import local_lanes
-
-        lanes = local_lanes(device, jobs)
-        try:
-            yield lanes, None
-        finally:
-            for lane in lanes:
-                lane.close()
-        return
-    from retlib.reproduce.cluster import Cluster
-
-    cluster = Cluster(dask, device, jobs)
-    try:
-        yield cluster.lanes, cluster
-    finally:
-        cluster.close()
-
-
 def _own_records(profile: str) -> Store:
-    """The book's records of the checkout around this folder; for smoke, a scratch folder in the cache."""
+    """Open the book's records of the checkout around this folder; for smoke, a scratch folder in the cache."""
     from retlib.cache import cache_folder
     from retlib.experiments import Store
 

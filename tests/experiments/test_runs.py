@@ -58,8 +58,7 @@ def test_a_record_holds_what_design_asks(finished: Record) -> None:
     assert content["environment"]["packages"]["torch"]
     assert content["timing"]["training_s"] > 0
     assert content["timing"]["training_cpu_s"] > 0 and content["timing"]["inference_cpu_s_per_image"] > 0
-    assert content["telemetry"]["samples_per_s"] > content["telemetry"]["steps_per_s"] > 0
-    assert content["telemetry"]["peak_memory_mib"] > 0 and content["telemetry"]["sample"] == "image"
+    assert content["timing"]["samples_per_s"] > 0 and content["environment"]["peak_memory_mib"] > 0
     assert content["acceleration"]["workers"] == 1
     entry = finished.test()
     assert set(entry["metrics"]) == {"fov", "frame"}

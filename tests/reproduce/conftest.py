@@ -44,7 +44,6 @@ runs:
     twin: {only: [smoke], role: ablation}
     broken: {only: [smoke], role: ablation, training: {learning_rate: 1e30, epochs: 3}}
     fold{k}: {only: [smoke], role: fold, for: {k: [1, 2]}, training: {learning_rate: 3e-2, weight_decay: "{k}"}}
-    long: {only: [paper], training: {epochs: 3000}}
     real: {only: [lite], train: {dataset: drive, split: training, options: null}, test: [{dataset: drive, split: test}]}
 """
 

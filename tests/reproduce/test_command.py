@@ -1,4 +1,4 @@
-"""`retlib reproduce` as a person calls it: plans, budgets, failures, kills."""
+"""`retlib reproduce` as a person calls it: plans, deadlines, failures, kills."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import pytest
 import torch
 
-from retlib.experiments import Store
+from retlib.experiments import NUMERICS, Store
 from retlib.papers import load_paper
-from retlib.reproduce import driver, warmup
-from retlib.reproduce.lanes import Lane
+from retlib.reproduce import run as run_module
+from retlib.reproduce.plan import find_missing, runs_in_order
 
 
 def names(records: Path, paper: Path) -> set[str]:
@@ -37,57 +38,29 @@ def test_the_table_is_made_once_in_order_of_value(call, paper: Path, tmp_path: P
     rows = {record.id: record.metrics()["dice"] for record in Store(records)}
     table = out[out.rindex("run  ") :]
     for identity, dice in rows.items():
-        assert re.search(rf"toy/\w+ .*{dice:.4f}.*{identity}$", table, re.MULTILINE)
+        assert re.search(rf"toy/\w+, seed 0 .*{dice:.4f}.*{identity}$", table, re.MULTILINE)
     assert len(rows) == 2 and {path.name for path in records.iterdir()} == set(rows)  # nothing else is written
     code, out, _ = call(*arguments[:3], "--role", "table", "--role", "ablation", "--records", records, "--dry-run")
-    assert code == 0 and "3 runs, 1 named more than once; 2 have a record, 1 are missing" in out
+    assert code == 0 and "3 runs; 2 have a record, 1 are missing" in out
     code, out, _ = call(*arguments)
     assert code == 0 and "nothing to do" in out
 
 
-def test_without_a_budget_the_first_run_starts_at_once(
-    call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing is measured, and what is not known of a run is called so; its twin in pace learns from its record."""
-    tasks, timed = [], []
-    submit, time_scoring = Lane.submit, warmup.time_scoring
+def test_a_deadline_starts_no_run_after_it(call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first run is under way when the deadline comes, and finishes; the second is left."""
+    records, make_record = tmp_path / "records", run_module.make_record
 
-    def noted(lane: Lane, function, *arguments):
-        tasks.append(function.__name__)
-        return submit(lane, function, *arguments)
+    def slow(*arguments: object) -> None:
+        make_record(*arguments)
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 3600)
 
-    monkeypatch.setattr(Lane, "submit", noted)
-    monkeypatch.setattr(warmup, "time_scoring", lambda *arguments: timed.append(arguments) or time_scoring(*arguments))
-    arguments = (paper, "--profile", "smoke", "--role", "table", "--records")
-    code, out, _ = call(*arguments, tmp_path / "records")
-    assert code == 0 and tasks == ["describe", "make_record", "make_record"] and not timed
-    assert "measuring" not in out and "warm-up" not in out
-    assert re.search(r"^papers +toy/proposed +0 +unknown +–$", out, re.MULTILINE)
-    assert "running toy/proposed, seed 0\n" in out and "running toy/baseline, seed 0, about" in out
-
-    tasks.clear()
-    code, out, _ = call(*arguments, tmp_path / "others", "--budget", "60")
-    assert code == 0 and tasks == ["describe", "warm_up", "make_record", "make_record"] and timed
-    assert "measuring toy/proposed, seed 0\n" in out
-
-
-def test_a_budget_too_small_for_anything(call, paper: Path, tmp_path: Path) -> None:
-    records = tmp_path / "records"
-    code, out, _ = call(paper, "--profile", "paper", "--records", records, "--budget", "0.02")
-    assert code == 0 and not records.exists()
-    assert "planned" not in out and "nothing was run" in out and "left: 1 runs" in out
-    assert "which would fit into --budget" in out or "too small to measure" in out
-    code, out, _ = call(paper, "--profile", "smoke", "--records", records, "--budget", "60", "--dry-run")
-    assert code == 0 and "a dry run measures nothing" in out and "in this order: toy/proposed, toy/baseline" in out
-
-
-def test_what_would_fit_is_said(call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A warm-up is made, the run is longer than the budget, and nothing is trained."""
-    slow = {"pace": {"step": 60.0, "prediction": 0.0, "scoring": 0.0, "megapixels": 1.0}, "seconds": 0.1}
-    monkeypatch.setattr(driver, "warm_up", lambda *_: slow)
-    code, out, _ = call(paper, "--profile", "paper", "--records", tmp_path / "records", "--budget", "9")
-    assert code == 0 and "nothing was run" in out
-    assert re.search(r"toy/long \(seed 0\), which would fit into --budget 3[34]\d\d", out)
+    monkeypatch.setattr(run_module, "make_record", slow)
+    arguments = (paper, "--profile", "smoke", "--role", "table", "--records", records)
+    code, out, _ = call(*arguments, "--deadline", 30)
+    assert code == 0 and names(records, paper) == {"proposed"}
+    assert "one run at a time, none started after 30 minutes" in out and "running toy/baseline" not in out
+    assert "done: 1, failed: 0, left: 1, skipped: 0\nleft: 1 runs (1 papers)" in out
 
 
 def test_without_data_nothing_is_trained(call, paper: Path, tmp_path: Path) -> None:
@@ -110,7 +83,8 @@ def test_without_data_nothing_is_trained(call, paper: Path, tmp_path: Path) -> N
         (["--jobs", "many"], "--jobs: expected a whole number from 1 on, or auto; got 'many'"),
         (["--seeds", "0;1"], "--seeds: expected whole numbers"),
         (["--role", "tables"], "--role: expected one of table, fold, ablation, control"),
-        (["--store", "both"], "--store: expected one of shared, returned"),
+        (["--deadline", "0"], "--deadline: expected minutes above 0, got 0"),
+        (["--deadline", "nan"], "--deadline: expected minutes above 0, got nan"),
         (["--data", "/no/such/folder"], "--data /no/such/folder: there is no such folder"),
     ],
 )
@@ -132,19 +106,6 @@ def test_a_folder_that_takes_no_record_is_refused_before_anything_is_made(
     assert (code, out) == (2, "") and "cannot be written to; choose another folder" in err
 
 
-@pytest.mark.parametrize(("left", "learned"), [(1.0, 2), (0.1, 0)])
-def test_a_run_that_goes_on_says_nothing_of_its_estimate(
-    call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: float, learned: int
-) -> None:
-    """Its estimate is of the rest, and what loading and scoring take is not less for it."""
-    noted = []
-    monkeypatch.setattr(driver, "share_left", lambda run: left)
-    monkeypatch.setattr(driver.Budget, "learn", lambda self, *pair: noted.append(pair))
-    arguments = ("--role", "table", "--records", tmp_path / "records", "--budget", "60")
-    code, _, _ = call(paper, "--profile", "smoke", *arguments)
-    assert code == 0 and len(noted) == learned
-
-
 def test_two_processes_and_a_run_that_fails(call, paper: Path, tmp_path: Path) -> None:
     """The others go on; the failed one is named at the end with its error."""
     records = tmp_path / "records"
@@ -158,76 +119,159 @@ def test_two_processes_and_a_run_that_fails(call, paper: Path, tmp_path: Path) -
     assert not [path for path in records.iterdir() if path.name.startswith(".")]
 
 
+def kill_own_process(config: dict, *rest: object) -> None:
+    """Stand for a run that is killed for want of memory, if it is the proposed one."""
+    if config["training"]["learning_rate"] == 2e-2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    run_module.make_record(config, *rest)
+
+
 @pytest.mark.timeout(200)
-def test_after_a_kill_the_next_call_goes_on(call, paper: Path, tmp_path: Path, cache: Path) -> None:
-    """SIGKILL in the middle of the second run; the first one's record is whole and stays as it is."""
-    records, name = tmp_path / "records", tmp_path / "killed.yaml"
-    text = paper.read_text(encoding="utf-8").replace("baseline: {only: [smoke]}", "baseline: {training: {epochs: 200}}")
-    name.write_text(text, encoding="utf-8")
-    runs = load_paper(name).runs("smoke")
-    arguments = ["reproduce", str(name), "--profile", "smoke", "--role", "table", "--records", str(records)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "retlib.cli", *arguments, "--device", "cpu"]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    checkpoint = cache / "work" / runs["baseline"].identify() / "checkpoint.pt"
-    deadline = time.monotonic() + 120
-    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait(timeout=30) == -signal.SIGKILL, "the driver ended before it could be killed"
-    store = Store(records)
-    first = store.find(runs["proposed"])
-    assert first is not None and len(store) == 1
-    written = (first.folder / "record.json").stat().st_mtime_ns
-    code, out, _ = call(*arguments[1:])
-    assert code == 0 and "1 have a record, 1 are missing" in out
-    second = store.find(runs["baseline"])
-    assert second.content["timing"]["resumed_from_epochs"] and len(second.history) == 200
-    assert (first.folder / "record.json").stat().st_mtime_ns == written
-    assert {path.name for path in records.iterdir()} == {first.id, second.id}
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_on_a_gpu(call, paper: Path, tmp_path: Path) -> None:
-    """Small nets share it, a process each; the peak of the memory is measured."""
+def test_a_killed_process_of_the_pool_is_a_failed_run(
+    call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs that had not started get new processes."""
     records = tmp_path / "records"
-    code, out, _ = call(paper, "--profile", "smoke", "--role", "table", "--records", records, "--device", "cuda")
-    assert code == 0 and names(records, paper) == {"proposed", "baseline", "twin"}
-    assert torch.cuda.get_device_name(0) in out
-    assert all(record.content["environment"]["peak_memory_mib"] > 0 for record in Store(records))
+    monkeypatch.setattr(run_module, "make_record", kill_own_process)
+    arguments = (paper, "--profile", "smoke", "--role", "table", "--role", "fold", "--records", records, "--jobs", 2)
+    code, out, err = call(*arguments)
+    assert code == 1 and "Traceback" not in out + err
+    assert re.search(r"toy/proposed, seed 0: a process was killed, .* goes on from the last checkpoint", out)
+    assert "proposed" not in names(records, paper) and "fold2" in names(records, paper)
+    assert "left: 0, skipped: 0" in out
 
 
-@pytest.mark.timeout(200)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_call_in_the_background_ends_with_its_table(paper: Path, tmp_path: Path, cache: Path, number: int) -> None:
-    """A script's `&` leaves SIGINT ignored; the signal comes in the middle of the second run."""
-    records, name = tmp_path / "records", tmp_path / "long.yaml"
-    text = paper.read_text(encoding="utf-8").replace("baseline: {only: [smoke]}", "baseline: {training: {epochs: 999}}")
+@pytest.mark.parametrize(("gpus", "jobs", "expected"), [(2, None, "01"), (2, 3, "010"), (2, 1, "0"), (1, 2, "00")])
+def test_gpus_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch, gpus: int, jobs: int | None, expected: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    with run_module.open_executor("cuda", jobs, None) as (executor, devices):
+        assert devices == [f"cuda:{index}" for index in expected]
+        assert isinstance(executor, run_module.SerialExecutor) == (len(expected) == 1)
+    with run_module.open_executor("cuda:0", None, None) as (_, devices):
+        assert devices == ["cuda:0"]
+
+
+@pytest.mark.timeout(60)  # with a fault it waits for ever
+def test_a_free_device_gets_the_next_run(paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run on the second device ends last, so the first device gets all the others."""
+    runs, _ = find_missing(runs_in_order([str(paper)], "smoke"), Store(tmp_path), None)
+    monkeypatch.setattr(run_module, "_find_record", lambda identity, store: None)
+    used: dict[str, list[Future]] = {"cuda:0": [], "cuda:1": []}
+
+    class Controlled(Executor):
+        def submit(self, function, config, identity, store, root, device, progress):
+            used[device].append(future := Future())
+            if device == "cuda:0":
+                future.set_result(None)
+            if len(used["cuda:0"]) == len(runs) - 1:
+                used["cuda:1"][0].set_result(None)
+            return future
+
+    outcomes = list(run_module.make_records(runs, Store(tmp_path), Controlled(), list(used)))
+    assert [len(futures) for futures in used.values()] == [len(runs) - 1, 1] and len(outcomes) == len(runs) > 2
+
+
+def test_other_data_or_other_numerics_are_refused(paper: Path, tmp_path: Path) -> None:
+    """A worker's data or code may differ from the caller's."""
+    config = load_paper(paper).runs("smoke")["baseline"]
+    older = {"numerics": NUMERICS - 1}
+    for changes, words in (({}, "data differ from the caller's"), (older, f"the caller's has {NUMERICS - 1}")):
+        content = config.model_dump(mode="json") | changes
+        with pytest.raises(ValueError, match=words):
+            run_module.make_record(content, "0" * 16, str(tmp_path), None, "cpu", False)
+    assert not list(tmp_path.iterdir())
+
+
+def start_long(paper: Path, tmp_path: Path, cache: Path, jobs: int = 1, epochs: int = 999) -> tuple:
+    """Start a call in the background and wait until its first run is done and its second, longer one began."""
+    store, name = Store(tmp_path / "records"), tmp_path / "long.yaml"
+    longer = f"baseline: {{training: {{epochs: {epochs}}}}}"
+    text = paper.read_text(encoding="utf-8").replace("baseline: {only: [smoke]}", longer)
     name.write_text(text, encoding="utf-8")
     runs = load_paper(name).runs("smoke")
-    arguments = ["reproduce", str(name), "--profile", "smoke", "--role", "table", "--records", str(records)]
+    arguments = ["reproduce", str(name), "--profile", "smoke", "--role", "table", "--records", str(store.path)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "retlib.cli", *arguments, "--device", "cpu"],
+        [sys.executable, "-m", "retlib.cli", *arguments, "--device", "cpu", "--jobs", str(jobs)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )
     checkpoint = cache / "work" / runs["baseline"].identify() / "checkpoint.pt"
     deadline = time.monotonic() + 120
-    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+    while process.poll() is None and time.monotonic() < deadline:
+        if checkpoint.exists() and store.find(runs["proposed"]) is not None:
+            time.sleep(0.2)  # for the call to take note of the first record
+            break
         time.sleep(0.01)
+    return process, store, runs, checkpoint
+
+
+def rests(checkpoint: Path) -> bool:
+    """Whether nothing writes a checkpoint any more; an epoch takes some hundredths of a second."""
+    written = checkpoint.stat().st_mtime_ns
+    time.sleep(2)
+    return checkpoint.stat().st_mtime_ns == written
+
+
+@pytest.mark.timeout(200)
+def test_after_a_kill_the_next_call_goes_on(call, paper: Path, tmp_path: Path, cache: Path) -> None:
+    """SIGKILL in the middle of the second run; the first one's record is whole and stays as it is."""
+    process, store, runs, _ = start_long(paper, tmp_path, cache, epochs=100)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGKILL, "the call ended before it could be killed"
+    first = store.find(runs["proposed"])
+    assert first is not None and len(store) == 1
+    written = (first.folder / "record.json").stat().st_mtime_ns
+    code, out, _ = call(tmp_path / "long.yaml", "--profile", "smoke", "--role", "table", "--records", store.path)
+    assert code == 0 and "1 have a record, 1 are missing" in out and "skipped: 1" in out
+    second = store.find(runs["baseline"])
+    assert second.content["timing"]["resumed_from_epochs"] and len(second.history) == 100
+    assert (first.folder / "record.json").stat().st_mtime_ns == written
+    assert {path.name for path in store.path.iterdir()} == {first.id, second.id}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu(call, paper: Path, tmp_path: Path) -> None:
+    """One run at a time on each; the peak of the memory is measured."""
+    records = tmp_path / "records"
+    code, out, _ = call(paper, "--profile", "smoke", "--role", "table", "--records", records, "--device", "cuda")
+    assert code == 0 and names(records, paper) == {"proposed", "baseline", "twin"}
+    assert "cuda:0" in out
+    assert all(record.content["environment"]["peak_memory_mib"] > 0 for record in Store(records))
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize(("number", "jobs"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGTERM, 2)])
+def test_a_call_in_the_background_ends_with_its_table(
+    paper: Path, tmp_path: Path, cache: Path, number: int, jobs: int
+) -> None:
+    """A script's `&` leaves SIGINT ignored; the signal comes in the middle of the longer run."""
+    process, store, runs, checkpoint = start_long(paper, tmp_path, cache, jobs)
     process.send_signal(number)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert Store(records).find(runs["proposed"]).id in out[out.rindex("run  ") :]
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and err == ""
+    assert store.find(runs["proposed"]).id in out[out.rindex("run  ") :]
     assert "left: 1 runs (1 papers)" in out and "goes on from each run's last checkpoint" in out
+    assert rests(checkpoint)
+
+
+@pytest.mark.timeout(200)
+def test_a_killed_call_takes_its_processes_with_it(paper: Path, tmp_path: Path, cache: Path) -> None:
+    process, _, _, checkpoint = start_long(paper, tmp_path, cache, jobs=2)
+    process.kill()
+    process.wait(timeout=30)
+    time.sleep(1)  # for the processes to notice
+    assert process.returncode == -signal.SIGKILL and rests(checkpoint)
 
 
 def test_an_interrupt_before_the_first_run(call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the data is hashed, say; the handlers that were there before come back."""
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    monkeypatch.setattr("retlib.reproduce.stock.take_stock", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr("retlib.reproduce.plan.find_missing", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     code, out, _ = call(paper, "--profile", "smoke", "--records", tmp_path / "records")
     assert (code, out) == (130, "interrupted\n")
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

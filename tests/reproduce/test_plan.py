@@ -1,4 +1,4 @@
-"""What is due, and in which order."""
+"""Which runs are planned, and in which order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from retlib.papers import list_papers, load_paper
-from retlib.reproduce.order import TIERS, due_runs, expand_keys
+from retlib.reproduce.plan import TIERS, expand_keys, runs_in_order
 from retlib.studies import list_studies, load_study
 
 ROOT = Path(__file__).parents[2]
@@ -15,13 +15,13 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def everything():
-    return due_runs(["all"], "paper")
+    return runs_in_order(["all"], "paper")
 
 
 def test_all_is_every_run_of_every_paper_and_study(everything) -> None:
     planned = {(key, name, 0) for key in list_papers() for name in load_paper(key).plan("paper")}
     planned |= {(key, run.name, run.seed) for key in list_studies() for run in load_study(key).schedule("paper")}
-    assert sorted((run.key, run.name, run.seed) for run in everything) == sorted(planned)
+    assert sorted((run.key, run.name, run.config.seed) for run in everything) == sorted(planned)
 
 
 def test_tiers_follow_one_another(everything) -> None:
@@ -41,7 +41,7 @@ def test_the_leaderboard_keeps_its_own_schedule(everything) -> None:
     study = load_study("one-protocol")
     table = study.runs("paper", role="table")
     expected = [(run.name, run.seed) for run in study.schedule("paper") if run.name in table]
-    assert [(run.name, run.seed) for run in everything if run.tier == "leaderboard"] == expected
+    assert [(run.name, run.config.seed) for run in everything if run.tier == "leaderboard"] == expected
 
 
 def test_folds_cross_data_set_and_search_come_last(everything) -> None:
@@ -52,13 +52,14 @@ def test_folds_cross_data_set_and_search_come_last(everything) -> None:
 
 
 def test_further_seeds_follow_the_leaderboard_and_every_row_gets_them() -> None:
-    due = due_runs(["resaspp-unet", "one-protocol"], "lite", seeds=(0, 4), roles=["table"])
+    runs = runs_in_order(["resaspp-unet", "one-protocol"], "lite", seeds=(0, 4), roles=["table"])
     rows = load_paper("resaspp-unet").runs("lite", role="table")
-    further = [run for run in due if run.tier == "seeds"]
-    assert {run.name for run in further} == set(rows) and {run.seed for run in further} == {4}
-    assert due[-len(further) :] == further
-    board = [run for run in due if run.tier == "leaderboard"]
-    assert {run.seed for run in board if run.name.startswith("hrf")} == {0, 4}  # instead of the study's own seeds
+    further = [run for run in runs if run.tier == "seeds"]
+    assert {run.name for run in further} == set(rows) and {run.config.seed for run in further} == {4}
+    assert runs[-len(further) :] == further
+    board = [run for run in runs if run.tier == "leaderboard"]
+    # Instead of the study's own seeds.
+    assert {run.config.seed for run in board if run.name.startswith("hrf")} == {0, 4}
 
 
 def test_keys() -> None:
