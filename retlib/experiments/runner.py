@@ -242,7 +242,7 @@ def _say_slow() -> None:
     print(
         "This processor has no units for bfloat16 (amx_bf16 or avx512_bf16), in which full-size runs train on a CPU "
         "(training.amp_cpu). The run follows its configuration, and bfloat16 is emulated. With such units, on two "
-        "cores of an Intel processor, steps in bfloat16 are four to eight times faster than in float32; emulated "
+        "cores of an Intel processor, steps in bfloat16 are up to four times as fast as in float32; emulated "
         "without them they are slower still than in float32.",
         flush=True,
     )
