@@ -397,11 +397,11 @@ def test_a_run_that_never_learned_is_in_the_mean_and_said_to_be(study, records, 
     assert f"is {both.value('dice'):.4f} with and {alive.metrics()['dice']:.4f} without" in told
 
 
-def test_the_committed_run_that_never_learned_is_found(repository: Path) -> None:
+def test_the_committed_runs_that_never_learned_are_found(repository: Path) -> None:
     """And no other of the papers' runs is told to be one."""
     found = {}
     for key in ("af-unet", "r2u-net", "resaspp-unet"):
         study = open_study(key, Parameters(seeds=(0, 1, 2)), repository / "notebooks")
         for name in load_paper(key).plan("lite"):
             found |= {(name, e.profile): e.never_learned for e in study.every(name) if e.never_learned}
-    assert found == {("drive-unetpp", "lite"): (2,)}
+    assert found == {("drive-unetpp", "lite"): (2,), ("drive-r2unet-no-norm", "paper"): (0,)}
