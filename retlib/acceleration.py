@@ -85,11 +85,16 @@ def tensor_float(device: torch.device) -> dict[str, bool] | None:
 def bfloat16_units() -> bool | None:
     """Say whether this processor computes in bfloat16 by itself: AMX or AVX-512 instructions for it.
 
-    None where Linux does not say so: on other systems, and on processors that are not x86.
+    None where :func:`processor_flags` is.
     """
+    flags = processor_flags()
+    return None if flags is None else not BFLOAT16_FLAGS.isdisjoint(flags)
+
+
+def processor_flags() -> list[str] | None:
+    """Read the processor's flags; None where Linux lists none: on other systems, and if the processor is not x86."""
     try:
-        lines = CPUINFO.read_text().splitlines()
+        lines = CPUINFO.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
-    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), None)
-    return None if flags is None else not BFLOAT16_FLAGS.isdisjoint(flags)
+    return next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), None)

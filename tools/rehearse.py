@@ -17,6 +17,7 @@ import torch
 from measuring import RECORDS, machine, read_json, today, write_json
 from tqdm import tqdm
 
+from retlib.acceleration import processor_flags
 from retlib.experiments import RunConfig, pick_device, rehearse
 from retlib.experiments.rehearsal import STEPS, planned_steps, step_key
 from retlib.inference import has_bfloat16
@@ -72,8 +73,7 @@ def sums(line: Mapping[str, Any], members: Members) -> dict[str, Any]:
 
 def describe_machine(columns: Sequence[str]) -> dict[str, Any]:
     """Name the processor, its cores and units for bfloat16, threads, torch's version, the day, and the GPU in use."""
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text(encoding="utf-8").split() if cpuinfo.is_file() else []
+    flags = processor_flags() or ()
     facts = {name: value for name, value in machine().items() if name != "load"}
     facts |= {"threads": torch.get_num_threads(), "date": today()}
     facts |= {flag: flag in flags for flag in ("amx_bf16", "avx512_bf16")}

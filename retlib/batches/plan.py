@@ -60,12 +60,12 @@ def epoch_plan(
     patches: Patches | None,
     seed: int,
     epoch: int,
-    transforms: int | None = None,
+    each: bool = False,
 ) -> list[Draw]:
     """List what an epoch visits, shuffled.
 
     Full images: with ``copies`` = 0 every sample once, augmented in place; with ``copies`` = k the originals as they
-    are plus k augmented copies of each. With ``transforms`` = n the copies are n, and copy i has transform i alone.
+    are plus k augmented copies of each; with ``each`` copy i has transform i of the pipeline alone.
     Patches: ``patches.per_epoch`` augmented patches from random samples, or of the grids of all samples.
     """
     rng = np.random.default_rng(derive_seed("order", seed, epoch))
@@ -75,11 +75,8 @@ def epoch_plan(
     if patches is not None:
         return [Draw(int(i), True) for i in rng.integers(0, len(samples), patches.per_epoch)]
     places = range(len(samples))
-    if transforms is not None:
-        entries = [Draw(i, False) for i in places]
-        entries += [Draw(i, True, transform=each) for each in range(transforms) for i in places]
-    else:
-        entries = [Draw(i, copies == 0) for i in places] + [Draw(i, True) for _ in range(copies) for i in places]
+    entries = [Draw(i, copies == 0) for i in places]
+    entries += [Draw(i, True, transform=copy if each else None) for copy in range(copies) for i in places]
     return [entries[i] for i in rng.permutation(len(entries))]
 
 

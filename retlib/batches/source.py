@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from retlib.augmentation import augment, build_augmentation, count_copies, count_transforms
+from retlib.augmentation import augment, build_augmentation, count_copies
 from retlib.batches.plan import (
     Draw,
     Patches,
@@ -51,8 +51,7 @@ class Source:
         distances: Region | None = None,
     ) -> None:
         self.samples, self.inputs, self.augmentation = samples, inputs, augmentation
-        self.transforms = count_transforms(augmentation) if copies == "each" else None
-        self.copies = count_copies(augmentation, copies)
+        self.copies, self.each = count_copies(augmentation, copies), copies == "each"
         self.patches, self.batch_size, self.seed = patches, batch_size, seed
         self.distances: Region | None = distances
         self.steps = steps_per_epoch(samples, self.copies, patches, batch_size)
@@ -76,9 +75,7 @@ class Source:
             if epoch not in self._plans:
                 # Batches are made ahead, across the end of an epoch; what lies further back is done.
                 self._plans = {e: plan for e, plan in self._plans.items() if e >= epoch - 1}
-                self._plans[epoch] = epoch_plan(
-                    self.samples, self.copies, self.patches, self.seed, epoch, self.transforms
-                )
+                self._plans[epoch] = epoch_plan(self.samples, self.copies, self.patches, self.seed, epoch, self.each)
             plan = self._plans[epoch]
         start = index * self.batch_size
         return list(enumerate(plan[start : start + self.batch_size], start))

@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 
+from retlib.batches.supply import cores
 from retlib.experiments import NUMERICS, Record, RunConfig, Store, pick_device, run
 from retlib.reproduce.plan import NamedRun, count_tiers
 
@@ -58,8 +59,7 @@ class ProcessExecutor(Executor):
         self._open()
 
     def _open(self) -> None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        threads = max(1, cores // self._jobs)
+        threads = max(1, cores() // self._jobs)
         context = get_context("spawn")
         self._pool = ProcessPoolExecutor(self._jobs, context, initializer=_begin_process, initargs=(threads,))
 

@@ -58,7 +58,7 @@ def test_one_copy_a_transform(samples) -> None:
 
     count = count_transforms("af-unet")
     assert count == 4
-    plan = epoch_plan(samples, count, None, seed=3, epoch=1, transforms=count)
+    plan = epoch_plan(samples, count, None, seed=3, epoch=1, each=True)
     expected = [(i, t) for i in range(5) for t in (None, 0, 1, 2, 3)]
     assert sorted([(d.index, d.transform) for d in plan], key=str) == sorted(expected, key=str)
     assert all(draw.augmented == (draw.transform is not None) for draw in plan)
