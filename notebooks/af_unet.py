@@ -70,9 +70,8 @@ import torch
 from IPython.display import Markdown, display
 
 from retlib import report
-from retlib.experiments import run
 from retlib.models import build_model
-from retlib.report import figures, findings
+from retlib.study import figures, findings, run
 
 figures.set_style()
 study = report.open_study("af-unet", parameters)

@@ -70,9 +70,8 @@ import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 
 from retlib import report
-from retlib.experiments import run
-from retlib.report import figures, findings
-from retlib.report.evidence import paired_difference, same_seeds
+from retlib.study import figures, findings, run
+from retlib.study.evidence import paired_difference, same_seeds
 
 figures.set_style()
 study = report.open_study("attention-unetpp", parameters)

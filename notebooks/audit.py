@@ -72,7 +72,7 @@ from retlib import audit, report
 from retlib.audit import figures as audit_figures
 from retlib.audit import frames
 from retlib.papers import list_papers, load_paper
-from retlib.report import figures
+from retlib.study import figures
 
 figures.set_style()
 folder = report.book_records(Path(".")) if parameters.records is None else Path(parameters.records)

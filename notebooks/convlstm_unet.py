@@ -74,10 +74,10 @@ from retlib import report
 from retlib.augmentation import augment, build_augmentation
 from retlib.batches import cut_patch
 from retlib.data import load_dataset
-from retlib.experiments import run
 from retlib.models import build_model, count_parameters
 from retlib.preprocessing import prepare
-from retlib.report import figures, findings, operating
+from retlib.report import operating
+from retlib.study import figures, findings, run
 
 figures.set_style()
 study = report.open_study("convlstm-unet", parameters)

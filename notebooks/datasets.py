@@ -68,7 +68,8 @@ from IPython.display import Markdown, display
 
 from retlib import report
 from retlib.data import find_root, load_dataset
-from retlib.report import datasets, figures
+from retlib.report import datasets
+from retlib.study import figures
 
 figures.set_style()
 folder = report.book_records(Path(".")) if parameters.records is None else Path(parameters.records)

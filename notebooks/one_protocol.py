@@ -68,7 +68,7 @@ from IPython.display import Markdown, display
 
 from retlib import audit, comparison, report
 from retlib.comparison import figures, findings, own, pages
-from retlib.report.figures import set_style
+from retlib.study.figures import set_style
 
 set_style()
 protocol = comparison.open_comparison(parameters)

@@ -73,9 +73,9 @@ import torch
 from IPython.display import Markdown, display
 
 from retlib import report
-from retlib.experiments import run
 from retlib.models import build_model, count_parameters, model_options, multiply_adds
-from retlib.report import collapse, epochs, figures, findings
+from retlib.report import collapse, epochs
+from retlib.study import figures, findings, run
 
 figures.set_style()
 study = report.open_study("r2u-net", parameters)

@@ -69,8 +69,9 @@ from IPython.display import Markdown, display
 
 from retlib import report
 from retlib.data import split_names
-from retlib.report import figures, recipe, recipe_figures, recipe_frames, shipped
-from retlib.studies import Study, load_study
+from retlib.report import recipe, recipe_figures, recipe_frames, shipped
+from retlib.studies import load_study
+from retlib.study import Study, figures
 
 figures.set_style()
 study = load_study("recipe")

@@ -72,11 +72,10 @@ from IPython.display import Markdown, display
 from retlib import report
 from retlib.augmentation import augment, build_augmentation
 from retlib.data import load_dataset
-from retlib.experiments import run
 from retlib.models import aspp_branches
 from retlib.preprocessing import prepare
-from retlib.report import figures, findings
-from retlib.report.tables import profile_text
+from retlib.study import figures, findings, run
+from retlib.study.tables import profile_text
 
 figures.set_style()
 study = report.open_study("resaspp-unet", parameters)

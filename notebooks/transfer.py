@@ -71,8 +71,9 @@ from IPython.display import Markdown, display
 
 from retlib import report
 from retlib.data.phantom import make_phantom
-from retlib.report import figures, transfer, transfer_figures, transfer_frames
+from retlib.report import transfer, transfer_figures, transfer_frames
 from retlib.studies import load_study
+from retlib.study import figures
 
 figures.set_style()
 study = load_study("transfer")

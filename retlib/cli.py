@@ -16,7 +16,7 @@ import typer
 from retlib.audit.commands import audit
 from retlib.data.commands import app as data_app
 from retlib.predict import predict
-from retlib.reproduce.commands import reproduce
+from retlib.study.commands import reproduce
 
 app = typer.Typer(
     name="retlib",

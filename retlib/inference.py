@@ -14,8 +14,8 @@ from torch import nn
 
 from retlib.data import FundusSample
 from retlib.preprocessing import InputSettings, preprocess, resize, to_input, working_grid
+from retlib.settings import Settings
 from retlib.training import autocast
-from retlib.validation import Settings
 
 View = Literal["none", "v", "h", "hv"]
 VIEWS: dict[View, tuple[int, ...]] = {"none": (), "v": (2,), "h": (3,), "hv": (2, 3)}

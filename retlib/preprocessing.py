@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from retlib.data import FundusSample
-from retlib.validation import Settings
+from retlib.settings import Settings
 
 Step = str | dict[str, dict[str, Any]]
 

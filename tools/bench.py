@@ -86,9 +86,9 @@ def network_seconds() -> dict[str, dict[str, float]]:
     import torch
 
     from retlib.data.phantom import make_phantom
-    from retlib.experiments.runner import build
     from retlib.preprocessing import prepare, to_input
     from retlib.studies import load_study
+    from retlib.study.runner import build
 
     use_threads()
     sample = make_phantom(0)

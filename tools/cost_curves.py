@@ -74,7 +74,7 @@ def measure(curve: str, options: dict[str, Any]) -> dict[str, float]:
 
 def measure_store(runs: int) -> dict[str, float]:
     """Read every record of a store that holds so many: copies of the book's records under other names."""
-    from retlib.experiments import Store
+    from retlib.study import Store
 
     originals = sorted(RECORDS.glob("*/record.json"))
     with tempfile.TemporaryDirectory() as folder:
@@ -88,8 +88,8 @@ def measure_store(runs: int) -> dict[str, float]:
 
 def measure_plan(runs: int) -> dict[str, float]:
     """Ask the book's store for so many planned runs: each is hashed, as `train: missing` does, and looked up."""
-    from retlib.experiments import Store
     from retlib.studies import load_study
+    from retlib.study import Store
 
     os.environ.pop("RETLIB_DATA", None)  # the committed fingerprints, as on a machine without data
     first = list(load_study("one-protocol").runs("lite").values())

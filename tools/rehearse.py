@@ -18,11 +18,11 @@ from measuring import RECORDS, machine, read_json, today, write_json
 from tqdm import tqdm
 
 from retlib.acceleration import processor_flags
-from retlib.experiments import RunConfig, pick_device, rehearse
-from retlib.experiments.rehearsal import STEPS, planned_steps, step_key
 from retlib.inference import has_bfloat16
 from retlib.papers import list_papers, load_paper
 from retlib.studies import list_studies, load_study
+from retlib.study import RunConfig, pick_device, rehearse
+from retlib.study.rehearsal import STEPS, planned_steps, step_key
 
 TARGET = RECORDS / "rehearsal.json"
 

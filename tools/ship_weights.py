@@ -10,8 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from retlib.experiments import Record, Store, weights_path
 from retlib.prediction import ship
+from retlib.study import Record, Store, weights_path
 
 ROOT = Path(__file__).parents[1]
 

@@ -14,11 +14,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from retlib.data import load_dataset
-from retlib.experiments import RunConfig
-from retlib.experiments.runner import build
 from retlib.losses import build_loss
 from retlib.preprocessing import InputSettings, Prepared, prepare
 from retlib.studies import load_study
+from retlib.study import RunConfig
+from retlib.study.runner import build
 from retlib.training import TrainingSettings, fit
 
 STEPS = 10  # in an epoch of a measurement

@@ -53,8 +53,8 @@ def measured(source: str, key: str, records: Path) -> Any:
     Raises:
         CitationError: the paper, run, profile, record or value does not exist.
     """
-    from retlib.experiments import Store
     from retlib.papers import load_paper
+    from retlib.study import Store
 
     try:
         paper, run, profile = source.split("/")

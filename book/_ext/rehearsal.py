@@ -66,7 +66,7 @@ def rows(plans: Iterable, lines: Mapping[str, Mapping[str, Any]], store) -> list
         lines: lines of the file by ``step``.
         store: the records.
     """
-    from retlib.experiments.rehearsal import planned_steps, step_key
+    from retlib.study.rehearsal import planned_steps, step_key
 
     made = []
     for title, runs in plans:
@@ -111,9 +111,9 @@ class RehearsalDirective(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Sphinx calls this where the directive stands."""
-        from retlib.experiments import Store
         from retlib.papers import list_papers, load_paper
         from retlib.studies import list_studies, load_study
+        from retlib.study import Store
 
         folder = Path(self.env.srcdir) / "book" / "records"
         self.env.note_dependency(str(folder / REHEARSAL))

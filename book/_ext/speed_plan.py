@@ -105,8 +105,8 @@ def images(count: int, fits: Mapping[str, Any]) -> Rows:
 
 def papers(count: int, fits: Mapping[str, Any], rehearsal: Mapping[str, Any], records: Path) -> Rows:
     """``count`` papers like the ones that are here."""
-    from retlib.experiments import Store
     from retlib.papers import list_papers, load_paper
+    from retlib.study import Store
 
     store = Store(records)
     here = [load_paper(key) for key in list_papers()]

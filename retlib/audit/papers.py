@@ -8,8 +8,9 @@ from retlib.audit.background import Background
 from retlib.audit.groups import check_one_share, check_text
 from retlib.audit.matrices import SCORES
 from retlib.audit.rows import RowAudit, audit_row
-from retlib.papers import Claim, Paper, Printed, Row, Table, load_paper
-from retlib.papers.tables import is_missing
+from retlib.papers import load_paper
+from retlib.study import Claim, Paper, Printed, Row, Table
+from retlib.study.printed import is_missing
 
 
 def audit_paper(paper: Paper | str, background: Background) -> list[RowAudit]:

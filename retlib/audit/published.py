@@ -6,8 +6,8 @@ from pydantic import Field
 
 from retlib.audit.background import Background
 from retlib.audit.rows import RowAudit, audit_row
-from retlib.papers.tables import Text
-from retlib.validation import Settings
+from retlib.settings import Settings
+from retlib.study.printed import Text
 
 
 class Published(Settings):

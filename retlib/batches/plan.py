@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from retlib.preprocessing import Prepared
-from retlib.validation import Settings
+from retlib.settings import Settings
 
 Side = Annotated[int, Field(ge=1)]
 

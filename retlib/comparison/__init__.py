@@ -6,7 +6,6 @@ which are recorded as runs are, and published results, which are quoted.
 
 from __future__ import annotations
 
-from retlib.comparison.baselines import BaselineConfig, baseline_configs, run_baseline, run_baselines
 from retlib.comparison.boards import (
     METRICS,
     PIXELS,
@@ -29,13 +28,14 @@ from retlib.comparison.contenders import (
     with_records,
 )
 from retlib.comparison.faults import FAULTS, Cost, all_costs, fault_configs, fault_table, make_fault_records
-from retlib.comparison.filters import frangi_vesselness, matched_filter
 from retlib.comparison.own import goal_table, own_networks
 from retlib.comparison.peers import Goal, Peer, list_goals, list_peers, measured_peer
-from retlib.comparison.rescoring import EpochsConfig, RescoredConfig, rescore, score_epochs
-from retlib.comparison.statistics import Power, critical_difference, friedman, holm, paired_tests, power, signed_rank
 from retlib.comparison.surround import blanked_frame, found_outside
 from retlib.comparison.times import Times, load_benchmark, pick_times
+from retlib.study.baselines import BaselineConfig, baseline_configs, run_baseline, run_baselines
+from retlib.study.filters import frangi_vesselness, matched_filter
+from retlib.study.rescoring import EpochsConfig, RescoredConfig, rescore, score_epochs
+from retlib.study.statistics import Power, critical_difference, friedman, holm, paired_tests, power, signed_rank
 
 __all__ = [
     "DATASETS",

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from retlib.audit import Background
-from retlib.comparison import statistics
 from retlib.comparison.contenders import Contender, with_records
 from retlib.comparison.peers import Peer, implied, list_peers
 from retlib.comparison.times import Times, recorded_times
-from retlib.report.tables import DASH
+from retlib.study import statistics
+from retlib.study.tables import DASH
 
 PIXELS = ("auc", "average_precision", "dice", "iou", "sensitivity", "specificity", "accuracy", "mcc")
 STRUCTURE = ("cldice", "betti0_error", "recall_thin")

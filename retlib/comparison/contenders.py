@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from retlib.comparison import statistics
-from retlib.comparison.baselines import METHODS, baseline_configs, find_baseline, has_second_observer, run_baseline
-from retlib.experiments import Record, RunConfig, Store, run
-from retlib.report.parameters import Parameters
-from retlib.report.study import PRECEDENCE, data_folder, open_store
-from retlib.studies import Study, load_study
+from retlib.studies import load_study
+from retlib.study import Record, RunConfig, Store, Study, run, statistics
+from retlib.study.baselines import METHODS, baseline_configs, find_baseline, has_second_observer, run_baseline
+from retlib.study.notebook import PRECEDENCE, data_folder, open_store
+from retlib.study.parameters import Parameters
 
 MODEL_TITLES = {
     "unet": "U-Net",

@@ -11,9 +11,9 @@ import pandas as pd
 
 from retlib.comparison.boards import TITLES
 from retlib.comparison.contenders import MODEL_TITLES, Comparison, Contender
-from retlib.comparison.rescoring import EpochsConfig, RescoredConfig, rescore, score_epochs
 from retlib.comparison.surround import blanked_frame
-from retlib.experiments import Record, RunConfig, weights_path
+from retlib.study import Record, RunConfig, weights_path
+from retlib.study.rescoring import EpochsConfig, RescoredConfig, rescore, score_epochs
 
 FRAME = "whole frame instead of the FOV"
 BLANKED = "whole frame, with nothing found outside the FOV"

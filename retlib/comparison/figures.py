@@ -13,12 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from retlib.comparison import curves, statistics
+from retlib.comparison import curves
 from retlib.comparison.boards import TITLES, per_image_values
 from retlib.comparison.contenders import DATASETS, Contender, best_by, with_records
 from retlib.comparison.times import pick_times
-from retlib.experiments import FALSE_ALARM, MISSED, TRUE_VESSEL
 from retlib.metrics import betti_numbers
+from retlib.study import FALSE_ALARM, MISSED, TRUE_VESSEL, statistics
 
 STYLES = {"filter": {"linestyle": "--"}, "observer": {"linestyle": ":"}}
 

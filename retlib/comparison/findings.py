@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from retlib.comparison import curves, faults, statistics
+from retlib.comparison import curves, faults
 from retlib.comparison.boards import TITLES, network_tests, observer_tests, p_text, planned_power
 from retlib.comparison.contenders import DATASETS, Contender, best_by, with_records
 from retlib.comparison.faults import Cost
 from retlib.comparison.peers import measured_peer
 from retlib.comparison.surround import found_outside
 from retlib.comparison.times import pick_times
-from retlib.report.findings import signed
-from retlib.report.overview import count_text
+from retlib.study import statistics
+from retlib.study.findings import signed
+from retlib.study.overview import count_text
 
 
 def best_sentences(datasets: Mapping[str, Sequence[Contender]]) -> list[str]:

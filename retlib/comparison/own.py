@@ -14,9 +14,9 @@ import pandas as pd
 from retlib.comparison.boards import TITLES
 from retlib.comparison.contenders import DATASETS, Comparison, Contender, model_key
 from retlib.comparison.peers import Goal, list_goals, measured_peer
-from retlib.experiments import Record, RunConfig, Store
-from retlib.report.overview import count_text
-from retlib.report.study import PRECEDENCE
+from retlib.study import Record, RunConfig, Store
+from retlib.study.notebook import PRECEDENCE
+from retlib.study.overview import count_text
 
 ROLE = "control"
 
@@ -24,7 +24,7 @@ ROLE = "control"
 def own_networks(opened: Comparison, dataset: str = "drive") -> list[Contender]:
     """Networks of ours on a data set: what comes with the package as weights first, then the others.
 
-    They are the study's runs of the role ``control``, and means of some of these (`retlib.experiments.MeanConfig`) as
+    They are the study's runs of the role ``control``, and means of some of these (`retlib.study.MeanConfig`) as
     far as they have a record. A run without a record keeps its place.
     """
     ships, found = shipped_records(), {}

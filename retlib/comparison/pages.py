@@ -12,7 +12,7 @@ from retlib.comparison.contenders import DATASETS, Contender
 from retlib.comparison.own import goal_table
 from retlib.comparison.peers import measured_peer
 from retlib.comparison.times import pick_times
-from retlib.report.tables import style
+from retlib.study.tables import style
 
 
 def show_boards(

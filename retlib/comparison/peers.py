@@ -9,9 +9,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from retlib.audit import Background, audit_row, list_published
-from retlib.papers.loader import read_yaml
-from retlib.papers.tables import Text
-from retlib.validation import Settings
+from retlib.settings import Settings
+from retlib.study.loader import read_yaml
+from retlib.study.printed import Text
 
 
 class Peer(Settings):

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retlib.experiments import Record
 from retlib.metrics import Confusion
 from retlib.metrics.counts import ratio
+from retlib.study import Record
 
 
 def blanked_frame(record: Record) -> dict[str, np.ndarray]:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
-from retlib.cache import cache_folder
 from retlib.data.archives import unpack
 from retlib.data.collection import Collection
 from retlib.data.errors import DataError
 from retlib.data.inspection import Difference, inspect_files, verify_files
+from retlib.files import cache_folder
 
 if TYPE_CHECKING:
     import requests

@@ -11,12 +11,12 @@
 
 from __future__ import annotations
 
-from retlib.experiments.weights import WeightsError as WeightsError  # described there
 from retlib.prediction.fov import find_fov
 from retlib.prediction.fundus import FundusCheck, NotAFundusError, check_fundus, measure_fundus
 from retlib.prediction.photographs import PhotographError, read_photograph
 from retlib.prediction.predictor import Prediction, Predictor, load_predictor
 from retlib.prediction.shipping import MemberCard, ModelCard, ship
+from retlib.study.weights import WeightsError as WeightsError  # described there
 
 __all__ = [
     "FundusCheck",

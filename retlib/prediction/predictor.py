@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from retlib.data import FundusSample
-from retlib.experiments import pick_device
 from retlib.inference import Member, cut_specks, predict_mean_logits, probabilities, remove_specks
 from retlib.prediction.fov import find_fov, searched_region
 from retlib.prediction.fundus import FundusCheck, NotAFundusError, check_fundus
 from retlib.prediction.shipping import ModelCard, read_shipped, shipped_weights
+from retlib.study import pick_device
 
 
 @dataclass(frozen=True, eq=False)

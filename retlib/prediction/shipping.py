@@ -17,14 +17,14 @@ from torch import nn
 import retlib
 from retlib.data import FundusSample
 from retlib.data.phantom import make_phantom
-from retlib.experiments import MeanConfig, Record, RunConfig
-from retlib.experiments.ensembles import member_states
-from retlib.experiments.weights import State, WeightsError, digest, fill, pack, read_state, stored, unpack
 from retlib.files import write_whole
 from retlib.inference import InferenceSettings, predict_logits, probabilities
 from retlib.models import build_model, count_parameters
 from retlib.preprocessing import InputSettings
-from retlib.validation import Settings
+from retlib.settings import Settings
+from retlib.study import MeanConfig, Record, RunConfig
+from retlib.study.ensembles import member_states
+from retlib.study.weights import State, WeightsError, digest, fill, pack, read_state, stored, unpack
 
 MAX_BYTES = 2_000_000
 """Bytes that shipped weights may take."""
@@ -89,8 +89,8 @@ def ship(
 
     Args:
         record: the run's or the mean's record.
-        weights: of a run, the state dict that it left in the cache, see `retlib.experiments.runner.weights_path`; of a
-            mean, id of a member's run -> file, or None, see `retlib.experiments.ensembles.member_states`.
+        weights: of a run, the state dict that it left in the cache, see `retlib.study.runner.weights_path`; of a
+            mean, id of a member's run -> file, or None, see `retlib.study.ensembles.member_states`.
         folder: where the files go; made where it does not exist.
         name: name of the model, also of its files.
         licence: what others may do with the weights, in a sentence or two.

@@ -11,12 +11,13 @@ from retlib.report.distribution import (
     show_overlay,
     where_it_falls,
 )
-from retlib.report.evidence import Evidence
 from retlib.report.improvement import fine_structure, gains
-from retlib.report.judging import judge
-from retlib.report.ledger import all_verdicts, ledger_lines, verdict_counts
 from retlib.report.nested_grid import grid_figure, grid_nodes
-from retlib.report.overview import (
+from retlib.report.thin import show_thin
+from retlib.study.evidence import Evidence
+from retlib.study.ledger import all_verdicts, ledger_lines, verdict_counts
+from retlib.study.notebook import Study, book_records, open_study
+from retlib.study.overview import (
     branch_row,
     claims,
     count_text,
@@ -27,10 +28,9 @@ from retlib.report.overview import (
     show_cases,
     show_roc,
 )
-from retlib.report.parameters import Parameters, check_parameters
-from retlib.report.study import Study, book_records, open_study
-from retlib.report.tables import comparison, cost_table, open_points, stated, style, verdicts, with_our_row
-from retlib.report.thin import show_thin
+from retlib.study.parameters import Parameters, check_parameters
+from retlib.study.tables import comparison, cost_table, open_points, stated, style, verdicts, with_our_row
+from retlib.study.verdicts import judge
 
 __all__ = [
     "Evidence",

@@ -13,9 +13,9 @@ import pandas as pd
 from retlib.data.registry import COLLECTIONS, get_collection
 from retlib.report.datasets import load_measurements
 from retlib.report.epochs import measured_epochs, outcome, reported_epochs, same_training, typical_share
-from retlib.report.evidence import Evidence, same_seeds
-from retlib.report.study import Study
-from retlib.report.tables import DASH, profile_text
+from retlib.study.evidence import Evidence, same_seeds
+from retlib.study.notebook import Study
+from retlib.study.tables import DASH, profile_text
 
 
 def diagnosis(study: Study, names: Sequence[str]) -> pd.DataFrame:

@@ -11,14 +11,13 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from retlib.data import FundusSample
-from retlib.experiments import ERROR_COLOURS, FALSE_ALARM, MISSED
-from retlib.papers import Printed
-from retlib.papers.claims import settled
-from retlib.report.figures import error_legend, on_map, show_errors, title_image
-from retlib.report.overview import NO_RECORD
-from retlib.report.photographs import photograph
-from retlib.report.study import Study
-from retlib.report.tables import profile_text
+from retlib.study import ERROR_COLOURS, FALSE_ALARM, MISSED, Printed
+from retlib.study.claims import settled
+from retlib.study.figures import error_legend, on_map, show_errors, title_image
+from retlib.study.notebook import Study
+from retlib.study.overview import NO_RECORD
+from retlib.study.photographs import photograph
+from retlib.study.tables import profile_text
 
 Groups = Mapping[str, Sequence[str]]
 

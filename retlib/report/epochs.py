@@ -14,8 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from retlib.audit import Interval, implied_prevalence
-from retlib.experiments import Record
-from retlib.papers import Paper, Printed
+from retlib.study import Paper, Printed, Record
 
 SCORES = ("loss", "dice", "accuracy", "sensitivity")
 TITLES = {"loss": "loss", "dice": "Dice", "accuracy": "accuracy", "sensitivity": "sensitivity"}

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from retlib.report.evidence import RESAMPLES, Evidence, paired_difference, seed_differences
-from retlib.report.findings import signed
-from retlib.report.study import Study
-from retlib.report.tables import DASH, profile_text
+from retlib.study.evidence import RESAMPLES, Evidence, paired_difference, seed_differences
+from retlib.study.findings import signed
+from retlib.study.notebook import Study
+from retlib.study.tables import DASH, profile_text
 
 WIDTHS = {"recall_thin": "thin-vessel recall", "recall_medium": "2 to 4 px", "recall_wide": "over 4 px"}
 

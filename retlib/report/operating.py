@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 
 from retlib.audit import Interval, implied_prevalence
 from retlib.metrics import ScoreHistogram
-from retlib.papers import Printed
-from retlib.report.evidence import RESAMPLES, Evidence, paired_difference, same_seeds
-from retlib.report.findings import signed
-from retlib.report.study import Study
-from retlib.report.tables import DASH, profile_text
+from retlib.study import Printed
+from retlib.study.evidence import RESAMPLES, Evidence, paired_difference, same_seeds
+from retlib.study.findings import signed
+from retlib.study.notebook import Study
+from retlib.study.tables import DASH, profile_text
 
 RATES = ("sensitivity", "specificity", "accuracy", "precision", "dice")
 FACTOR_METRICS = ("auc", "dice", "sensitivity", "specificity")

@@ -15,11 +15,10 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
-from retlib.comparison import MODEL_TITLES, open_comparison, statistics
-from retlib.experiments import Record, RunConfig, Store, run
-from retlib.report.parameters import Parameters
-from retlib.report.study import PRECEDENCE
-from retlib.studies import Study
+from retlib.comparison import MODEL_TITLES, open_comparison
+from retlib.study import Record, RunConfig, Store, Study, run, statistics
+from retlib.study.notebook import PRECEDENCE
+from retlib.study.parameters import Parameters
 
 BASE = "base"
 # What the rule looks at, and what is shown beside it.

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from retlib.report.recipe import LOWER_IS_BETTER, METRICS, TARGETS, Ablation, Effect
 from retlib.report.recipe_frames import Groups
-from retlib.report.tables import DASH, LABELS
+from retlib.study.tables import DASH, LABELS
 
 # Okabe and Ito: told apart by readers with every common kind of colour vision.
 COLOURS = {"better": "#0072B2", "worse": "#D55E00", "within noise": "#555555"}

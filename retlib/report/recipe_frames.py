@@ -8,10 +8,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from retlib.comparison import statistics
-from retlib.experiments import RunConfig
-from retlib.report.findings import signed
-from retlib.report.overview import count_text
 from retlib.report.recipe import (
     COMBINATION,
     LEVEL,
@@ -24,8 +20,11 @@ from retlib.report.recipe import (
     changed,
     factor_of_field,
 )
-from retlib.report.tables import LABELS
 from retlib.studies import load_study
+from retlib.study import RunConfig, statistics
+from retlib.study.findings import signed
+from retlib.study.overview import count_text
+from retlib.study.tables import LABELS
 
 # Group -> label -> metric -> mean score.
 Groups = Mapping[str, Mapping[str, Mapping[str, float]]]

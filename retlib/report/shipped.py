@@ -13,13 +13,13 @@ from typing import Any
 
 import pandas as pd
 
-from retlib.experiments import MeanConfig, Record, RunConfig, Store, run, run_mean
-from retlib.experiments.ensembles import member_states
 from retlib.prediction.shipping import MAX_BYTES
-from retlib.report.parameters import Parameters
-from retlib.report.study import PRECEDENCE, data_folder, open_store
-from retlib.report.tables import LABELS
 from retlib.studies import load_study
+from retlib.study import MeanConfig, Record, RunConfig, Store, run, run_mean
+from retlib.study.ensembles import member_states
+from retlib.study.notebook import PRECEDENCE, data_folder, open_store
+from retlib.study.parameters import Parameters
+from retlib.study.tables import LABELS
 
 STUDY = "shipped"
 MAX_SECONDS = 1.0

@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy import ndimage
 
-from retlib.experiments import MISSED, TRUE_VESSEL, Record
 from retlib.metrics.topology import skeleton
-from retlib.report.figures import error_legend, on_map, show_errors, show_image, title_image
-from retlib.report.photographs import photograph
-from retlib.report.study import Study
+from retlib.study import MISSED, TRUE_VESSEL, Record
+from retlib.study.figures import error_legend, on_map, show_errors, show_image, title_image
+from retlib.study.notebook import Study
+from retlib.study.photographs import photograph
 
 THIN = 2.0
 CASES = ("first", "median", "worst", "best")

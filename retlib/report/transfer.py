@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 
 from retlib.augmentation import FOR_RGB
-from retlib.comparison import DATASETS, Comparison, open_comparison, statistics
-from retlib.comparison.baselines import baseline_of, find_baseline, has_second_observer, run_baseline
+from retlib.comparison import DATASETS, Comparison, open_comparison
 from retlib.comparison.contenders import joined_images, joined_scores
-from retlib.experiments import Record, RunConfig, Selection, run
-from retlib.papers.plan import PlannedRun
-from retlib.report.parameters import Parameters
-from retlib.report.study import PRECEDENCE
+from retlib.study import Record, RunConfig, Selection, run, statistics
+from retlib.study.baselines import baseline_of, find_baseline, has_second_observer, run_baseline
+from retlib.study.notebook import PRECEDENCE
+from retlib.study.parameters import Parameters
+from retlib.study.plan import PlannedRun
 
 PHANTOMS = "phantom"
 METRICS = ("dice", "auc")

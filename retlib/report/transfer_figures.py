@@ -10,10 +10,10 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from retlib.report.figures import error_legend, show_errors
-from retlib.report.tables import DASH, LABELS
 from retlib.report.transfer import METRICS, Cell, Training, Transfer
 from retlib.report.transfer_frames import Pair
+from retlib.study.figures import error_legend, show_errors
+from retlib.study.tables import DASH, LABELS
 
 
 def matrix_figure(transfer: Transfer) -> Figure:

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from retlib.comparison import statistics
 from retlib.comparison.boards import cell as cell_text
 from retlib.comparison.boards import p_text
-from retlib.report.findings import signed
-from retlib.report.tables import LABELS
 from retlib.report.transfer import METRICS, PHANTOMS, Cell, Change, PairedDifference, Training, Transfer, difference
+from retlib.study import statistics
+from retlib.study.findings import signed
+from retlib.study.tables import LABELS
 
 
 class Pair(NamedTuple):

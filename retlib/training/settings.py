@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from retlib.augmentation import count_copies, list_augmentations
 from retlib.batches import Patches
-from retlib.validation import Settings
+from retlib.settings import Settings
 
 
 class TrainingSettings(Settings):

@@ -10,7 +10,7 @@ from itertools import product
 import pytest
 
 from retlib.audit import Exact, Matrices, implied_prevalence, read_number
-from retlib.papers import Printed
+from retlib.study import Printed
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ from retlib.audit import (
     list_published,
     load_background,
 )
-from retlib.papers import Printed, load_paper
-from retlib.report.consistency import contradictions
+from retlib.papers import load_paper
+from retlib.study import Printed
+from retlib.study.consistency import contradictions
 
 from .conftest import RECORDS
 

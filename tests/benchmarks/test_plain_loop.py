@@ -10,8 +10,8 @@ import torch
 from training_speed import lite_config, loss_of
 
 from retlib.data import load_dataset
-from retlib.experiments.runner import build
 from retlib.preprocessing import prepare
+from retlib.study.runner import build
 from tests.benchmarks.plain_loop import BCEDiceLoss, PatchDataset, PlainLoop, step_scores
 
 

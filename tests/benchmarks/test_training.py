@@ -8,7 +8,7 @@ import pytest
 import torch
 from training_speed import STEPS, epoch_seconds, lite_config, phantom_samples
 
-from retlib.experiments.runner import build
+from retlib.study.runner import build
 from tests.benchmarks.plain_loop import PatchDataset, PlainLoop
 from tests.benchmarks.test_plain_loop import check_same_step
 

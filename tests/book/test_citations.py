@@ -12,8 +12,8 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
 from records import CITATION, CitationError, measured, reported, walk  # noqa: E402
 
-from retlib.experiments import Store  # noqa: E402
 from retlib.papers import load_paper  # noqa: E402
+from retlib.study import Store  # noqa: E402
 
 PAPER = "resaspp-unet"
 

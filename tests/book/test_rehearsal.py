@@ -18,10 +18,10 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
 from rehearsal import COLUMNS, HEAD, batch_text, machine_texts, rows  # noqa: E402
 
-from retlib.experiments import RunConfig, Store  # noqa: E402
-from retlib.experiments.rehearsal import planned_steps, step_key  # noqa: E402
 from retlib.papers import list_papers, load_paper  # noqa: E402
 from retlib.studies import list_studies, load_study  # noqa: E402
+from retlib.study import RunConfig, Store  # noqa: E402
+from retlib.study.rehearsal import planned_steps, step_key  # noqa: E402
 
 MACHINE = {
     "processor": "A processor",

@@ -15,7 +15,7 @@ from verdicts import DASH, HEAD, count_rows, ledger_rows, shown, text_nodes  # n
 
 from retlib.papers import list_papers, load_paper  # noqa: E402
 from retlib.report import ledger_lines, verdict_counts  # noqa: E402
-from retlib.report.ledger import Line  # noqa: E402
+from retlib.study.ledger import Line  # noqa: E402
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from retlib.comparison import Comparison, make_fault_records
-from retlib.experiments import Store
 from retlib.report import Parameters
-from retlib.studies import Study
+from retlib.study import Store, Study
 
 PHANTOMS = {"count": 4, "height": 64, "width": 72}
 

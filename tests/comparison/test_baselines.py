@@ -12,13 +12,12 @@ from scipy import ndimage
 from skimage.filters import frangi
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from retlib.comparison import baselines, filters
-from retlib.comparison.baselines import BaselineConfig, baseline_configs, baseline_of, run_baseline
 from retlib.data import FundusSample, load_dataset
-from retlib.experiments import Selection
 from retlib.inference import probabilities
 from retlib.metrics import evaluate
 from retlib.studies import load_study
+from retlib.study import Selection, baselines, filters
+from retlib.study.baselines import BaselineConfig, baseline_configs, baseline_of, run_baseline
 from tests.comparison.conftest import PHANTOMS
 
 TRAIN = Selection(dataset="phantom", split="training", options=PHANTOMS)

@@ -14,9 +14,9 @@ from scipy import special, stats
 
 from retlib.comparison import Comparison, Contender, board, leaderboard, network_tests, own_networks
 from retlib.comparison.boards import METRICS, PIXELS, STRUCTURE, TITLES
-from retlib.experiments import Store
 from retlib.report import Parameters
 from retlib.studies import load_study
+from retlib.study import Store
 
 RANKED = ("auc", "average_precision")
 COUNTED = ("dice", "iou", "sensitivity", "specificity", "accuracy", "mcc")

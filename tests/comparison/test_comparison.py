@@ -26,15 +26,14 @@ from retlib.comparison import (
     peers,
     power_table,
     quoted,
-    statistics,
 )
 from retlib.comparison.boards import p_text
 from retlib.comparison.contenders import Contender, model_key
-from retlib.comparison.rescoring import EpochsConfig, RescoredConfig, rescore, score_epochs
-from retlib.experiments import RunConfig, Store
 from retlib.report import Parameters
-from retlib.report.evidence import Evidence
 from retlib.studies import load_study
+from retlib.study import RunConfig, Store, statistics
+from retlib.study.evidence import Evidence
+from retlib.study.rescoring import EpochsConfig, RescoredConfig, rescore, score_epochs
 
 
 def by_key(contenders: list[Contender]) -> dict[str, Contender]:

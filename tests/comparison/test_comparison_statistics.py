@@ -11,8 +11,8 @@ from scipy import stats
 from statsmodels.stats.libqsturng import qsturng
 from statsmodels.stats.multitest import multipletests
 
-from retlib.comparison import statistics
 from retlib.comparison.figures import cliques
+from retlib.study import statistics
 
 
 @pytest.mark.parametrize(

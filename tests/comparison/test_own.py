@@ -22,9 +22,9 @@ from retlib.comparison import (
     pages,
     per_image_values,
 )
-from retlib.experiments import Record, RunConfig, Store
 from retlib.report import Parameters
 from retlib.studies import load_study
+from retlib.study import Record, RunConfig, Store
 from tests.report.made_records import write_record
 
 LEVELS = {"dice": 0.83, "auc": 0.982, "cldice": 0.85, "betti0_error": 57.0, "recall_thin": 0.6}
@@ -53,7 +53,7 @@ def runs(opened: Comparison) -> dict[str, RunConfig]:
 
 
 def add_mean(opened: Comparison, identity: str, members: list[str], **config: Any) -> Record:
-    """A record as `retlib.experiments.run_mean` leaves it: that of a run, with members."""
+    """A record as `retlib.study.run_mean` leaves it: that of a run, with members."""
     first = opened.store.get(members[0])
     folder = opened.store.path / identity
     folder.mkdir()

@@ -11,9 +11,9 @@ from sklearn import metrics as sk
 from retlib.comparison import blanked_frame, faults, findings, found_outside
 from retlib.comparison.contenders import Comparison, Contender
 from retlib.data import FundusSample
-from retlib.experiments import Record, Store
-from retlib.experiments.scoring import score_test
 from retlib.inference import probabilities
+from retlib.study import Record, Store
+from retlib.study.scoring import score_test
 
 THRESHOLD = 0.5
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from retlib.experiments import RunConfig
+from retlib.study import RunConfig
 
 PHANTOMS = {"count": 4, "height": 64, "width": 72}
 

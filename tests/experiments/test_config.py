@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from retlib.experiments import RunConfig, Selection
-from retlib.experiments.config import NUMERICS
+from retlib.study import RunConfig, Selection
+from retlib.study.config import NUMERICS
 from tests.experiments.conftest import PHANTOMS, tiny
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from retlib.experiments import MeanConfig, RunConfig, Store, ensembles, load_samples, run, run_mean, weights_path
-from retlib.experiments.ensembles import build_members, member_states
-from retlib.experiments.scoring import best_threshold
-from retlib.experiments.weights import WeightsError, digest, fill, pack, read_state, stored, unpack
 from retlib.inference import cut_specks, predict_logits, probabilities, remove_specks
 from retlib.metrics import evaluate
+from retlib.study import MeanConfig, RunConfig, Store, ensembles, load_samples, run, run_mean, weights_path
+from retlib.study.ensembles import build_members, member_states
+from retlib.study.scoring import best_threshold
+from retlib.study.weights import WeightsError, digest, fill, pack, read_state, stored, unpack
 from tests.experiments.conftest import PHANTOMS, tiny
 
 QUICK = {"epochs": 3, "batch_size": 2, "learning_rate": 1e-2, "loss": {"bce": 1.0}}
@@ -171,7 +171,7 @@ def test_missing_weights_say_which_run_to_train(tmp_path: Path) -> None:
         run_mean(mean(), tmp_path / "records", device="cpu")
     message = str(caught.value)
     assert first in message and second in message and "unet on phantom:training, seed 1" in message
-    assert "retlib.experiments.run" in message and "\n" not in message
+    assert "retlib.study.run" in message and "\n" not in message
     with pytest.raises(FileNotFoundError, match=r"seed 0, which is not in .*gone\.pt"):
         run_mean(mean(), tmp_path / "records", device="cpu", weights={first: tmp_path / "gone.pt"})
     assert not (tmp_path / "records").exists()

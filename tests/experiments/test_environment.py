@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from retlib.experiments import environment as module
-from retlib.experiments.environment import environment, peak_memory_mib, samples_per_second
+from retlib.study import environment as module
+from retlib.study.environment import environment, peak_memory_mib, samples_per_second
 from retlib.training import Trained
 
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from retlib.experiments import load_weights, run, runner
+from retlib.study import load_weights, run, runner
 from tests.experiments.conftest import PHANTOMS, tiny
 from tests.experiments.test_runs import comparable
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from retlib.experiments import rehearse
-from retlib.experiments.rehearsal import planned_steps, step_key
+from retlib.study import rehearse
+from retlib.study.rehearsal import planned_steps, step_key
 from tests.experiments.conftest import tiny
 
 TRAININGS = [

@@ -16,7 +16,10 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from retlib import acceleration
-from retlib.experiments import (
+from retlib.inference import predict_logits, probabilities
+from retlib.metrics import evaluate
+from retlib.models import build_model
+from retlib.study import (
     OUTSIDE,
     Record,
     RunConfig,
@@ -28,9 +31,6 @@ from retlib.experiments import (
     run_all,
     runner,
 )
-from retlib.inference import predict_logits, probabilities
-from retlib.metrics import evaluate
-from retlib.models import build_model
 from tests.experiments.conftest import tiny
 
 UNTIMED = ("id", "config", "fingerprints", "model", "training", "threshold", "history", "tests")
@@ -118,7 +118,7 @@ def test_a_record_that_is_there_is_not_made_again(tmp_path: Path) -> None:
 
 SCRIPT = """
 import sys
-from retlib.experiments import RunConfig, run
+from retlib.study import RunConfig, run
 from retlib.training import loop
 loop.CHECKPOINT_SECONDS = float(sys.argv[2])
 config = RunConfig.model_validate_json(sys.stdin.read())
@@ -217,7 +217,7 @@ def test_a_record_that_cannot_be_replaced_stays(
 def test_older_numerics_are_found_and_called_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = run(tiny(), tmp_path, device="cpu", progress=False)
     assert not old.stale
-    monkeypatch.setattr("retlib.experiments.store.NUMERICS", old.config.numerics + 1)
+    monkeypatch.setattr("retlib.study.records.NUMERICS", old.config.numerics + 1)
     newer = tiny(numerics=old.config.numerics + 1)
     found = Store(tmp_path).find(newer)
     assert found.id == old.id and found.stale

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from retlib.data import split_names
-from retlib.experiments import run
 from retlib.models import model_options
 from retlib.papers import load_paper
+from retlib.study import run
 
 PAPER = load_paper("af-unet")
 

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from retlib.data import split_names
-from retlib.experiments import Store, run
-from retlib.papers import Printed, load_paper
+from retlib.papers import load_paper
 from retlib.report import Parameters, Study, grid_figure, grid_nodes, held_out, settled_sentences, where_it_falls
 from retlib.report import distribution as drawing
+from retlib.study import Printed, Store, run
 
 PAPER = load_paper("attention-unetpp")
 PLAIN, RESIDUAL = "hrf-attention-unetpp", "hrf-attention-unetpp-resnet34"

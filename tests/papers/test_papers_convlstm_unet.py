@@ -8,10 +8,10 @@ import re
 import numpy as np
 import pytest
 
-from retlib.experiments import Store, run
 from retlib.metrics import Confusion, ScoreHistograms
-from retlib.papers import Printed, load_paper
-from retlib.report import Parameters, Study, findings, operating
+from retlib.papers import load_paper
+from retlib.report import Parameters, Study, operating
+from retlib.study import Printed, Store, findings, run
 
 PAPER = load_paper("convlstm-unet")
 MAIN = "drive-convlstm-unet"

@@ -10,11 +10,11 @@ import pytest
 
 from retlib.data import load_dataset, split_names
 from retlib.data.registry import COLLECTIONS
-from retlib.experiments import Record, run
 from retlib.metrics import Confusion
-from retlib.papers import Printed, load_paper
+from retlib.papers import load_paper
 from retlib.preprocessing import to_grid
 from retlib.report import check_parameters, collapse, comparison, epochs, open_study
+from retlib.study import Printed, Record, run
 
 PAPER = load_paper("r2u-net")
 

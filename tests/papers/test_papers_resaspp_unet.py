@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from retlib.papers import load_paper
-from retlib.report.tables import parameters_of
+from retlib.study.tables import parameters_of
 
 PAPER = load_paper("resaspp-unet")
 

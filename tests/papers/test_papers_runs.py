@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from retlib.data import split_names
-from retlib.experiments import PROFILES, RunConfig, run
-from retlib.papers import list_papers, load_paper, plan
+from retlib.papers import list_papers, load_paper
+from retlib.study import PROFILES, RunConfig, plan, run
 
 PAPER = load_paper("resaspp-unet")
 

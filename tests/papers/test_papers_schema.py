@@ -8,8 +8,9 @@ import textwrap
 import pytest
 import yaml
 
-from retlib.papers import Printed, list_papers, load_paper
-from retlib.papers.plan import Plan, fill, merge
+from retlib.papers import list_papers, load_paper
+from retlib.study import Printed
+from retlib.study.plan import Plan, fill, merge
 
 TOY = """
 key: toy

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from retlib.data.phantom import make_phantom
-from retlib.experiments import Record, RunConfig
-from retlib.experiments.runner import build
 from retlib.inference import predict_logits
 from retlib.prediction import Predictor, load_predictor, ship
 from retlib.preprocessing import InputSettings
+from retlib.study import Record, RunConfig
+from retlib.study.runner import build
 
 CONFIG = {
     "profile": "smoke",

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from retlib.data import FundusSample, load_dataset
-from retlib.experiments import MeanConfig, Record, run_mean
-from retlib.experiments.ensembles import build_members, member_states
 from retlib.inference import predict_mean_logits, probabilities, remove_specks
 from retlib.prediction import WeightsError, load_predictor, ship, shipping
 from retlib.prediction.fov import searched_region
+from retlib.study import MeanConfig, Record, run_mean
+from retlib.study.ensembles import build_members, member_states
 from tests.prediction.conftest import random_weights, record_of
 
 PHANTOMS = {"count": 3, "height": 180, "width": 170}
@@ -132,7 +132,7 @@ def test_a_card_and_weights_of_different_numbers_of_networks(tmp_path: Path) -> 
 
 def test_shipped_members_score_again_what_they_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pair's own file serves as weights of its members, so its record can be made again without training."""
-    from retlib.experiments import ensembles
+    from retlib.study import ensembles
 
     config, files = mean_of_two(tmp_path)
     record = run_mean(config, tmp_path / "records", device="cpu", weights=files)

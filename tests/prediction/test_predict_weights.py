@@ -15,10 +15,10 @@ import torch
 import retlib.weights
 from retlib.data import FundusSample
 from retlib.data.phantom import make_phantom
-from retlib.experiments.runner import build
 from retlib.inference import InferenceSettings, predict_logits, probabilities
 from retlib.prediction import NotAFundusError, Predictor, WeightsError, find_fov, load_predictor, ship, shipping
 from retlib.prediction.fov import searched_region
+from retlib.study.runner import build
 from tests.prediction.conftest import random_weights, record_of
 
 FOLDER = Path(retlib.weights.__file__).parent

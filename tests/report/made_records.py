@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from retlib.experiments import Record, RunConfig, Store
-from retlib.experiments.scoring import error_map_png
 from retlib.metrics import ScoreHistograms
+from retlib.study import Record, RunConfig, Store
+from retlib.study.scoring import error_map_png
 
 METRICS = ("dice", "auc", "cldice", "betti0_error", "recall_thin")
 # (label of the test selection, image, metric) -> score

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retlib.experiments import Record, run
 from retlib.report import Evidence, Parameters, fine_structure, gains, open_study
-from retlib.report.evidence import paired_difference
-from retlib.report.findings import signed
 from retlib.report.operating import factor_step
+from retlib.study import Record, run
+from retlib.study.evidence import paired_difference
+from retlib.study.findings import signed
 from tests.experiments.conftest import tiny
 
 STEP = {"U-Net to AF-UNet": ("drive-unet", "drive-af-unet")}
@@ -45,7 +45,7 @@ def give(monkeypatch: pytest.MonkeyPatch, records: dict[str, tuple[Record, ...]]
     def evidence(self, name: str, profile: str) -> Evidence | None:
         return Evidence(name, "lite", records[name]) if name in records and profile != "paper" else None
 
-    monkeypatch.setattr("retlib.report.study.Study._evidence", evidence)
+    monkeypatch.setattr("retlib.study.notebook.Study._evidence", evidence)
 
 
 def test_without_records_the_reported_step_stands_alone(study) -> None:

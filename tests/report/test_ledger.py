@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retlib.experiments import Store
-from retlib.papers import Printed, list_papers, load_paper
+from retlib.papers import list_papers, load_paper
 from retlib.report import Parameters, all_verdicts, claims, ledger_lines, open_study, verdict_counts, verdicts
-from retlib.report.consistency import contradictions, vessel_shares
-from retlib.report.ledger import COLUMNS, KINDS, VERDICTS, outcome
+from retlib.study import Printed, Store
+from retlib.study.consistency import contradictions, vessel_shares
+from retlib.study.ledger import COLUMNS, KINDS, VERDICTS, outcome
 
 TOY = """
 key: toy

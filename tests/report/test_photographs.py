@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from retlib.data import load_dataset
-from retlib.experiments import MISSED, TRUE_VESSEL, Record
-from retlib.report import figures
-from retlib.report.photographs import photograph
+from retlib.study import MISSED, TRUE_VESSEL, Record, figures
+from retlib.study.photographs import photograph
 from tests.experiments.conftest import tiny
 
 

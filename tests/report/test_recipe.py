@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from retlib.experiments import Store
-from retlib.papers.plan import PROFILES
 from retlib.report import recipe, recipe_figures, recipe_frames
-from retlib.report.parameters import Parameters
 from retlib.report.recipe import COMBINATION, FACTORS, TARGETS, Ablation
 from retlib.studies import load_study
+from retlib.study import Store
+from retlib.study.parameters import Parameters
+from retlib.study.plan import PROFILES
 from tests.report.made_records import write_record
 
 SEEDS = (0, 1, 2)

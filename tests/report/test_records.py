@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from retlib.comparison import baseline_configs, fault_configs, open_comparison
-from retlib.experiments import Store
 from retlib.papers import list_papers, load_paper
 from retlib.report import Parameters, open_study, shipped
 from retlib.studies import list_studies, load_study
+from retlib.study import Store
 
 TABLES = [(key, number) for key in list_papers() for number in load_paper(key).tables]
 

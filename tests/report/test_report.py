@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from retlib.experiments import Record, Store, run
 from retlib.metrics import Confusion
-from retlib.papers import Printed, load_paper
+from retlib.papers import load_paper
 from retlib.report import Evidence, Parameters, check_parameters, comparison, judge, open_study, show_roc, style
-from retlib.report.evidence import never_learned, paired_difference
-from retlib.report.findings import Step, contradiction_sentences, ours, seed_sentences, signed, step_sentence
-from retlib.report.judging import verdict_text
-from retlib.report.parameters import _KERNEL_NAMES
+from retlib.study import Printed, Record, Store, run
+from retlib.study.evidence import never_learned, paired_difference
+from retlib.study.findings import Step, contradiction_sentences, ours, seed_sentences, signed, step_sentence
+from retlib.study.parameters import _KERNEL_NAMES
+from retlib.study.verdicts import verdict_text
 from tests.experiments.conftest import tiny
 
 
@@ -173,7 +173,7 @@ def test_measured_numbers_come_from_the_record(study, records, monkeypatch: pyte
         number = 0 if name == "drive-resaspp-unet" else 2
         return Evidence(name, "lite", (records[number],)) if profile == "lite" else None
 
-    monkeypatch.setattr("retlib.report.study.Study._evidence", evidence)
+    monkeypatch.setattr("retlib.study.notebook.Study._evidence", evidence)
     frame = comparison(study, "8", ["Model"])
     line = frame.loc[("ResASPP-UNet", "Dice")]
     assert line["measured"] == records[0].metrics()["dice"] and line["profile"] == "lite"
@@ -188,7 +188,7 @@ def test_measured_numbers_come_from_the_record(study, records, monkeypatch: pyte
 def test_a_control_trained_inside_the_fov_is_drawn_there_alone(repository: Path, monkeypatch) -> None:
     drawn = {}
     monkeypatch.setattr(
-        "retlib.report.figures.roc_figure", lambda *given: drawn.update(panels=given[0], points=given[1])
+        "retlib.study.figures.roc_figure", lambda *given: drawn.update(panels=given[0], points=given[1])
     )
     monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
     study = open_study("resaspp-unet", Parameters(), repository / "notebooks")
@@ -206,7 +206,7 @@ def test_steps_are_taken_in_the_best_profile_that_both_runs_have(study, records,
     def evidence(self, name: str, profile: str) -> Evidence | None:
         return Evidence(name, profile, (have[name, profile],)) if (name, profile) in have else None
 
-    monkeypatch.setattr("retlib.report.study.Study._evidence", evidence)
+    monkeypatch.setattr("retlib.study.notebook.Study._evidence", evidence)
     assert [found.profile for found in study.pair("a", "b")] == ["lite", "lite"]
     assert [found.profile for found in study.every("b")] == ["paper", "lite"]
     assert study.every("c") == [] and study.pair("a", "c") is None
@@ -232,7 +232,7 @@ def test_the_text_is_held_against_the_tables_it_repeats(repository: Path) -> Non
 def test_a_smoke_number_never_stands_beside_a_reported_one(tmp_path: Path, records, monkeypatch) -> None:
     study = open_study("resaspp-unet", Parameters(profile="smoke", records=str(tmp_path)))
     monkeypatch.setattr(
-        "retlib.report.study.Study.evidence", lambda self, name, best=True: Evidence(name, "smoke", (records[0],))
+        "retlib.study.notebook.Study.evidence", lambda self, name, best=True: Evidence(name, "smoke", (records[0],))
     )
     frame = comparison(study, "8", ["Model"])
     assert frame["measured"].notna().all() and frame["reported"].isna().all() and frame["difference"].isna().all()
@@ -245,7 +245,7 @@ def test_the_best_record_wins_and_its_profile_is_told(tmp_path: Path, monkeypatc
     def find(self, config, root=None, stale=True):
         return f"record of {config.profile}" if config.profile in have else None
 
-    monkeypatch.setattr("retlib.experiments.store.Store.find", find)
+    monkeypatch.setattr("retlib.study.records.Store.find", find)
     assert study.evidence("drive-unet").profile == "lite"
     have.add("paper")
     os.utime(tmp_path, ns=(0, 0))  # as when a record enters the store
@@ -261,7 +261,7 @@ def test_a_run_is_looked_for_once_until_the_store_or_the_data_change(tmp_path: P
         looked.append(root)
         return None
 
-    monkeypatch.setattr("retlib.experiments.store.Store.find", find)
+    monkeypatch.setattr("retlib.study.records.Store.find", find)
     for _ in range(3):
         assert study.evidence("drive-unet") is None is study.evidence("drive-unet", best=False)
         assert study.number("drive-unet", "dice") is None is study.curve("drive-unet", "train_loss")
@@ -280,7 +280,7 @@ def test_what_claims_are_held_against_is_of_the_own_profile(study, records, monk
     def find(self, config, root=None, stale=True):
         return {"paper": records[2], "lite": records[0]}[config.profile] if config.model == "unet" else None
 
-    monkeypatch.setattr("retlib.experiments.store.Store.find", find)
+    monkeypatch.setattr("retlib.study.records.Store.find", find)
     assert study.evidence("drive-unet").records == (records[2],)
     assert study.number("drive-unet", "dice") == records[0].metrics()["dice"]
     assert study.number("drive-unet", "parameters") == records[0].content["model"]["parameters"]
@@ -291,7 +291,7 @@ def test_what_claims_are_held_against_is_of_the_own_profile(study, records, monk
 
 def test_seeds_are_trained_one_after_the_other_and_a_smoke_run_has_one(tmp_path: Path, monkeypatch) -> None:
     made = []
-    monkeypatch.setattr("retlib.report.study.run", lambda config, *_, **__: made.append((config.seed, config.model)))
+    monkeypatch.setattr("retlib.study.notebook.run", lambda config, *_, **__: made.append((config.seed, config.model)))
     names = ["drive-unet", "drive-resaspp-unet"]
     open_study("resaspp-unet", Parameters(records=str(tmp_path), seeds=(2, 0), train="missing")).train(names)
     assert made == [(2, "unet"), (2, "resaspp_unet"), (0, "unet"), (0, "resaspp_unet")]
@@ -385,7 +385,7 @@ def test_a_run_that_never_learned_is_in_the_mean_and_said_to_be(study, records, 
     def evidence(self, name: str, profile: str) -> Evidence | None:
         return (both if name == "drive-unet" else Evidence(name, "lite", (alive,))) if profile == "lite" else None
 
-    monkeypatch.setattr("retlib.report.study.Study._evidence", evidence)
+    monkeypatch.setattr("retlib.study.notebook.Study._evidence", evidence)
     frame = comparison(study, "8", ["Model"])
     line, other = frame.loc[("UNet", "Dice")], frame.loc[("ResASPP-UNet", "Dice")]
     assert line["profile"] == "lite, 2 seeds (1 never learned)"

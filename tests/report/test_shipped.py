@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from retlib.data import split_names
-from retlib.experiments import Store
 from retlib.report import shipped
-from retlib.report.parameters import Parameters
 from retlib.report.shipped import CANDIDATES, VARIANTS
+from retlib.study import Store
+from retlib.study.parameters import Parameters
 from tests.report.made_records import write_record
 
 GOOD = {"bytes": 1_900_000, "seconds": 0.5}

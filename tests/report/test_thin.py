@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from retlib.data import load_dataset
-from retlib.experiments import MISSED, TRUE_VESSEL, Record, error_map
 from retlib.metrics import vessel_width_recall
 from retlib.preprocessing import to_grid
 from retlib.report import Evidence
@@ -24,6 +23,7 @@ from retlib.report.thin import (
     thin_figure,
     true_vessels,
 )
+from retlib.study import MISSED, TRUE_VESSEL, Record, error_map
 from tests.experiments.conftest import tiny
 
 

@@ -10,15 +10,15 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from retlib.comparison import open_comparison, statistics
-from retlib.comparison.baselines import baseline_of
+from retlib.comparison import open_comparison
 from retlib.data import split_names
-from retlib.experiments import Store
-from retlib.papers.plan import PROFILES
 from retlib.report import transfer, transfer_figures, transfer_frames
-from retlib.report.parameters import Parameters
 from retlib.report.transfer import PHANTOMS, Change, Training, Transfer
 from retlib.studies import load_study
+from retlib.study import Store, statistics
+from retlib.study.baselines import baseline_of
+from retlib.study.parameters import Parameters
+from retlib.study.plan import PROFILES
 from tests.report.made_records import write_record
 
 HOME, AWAY = 0.82, 0.75

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from retlib.experiments import NUMERICS, Store
 from retlib.papers import load_paper
-from retlib.reproduce import run as run_module
-from retlib.reproduce.plan import find_missing, runs_in_order
+from retlib.study import NUMERICS, Store
+from retlib.study import reproduce as run_module
+from retlib.study.pending import find_missing, runs_in_order
 
 
 def names(records: Path, paper: Path) -> set[str]:
@@ -271,7 +271,7 @@ def test_a_killed_call_takes_its_processes_with_it(paper: Path, tmp_path: Path, 
 def test_an_interrupt_before_the_first_run(call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the data is hashed, say; the handlers that were there before come back."""
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    monkeypatch.setattr("retlib.reproduce.plan.find_missing", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr("retlib.study.pending.find_missing", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     code, out, _ = call(paper, "--profile", "smoke", "--records", tmp_path / "records")
     assert (code, out) == (130, "interrupted\n")
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

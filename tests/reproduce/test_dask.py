@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from distributed import LocalCluster
 
-from retlib.experiments import Store
 from retlib.papers import load_paper
-from retlib.reproduce import run as run_module
-from retlib.reproduce.plan import find_missing, runs_in_order
+from retlib.study import Store
+from retlib.study import reproduce as run_module
+from retlib.study.pending import find_missing, runs_in_order
 
 
 @dataclass
@@ -95,11 +95,11 @@ def test_a_scheduler_that_goes_away_fails_the_runs(paper: Path, tmp_path: Path) 
 
 
 def test_no_scheduler_and_no_dask(call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retlib.reproduce.run.CONNECT_S", 1.0)
+    monkeypatch.setattr("retlib.study.reproduce.CONNECT_S", 1.0)
     arguments = (paper, "--profile", "smoke", "--records", tmp_path, "--dask", "tcp://127.0.0.1:9")
     code, _, err = call(*arguments)
     assert code == 2 and "--dask tcp://127.0.0.1:9: no scheduler answers there" in err
-    monkeypatch.setattr("retlib.reproduce.run.WORKERS_S", 0.5)
+    monkeypatch.setattr("retlib.study.reproduce.WORKERS_S", 0.5)
     with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as empty:
         code, _, err = call(*arguments[:-1], empty.scheduler_address)
     assert code == 2 and "no worker came within 0.5 seconds" in err

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from retlib.papers import list_papers, load_paper
-from retlib.reproduce.plan import TIERS, expand_keys, runs_in_order
 from retlib.studies import list_studies, load_study
+from retlib.study.pending import TIERS, expand_keys, runs_in_order
 
 ROOT = Path(__file__).parents[2]
 

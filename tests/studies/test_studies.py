@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from retlib.models import list_models
-from retlib.papers.plan import PROFILES
-from retlib.studies import Study, list_studies, load_study
+from retlib.studies import list_studies, load_study
+from retlib.study import Study
+from retlib.study.plan import PROFILES
 
 
 @pytest.mark.parametrize("key", list_studies())

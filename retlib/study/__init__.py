@@ -1,0 +1,32 @@
+"""Everything that makes retlib a study: runs and their records, the scores of records, verdicts, tables and figures.
+
+The names below are imported when they are first used: reading a paper's file needs neither torch nor pandas.
+"""
+
+from retlib.lazy import lazy_names
+
+_MODULES = {
+    "config": ("NUMERICS", "PROFILES", "Recorded", "RunConfig", "ScoringSettings", "Selection"),
+    "plan": ("PlannedRun",),
+    "paper": ("Figure", "OpenPoint", "Paper", "Stated"),
+    "printed": ("Printed", "Row", "Table"),
+    "claims": ("Claim", "Finding"),
+    "study_file": ("ScheduledRun", "Study"),
+    "runner": ("load_samples", "load_weights", "pick_device", "run", "run_all", "weights_path"),
+    "records": ("Record", "Store"),
+    "ensembles": ("MeanConfig", "run_mean"),
+    "rehearsal": ("rehearse",),
+    "scoring": (
+        "BACKGROUND",
+        "ERROR_COLOURS",
+        "FALSE_ALARM",
+        "MISSED",
+        "OUTSIDE",
+        "TRUE_VESSEL",
+        "error_map",
+        "pick_cases",
+    ),
+}
+_PLACES = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
+__all__ = list(_PLACES)
+__getattr__, __dir__ = lazy_names(__name__, _PLACES)

@@ -1,0 +1,184 @@
+"""RunConfig: everything that decides a run's numbers, validated and hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from abc import ABC, abstractmethod
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from retlib.augmentation import FOR_RGB
+from retlib.data import dataset_fingerprint, list_datasets, split_names
+from retlib.inference import InferenceSettings
+from retlib.losses import build_loss
+from retlib.models import model_options as known_options
+from retlib.preprocessing import InputSettings
+from retlib.settings import Settings
+from retlib.training import TrainingSettings
+
+# Raise this when a change of the code may change numbers: records of an older value are then shown as stale.
+NUMERICS = 2
+
+Profile = Literal["smoke", "lite", "paper"]
+PROFILES: tuple[Profile, ...] = ("smoke", "lite", "paper")
+
+
+class Selection(Settings):
+    """Some images of one data set: ``Selection(dataset="drive", split="test")``."""
+
+    dataset: str
+    split: str
+    options: dict[str, Any] = {}  # of load_dataset: count, height, width, lesions (phantom only)
+
+    @model_validator(mode="after")
+    def _exists(self) -> Selection:
+        if self.dataset not in list_datasets():
+            raise ValueError(f"unknown data set {self.dataset!r}; known: {', '.join(list_datasets())}")
+        split_names(self.dataset, self.split, **self.options)
+        return self
+
+    @property
+    def label(self) -> str:
+        """``drive:test``: the name of this selection in a record."""
+        return f"{self.dataset}:{self.split}"
+
+    def names(self) -> tuple[str, ...]:
+        """Names of the selected images; reads no file."""
+        return split_names(self.dataset, self.split, **self.options)
+
+
+class Recorded(Settings, ABC):
+    """A config that a record is made from. Its id is the hash of what it says and of the data that it names."""
+
+    @abstractmethod
+    def stated(self) -> dict[str, Any]:
+        """What it says, as JSON holds it: equal configs, equal content."""
+
+    @abstractmethod
+    def selections(self) -> dict[str, Selection]:
+        """All images that it names, by label."""
+
+    def canonical(self) -> str:
+        """What it says as JSON with sorted keys: equal configs, equal text."""
+        return json.dumps(self.stated(), sort_keys=True, separators=(",", ":"))
+
+    def fingerprints(self, root: str | None = None) -> dict[str, str]:
+        """Fingerprint of each selection's data, by label: from the files where they are, else the committed one."""
+        return {
+            label: dataset_fingerprint(selection.dataset, selection.names(), root=root, **selection.options)
+            for label, selection in self.selections().items()
+        }
+
+    def identify(self, root: str | None = None) -> str:
+        """The id that its record has with the data under ``root`` (RETLIB_DATA by default): 16 hexadecimal digits."""
+        return self._hash(self.fingerprints(root))
+
+    def header(self, root: str | None = None) -> dict[str, Any]:
+        """What its record begins with: ``id``, ``config`` and ``fingerprints``."""
+        fingerprints = self.fingerprints(root)
+        return {"id": self._hash(fingerprints), "config": self.model_dump(mode="json"), "fingerprints": fingerprints}
+
+    def _hash(self, fingerprints: dict[str, str]) -> str:
+        text = self.canonical() + json.dumps(fingerprints, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class ScoringSettings(Settings):
+    """What is scored, and where the operating point comes from."""
+
+    region: Literal["fov", "frame"] = "fov"
+    average: Literal["image", "pooled"] = "image"
+    # A probability; or the one with the highest pooled Dice on the training or the validation images.
+    threshold: float | Literal["training", "validation"] = 0.5
+
+    @field_validator("threshold")
+    @classmethod
+    def _in_range(cls, value: float | str) -> float | str:
+        if not isinstance(value, str) and not 0 < value < 1:
+            raise ValueError("a threshold is a probability between 0 and 1, or 'training', or 'validation'")
+        return value
+
+
+class Pretraining(Settings):
+    """Training on other images before the training proper, which starts from its weights."""
+
+    train: Selection
+    training: TrainingSettings
+
+    @model_validator(mode="after")
+    def _without_validation(self) -> Pretraining:
+        if self.training.looks_at_validation:
+            raise ValueError(f"pretraining holds no images out, so {self.training.looks_at_validation} cannot be used")
+        return self
+
+
+class RunConfig(Recorded):
+    """One run: train a model on one selection, score it on others. Equal configs give equal numbers."""
+
+    profile: Profile
+    seed: int = Field(ge=0)
+    numerics: int = NUMERICS
+    train: Selection
+    validation: float = Field(0.1, ge=0, lt=1)  # share of the training images, drawn by seed, never trained on
+    test: tuple[Selection, ...] = Field(min_length=1)  # the first is the paper's; others: cross-data-set
+    inputs: InputSettings = InputSettings()
+    model: str
+    model_options: dict[str, Any] = {}
+    pretraining: Pretraining | None = None
+    training: TrainingSettings
+    inference: InferenceSettings = InferenceSettings()
+    scoring: ScoringSettings = ScoringSettings()
+
+    @model_validator(mode="after")
+    def _known_model_and_loss(self) -> RunConfig:
+        # What would otherwise show only when training starts.
+        known = known_options(self.model)
+        if unknown := sorted(set(self.model_options) - set(known)):
+            raise ValueError(f"{self.model} has no option {', '.join(unknown)}; it takes {', '.join(known)}")
+        build_loss(self.training.loss, **self.training.loss_options)
+        if self.training.augmentation in FOR_RGB and self.inputs.channels != 3:
+            raise ValueError(
+                f"training.augmentation: {self.training.augmentation!r} changes hue and needs an RGB input, "
+                f"not inputs.preprocessing {list(self.inputs.preprocessing)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> RunConfig:
+        seen = [self.train] if self.pretraining is None else [self.train, self.pretraining.train]
+        for trained, selection in itertools.product(seen, self.test):
+            shared = set(trained.names()) & set(selection.names()) if selection.dataset == trained.dataset else set()
+            if shared and selection.options == trained.options:
+                raise ValueError(f"test {selection.label} shares images with the training set: {sorted(shared)[:3]}")
+        labels = [selection.label for selection in self.test]
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"test: a selection is named twice in {labels}")
+        return self
+
+    def stated(self) -> dict[str, Any]:
+        """Everything that differs from its default, and the numerics.
+
+        Fields at their defaults are left out, so that a new field does not rename the runs that never used it;
+        changing a default therefore changes what old ids mean, and needs a new ``NUMERICS``.
+        """
+        return self.model_dump(mode="json", exclude_defaults=True) | {"numerics": self.numerics}
+
+    def selections(self) -> dict[str, Selection]:
+        """The training, test and pre-training images."""
+        found = {"train": self.train} | {selection.label: selection for selection in self.test}
+        return found if self.pretraining is None else found | {"pretraining": self.pretraining.train}
+
+    def split_training(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Names of the images to train on and to validate on, drawn by the seed from the training selection."""
+        import numpy as np
+
+        names = self.train.names()
+        count = 0 if self.validation == 0 else max(1, round(self.validation * len(names)))
+        if count >= len(names):
+            raise ValueError(f"validation: {self.validation:g} of {len(names)} images leaves none to train on")
+        order = np.random.default_rng([self.seed, 20041]).permutation(len(names))
+        held_out = {names[i] for i in order[:count]}
+        return tuple(n for n in names if n not in held_out), tuple(n for n in names if n in held_out)

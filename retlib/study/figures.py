@@ -1,0 +1,201 @@
+"""Figures for the notebooks. Every function returns a matplotlib Figure; photographs come in as FundusSamples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from retlib.data import FundusSample
+from retlib.metrics import ScoreHistogram
+from retlib.preprocessing import clahe, green, resize
+from retlib.study import ERROR_COLOURS, FALSE_ALARM, MISSED, TRUE_VESSEL, Record
+
+ERROR_NAMES = {TRUE_VESSEL: "vessel, found", MISSED: "vessel, missed", FALSE_ALARM: "false alarm"}
+
+
+def set_style() -> None:
+    """The study's look: white background, light grid, colour-blind safe palette, 100 dpi."""
+    sns.set_theme(style="whitegrid", palette="colorblind", context="notebook", font_scale=0.85)
+    plt.rcParams.update({"figure.dpi": 100, "savefig.dpi": 100, "figure.constrained_layout.use": True})
+
+
+def preprocessing_figure(samples: Sequence[FundusSample], clip_limit: float, tile: int) -> Figure:
+    """A row a sample: photograph, green channel, green channel after CLAHE."""
+    figure, axes = plt.subplots(len(samples), 3, figsize=(9, 3.1 * len(samples)), squeeze=False)
+    for row, sample in zip(axes, samples, strict=True):
+        channel = green(sample.image)
+        images = {
+            sample.name: sample.image,
+            "green channel": channel[..., 0],
+            f"CLAHE, clip {clip_limit:g}, {tile}x{tile} tiles": clahe(channel, clip_limit, tile)[..., 0],
+        }
+        for axis, (title, image) in zip(row, images.items(), strict=True):
+            show_image(axis, image, title)
+    return figure
+
+
+def gallery(samples: Mapping[str, FundusSample]) -> Figure:
+    """Photographs above their labels, a column a titled sample."""
+    figure, axes = plt.subplots(2, len(samples), figsize=(2.2 * len(samples), 4.6), squeeze=False)
+    for column, (title, sample) in zip(axes.T, samples.items(), strict=True):
+        show_image(column[0], sample.image, title)
+        show_image(column[1], sample.vessels, "")
+    return figure
+
+
+def augmentation_figure(original: np.ndarray, copies: Sequence[np.ndarray], columns: int = 3) -> Figure:
+    """The original, (h, w) or (h, w, 1) uint8, followed by augmented copies of it."""
+    images = [original, *copies]
+    rows = -(-len(images) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(3 * columns, 3 * rows), squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for index, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
+        show_image(axis, np.squeeze(image), "original" if index == 0 else f"augmented {index}")
+    return figure
+
+
+def training_curves(records: Mapping[str, Record]) -> Figure:
+    """Loss, accuracy and Dice by epoch, training and validation: a row of panels for each titled record."""
+    figure, axes = plt.subplots(len(records), 3, figsize=(10, 2.7 * len(records)), squeeze=False, sharex="row")
+    for row, (title, record) in zip(axes, records.items(), strict=True):
+        epochs = [entry["epoch"] for entry in record.history]
+        for axis, measure in zip(row, ("loss", "accuracy", "dice"), strict=True):
+            for part in ("train", "validation"):
+                values = [entry.get(f"{part}_{measure}") for entry in record.history]
+                if values[0] is not None:
+                    axis.plot(epochs, values, label="training" if part == "train" else part)
+            axis.set(title=f"{title}: {'Dice' if measure == 'dice' else measure}", xlabel="epoch")
+    axes[0, 0].legend()
+    return figure
+
+
+def case_figure(titles: Mapping[str, np.ndarray], photographs: Mapping[str, FundusSample] | None = None) -> Figure:
+    """Error maps side by side; with photographs, a row a case: photograph, truth, prediction, error map.
+
+    Args:
+        titles: title of a case -> its error map, uint8 (H, W).
+        photographs: title -> the sample, where the machine has the data.
+    """
+    if photographs:
+        figure, axes = plt.subplots(len(titles), 4, figsize=(11, 3 * len(titles)), squeeze=False)
+        for row, (title, errors) in zip(axes, titles.items(), strict=True):
+            sample = photographs[title]
+            show_image(row[0], sample.image, title)
+            show_image(row[1], sample.vessels, "truth")
+            show_image(row[2], np.isin(errors, (TRUE_VESSEL, FALSE_ALARM)), "prediction")
+            show_errors(row[3], errors, "errors")
+    else:
+        figure, axes = plt.subplots(1, len(titles), figsize=(3.6 * len(titles), 3.8), squeeze=False)
+        for axis, (title, errors) in zip(axes[0], titles.items(), strict=True):
+            show_errors(axis, errors, title)
+    error_legend(figure)
+    return figure
+
+
+def error_legend(figure: Figure) -> None:
+    """Name the colours of error maps below a figure."""
+    handles = [Patch(color=np.array(ERROR_COLOURS[key]) / 255, label=name) for key, name in ERROR_NAMES.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+
+
+def show_errors(axis: Axes, errors: np.ndarray, title: str) -> None:
+    """Draw an error map (values of retlib.study) in its fixed colours."""
+    colours = ListedColormap([np.array(ERROR_COLOURS[key]) / 255 for key in sorted(ERROR_COLOURS)])
+    axis.imshow(errors, cmap=colours, vmin=0, vmax=len(ERROR_COLOURS) - 1, interpolation="nearest")
+    title_image(axis, title)
+
+
+def show_image(axis: Axes, image: np.ndarray, title: str) -> None:
+    """Draw a photograph or a label, without ticks, in coordinates of its own pixels.
+
+    One that is larger than its place in the figure is thinned to it first: drawing takes time by the pixels given.
+
+    Args:
+        axis: of a grid of axes.
+        image: photograph, uint8 (H, W, 3); one channel of it, uint8 (H, W), shown from its darkest to its brightest
+            value; or label, bool (H, W), white on black.
+        title: above it.
+    """
+    height, width = image.shape[:2]
+    if image.dtype == bool:
+        low, high = 0, 255
+        image = image.astype(np.uint8) * np.uint8(high)
+    else:
+        low, high = image.min(), image.max()
+    drawn = axis.figure.bbox
+    grid = axis.get_gridspec()
+    scale = min(drawn.height / grid.nrows / height, drawn.width / grid.ncols / width)
+    if scale < 1:
+        thinned = resize(image, (math.ceil(height * scale), math.ceil(width * scale)))
+        image = thinned if image.ndim == 3 else thinned[..., 0]
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    axis.imshow(image, cmap="gray" if image.ndim == 2 else None, vmin=low, vmax=high, extent=extent)
+    title_image(axis, title)
+
+
+def title_image(axis: Axes, title: str, size: float = 9) -> None:
+    """Hide everything around an image but its title; ``size`` is in points."""
+    # The height of the title is named: to find it matplotlib would lay out the hidden ticks, again and again.
+    axis.set_title(title, fontsize=size, y=1)
+    axis.set_axis_off()
+
+
+def on_map(image: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """The pixels of ``image`` (H, W, ...) that its error map has: maps of large images are thinned by whole steps."""
+    step = -(-max(image.shape[:2]) // max(errors.shape))
+    return image[::step, ::step]
+
+
+def roc_figure(
+    panels: Mapping[str, Mapping[str, ScoreHistogram]],
+    points: Mapping[str, Mapping[str, tuple[float, float]]],
+    xlim: float = 0.1,
+) -> Figure:
+    """ROC curves from score histograms, and operating points that papers report.
+
+    Args:
+        panels: title of a panel -> title of a curve -> its histogram.
+        points: title of a panel -> title of a point -> (1 - specificity, sensitivity).
+        xlim: highest false-positive rate that is drawn.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(5.5 * len(panels), 4.5), squeeze=False, sharey=True)
+    for axis, (panel, curves) in zip(axes[0], panels.items(), strict=True):
+        for title, histogram in curves.items():
+            fpr, tpr, _ = histogram.roc_curve()
+            axis.plot(fpr, tpr, label=f"{title}, AUC {float(histogram.auc()):.3f}")
+        for marker, (title, point) in zip("osD^v", points.get(panel, {}).items(), strict=False):
+            axis.plot(*point, marker, color="black", markersize=7, fillstyle="none", label=title)
+        axis.set(title=panel, xlim=(0, xlim), ylim=(0.4, 1), xlabel="1 - specificity", ylabel="sensitivity")
+        axis.legend(loc="lower right", fontsize=8)
+    return figure
+
+
+def spread_figure(
+    values: Mapping[str, Mapping[str, Sequence[float]]], reported: Mapping[str, Mapping[str, float]]
+) -> Figure:
+    """Values of several runs (folds, seeds) as dots, a panel a metric, with the paper's number as a line.
+
+    Args:
+        values: metric -> group -> one value a run.
+        reported: metric -> group -> the paper's number.
+    """
+    figure, axes = plt.subplots(1, len(values), figsize=(2.6 * len(values), 3), squeeze=False)
+    colours = sns.color_palette()
+    for axis, (metric, groups) in zip(axes[0], values.items(), strict=True):
+        for place, (group, numbers) in enumerate(groups.items()):
+            spread = np.linspace(-0.12, 0.12, len(numbers)) if len(numbers) > 1 else [0.0]
+            axis.plot(place + np.array(spread), numbers, "o", color=colours[place], alpha=0.8)
+            if (number := reported.get(metric, {}).get(group)) is not None and not math.isnan(number):
+                axis.hlines(number, place - 0.3, place + 0.3, color="black", linewidth=1.5)
+        axis.set(title=metric, xlim=(-0.6, len(groups) - 0.4), xticks=range(len(groups)))
+        axis.set_xticklabels(groups, rotation=0)
+    return figure

@@ -1,0 +1,169 @@
+"""From logits on the native grid to what a record holds: histograms, metrics per image, error maps."""
+
+from __future__ import annotations
+
+import functools
+import io
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from retlib.data import FundusSample
+from retlib.inference import probabilities
+from retlib.metrics import (
+    METRICS,
+    ScoreHistograms,
+    betti_errors,
+    evaluate,
+    skeleton_overlap,
+    vessel_width_recall,
+)
+from retlib.study.records import FileContent
+
+# clDice needs skeletons, which are computed once here and pooled from their counts.
+PIXEL_METRICS = tuple(metric for metric in METRICS if metric != "cldice")
+
+# Recall of the truth's skeleton where a vessel is up to 2, 2 to 4, and over 4 pixels wide.
+WIDTH_RECALLS = ("recall_thin", "recall_medium", "recall_wide")
+
+# Values of an error map, with a colour-blind safe palette (Okabe and Ito): never red against green.
+BACKGROUND, TRUE_VESSEL, MISSED, FALSE_ALARM, OUTSIDE = range(5)
+ERROR_COLOURS = {
+    BACKGROUND: (255, 255, 255),
+    TRUE_VESSEL: (60, 60, 60),
+    MISSED: (230, 120, 0),
+    FALSE_ALARM: (0, 114, 178),
+    OUTSIDE: (225, 225, 225),
+}
+
+
+def best_threshold(logits: Sequence[np.ndarray], samples: Sequence[FundusSample], region: str) -> float:
+    """Probability threshold with the highest pooled Dice on these images, inside the region.
+
+    Candidates are the edges of the images' score histogram (about a thousand quantiles of their scores).
+    """
+    histograms = score_histograms(logits, samples, 0.5)
+    return float(histograms.select(region=region, pooled=True).best_threshold("dice"))
+
+
+def score_histograms(
+    logits: Sequence[np.ndarray], samples: Sequence[FundusSample], threshold: float
+) -> ScoreHistograms:
+    """Histograms of vessel and background logits, per image, inside and outside the FOV.
+
+    The edges are quantiles of the scores inside the FOV: the black surround would only take edges away from where
+    vessels are told from background.
+    """
+    return ScoreHistograms.from_logits(
+        [s.name for s in samples],
+        logits,
+        [s.vessels for s in samples],
+        [s.fov for s in samples],
+        thresholds=(0.5, threshold),
+    )
+
+
+def score_test(
+    label: str, logits: Sequence[np.ndarray], samples: Sequence[FundusSample], threshold: float, region: str
+) -> tuple[dict[str, Any], dict[str, FileContent]]:
+    """All that a record says of one test selection.
+
+    Args:
+        label: ``"drive:test"``; gives the files their names.
+        logits: float32 (H, W) each, native grid.
+        samples: the images, in the same order.
+        threshold: probability at which everything is scored.
+        region: ``fov`` or ``frame``: the region of the error maps and of the ranking of cases.
+
+    Returns:
+        The entry for record.json, and the files that it names.
+    """
+    scores = [probabilities(x) for x in logits]
+    vessels = [s.vessels for s in samples]
+    regions = {"fov": [s.fov for s in samples], "frame": [None] * len(samples)}
+    metrics: dict[str, Any] = {}
+    per_image: dict[str, Any] = {}
+    for name, masks in regions.items():
+        rows, overlaps = [], []
+        for score, truth, mask in zip(scores, vessels, masks, strict=True):
+            prediction = score >= threshold
+            overlap = skeleton_overlap(prediction, truth, fov=mask)
+            row = evaluate(score, truth, fov=mask, threshold=threshold, metrics=PIXEL_METRICS)
+            row["cldice"] = overlap.cldice
+            if mask is not None:
+                row |= betti_errors(prediction, truth, fov=mask)
+                row |= _named_width_recall(prediction, truth, mask)
+            rows.append(row)
+            overlaps.append(overlap)
+        per_image[name] = {key: [row[key] for row in rows] for key in rows[0]}
+        pooled = evaluate(scores, vessels, fov=masks, threshold=threshold, average="pooled", metrics=PIXEL_METRICS)
+        pooled["cldice"] = functools.reduce(operator.add, overlaps).cldice
+        metrics[name] = {
+            "image": {key: _mean(values) for key, values in per_image[name].items()},
+            "pooled": pooled,
+        }
+    stem = label.replace(":", "-").replace("/", "-").replace("@", "-")
+    histograms = score_histograms(logits, samples, threshold)
+    files: dict[str, FileContent] = {f"{stem}.npz": histograms.save}
+    cases = {}
+    for case, index in pick_cases(per_image[region]["dice"]).items():
+        sample = samples[index]
+        mask = sample.fov if region == "fov" else np.ones_like(sample.fov)
+        file = f"{stem}.{case}.png"
+        files[file] = error_map_png(error_map(scores[index] >= threshold, sample.vessels, mask))
+        cases[case] = {"image": sample.name, "file": file}
+    entry = {
+        "images": [s.name for s in samples],
+        "metrics": metrics,
+        "per_image": per_image,
+        "scores": f"{stem}.npz",
+        "cases": cases,
+    }
+    return entry, files
+
+
+def pick_cases(dice: Sequence[float]) -> dict[str, int]:
+    """Which images stand for the rest: highest, median (lower of the two middle ones) and lowest Dice, and the first.
+
+    The first one is the same for every model, whatever its scores.
+    """
+    known = [index for index in np.argsort(dice, kind="stable") if not math.isnan(dice[index])]
+    if not known:
+        return {}
+    middle = known[(len(known) - 1) // 2]
+    return {"best": int(known[-1]), "median": int(middle), "worst": int(known[0]), "first": 0}
+
+
+def error_map(prediction: np.ndarray, vessels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """uint8 (H, W) of BACKGROUND, TRUE_VESSEL, MISSED, FALSE_ALARM and OUTSIDE, from three bool (H, W) arrays."""
+    result = np.full(vessels.shape, BACKGROUND, np.uint8)
+    result[vessels & prediction] = TRUE_VESSEL
+    result[vessels & ~prediction] = MISSED
+    result[~vessels & prediction] = FALSE_ALARM
+    result[~mask] = OUTSIDE
+    return result
+
+
+def error_map_png(values: np.ndarray, longest: int = 1200) -> bytes:
+    """An error map as a palette PNG; one longer than ``longest`` pixels is thinned by whole steps."""
+    step = -(-max(values.shape) // longest)
+    image = Image.fromarray(np.ascontiguousarray(values[::step, ::step]), mode="P")
+    image.putpalette([channel for key in sorted(ERROR_COLOURS) for channel in ERROR_COLOURS[key]])
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _named_width_recall(prediction: np.ndarray, vessels: np.ndarray, fov: np.ndarray) -> dict[str, float]:
+    """Recall of the truth's skeleton where vessels are up to 2, 2 to 4, and over 4 pixels wide."""
+    recall = vessel_width_recall(prediction, vessels, fov=fov, edges=(2, 4))
+    return dict(zip(WIDTH_RECALLS, recall.values(), strict=True))
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.mean(known)) if known else math.nan
