@@ -42,7 +42,7 @@ def style(frame: pd.DataFrame, caption: str, decimals: int = 4) -> Styler:
     frame = frame.rename(columns=LABELS)
     form, formats = f".{decimals}f", {}
     for column in frame.columns:
-        if column == "difference":
+        if column == "difference" and pd.api.types.is_float_dtype(frame[column]):
             formats[column] = lambda value: signed(value, decimals)
         elif any(isinstance(value, tuple) for value in frame[column]):
             formats[column] = lambda value: (
