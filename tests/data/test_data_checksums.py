@@ -13,10 +13,9 @@ import pytest
 from PIL import Image
 
 from retlib.data import DataError, dataset_fingerprint, split_names
-from retlib.data import phantom as phantom_module
-from retlib.data.fingerprints import committed_fingerprints, file_fingerprint
-from retlib.data.hrf import HRF
-from retlib.data.inspection import verify_files
+from retlib.data import phantoms as phantoms_module
+from retlib.data.checksums import committed_fingerprints, file_fingerprint, verify_files
+from retlib.data.collections import HRF
 from retlib.data.registry import COLLECTIONS
 
 TRAINING = split_names("drive", "training")
@@ -141,7 +140,7 @@ def test_phantoms(monkeypatch):
     assert dataset_fingerprint("phantom", names, height=292) != value
     assert dataset_fingerprint("phantom", names, lesions=True) != value
     assert dataset_fingerprint("phantom", names[1:]) != value
-    monkeypatch.setattr(phantom_module, "GENERATOR_VERSION", phantom_module.GENERATOR_VERSION + 1)
+    monkeypatch.setattr(phantoms_module, "GENERATOR_VERSION", phantoms_module.GENERATOR_VERSION + 1)
     assert dataset_fingerprint("phantom", names) != value
 
 
