@@ -21,7 +21,7 @@ import numpy as np
 from retlib.data.collections import Collection, sample_files
 from retlib.data.errors import DataError
 from retlib.data.readers import check_size, read_role
-from retlib.data.registry import COLLECTIONS, find_root, get_collection, refuse_options
+from retlib.data.registry import find_root, get_collection, refuse_options
 
 _JPEG = {".jpg", ".jpeg"}
 
@@ -78,23 +78,17 @@ def file_fingerprint(collection: Collection, path: Path, role: str) -> str:
     return digest
 
 
-def write_fingerprints(root: Path, target: Path) -> None:
-    """Write ``fingerprints.json`` from authentic files of all data sets; for maintainers, after a change of the hash.
+def compute_fingerprints(collection: Collection, root: Path) -> dict[str, dict[str, str]]:
+    """Compute the fingerprints of a whole data set, in the form of an entry of ``fingerprints.json``.
 
     Raises:
         DataMissingError: A file is not there.
     """
-    computed = {
-        key: {
-            name: {
-                role: file_fingerprint(collection, path, role)
-                for role, path in sample_files(collection, root, name).items()
-            }
-            for name in collection.names
-        }
-        for key, collection in COLLECTIONS.items()
+    paths = {name: sample_files(collection, root, name) for name in collection.names}
+    return {
+        name: {role: file_fingerprint(collection, path, role) for role, path in roles.items()}
+        for name, roles in paths.items()
     }
-    target.write_text(json.dumps(computed, indent=1) + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True)

@@ -84,8 +84,7 @@ def verify(names: Names = None, root: Root = None) -> None:
     wrong = 0
     for collection in chosen:
         wrong += _print_differences(collection, verify_files(collection, folder, progress=True))
-    if wrong:
-        raise typer.Exit(1)
+    raise typer.Exit(1 if wrong else 0)
 
 
 @app.command()
@@ -112,8 +111,7 @@ def fetch(
         differences = fetch_dataset(collection, folder, base_url, progress=True)
         typer.echo(f"{collection.title} is in {collection.directory(folder)}")
         wrong += _print_differences(collection, differences)
-    if wrong:
-        raise typer.Exit(1)
+    raise typer.Exit(1 if wrong else 0)
 
 
 @app.command()
@@ -160,8 +158,7 @@ def unpack(
         whole = f"{presence.samples} of {presence.samples_expected} samples are whole"
         typer.echo(f"{collection.title}: {whole}, {len(differences)} files differ from the committed fingerprints")
         wrong += len(differences)
-    if wrong:
-        raise typer.Exit(1)
+    raise typer.Exit(1 if wrong else 0)
 
 
 def _public(names: list[str]) -> list[Collection]:
