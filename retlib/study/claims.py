@@ -1,44 +1,68 @@
-"""A paper's claims, in words and, where possible, in a form that numbers can answer.
+"""State a paper's claims in words and, where possible, in a form that numbers can test.
 
 The same test runs on the paper's own numbers (does the table bear the sentence out?) and on ours: it is
-given a function that looks a number up, and knows nothing of where numbers come from.
+given functions that look numbers up, and knows nothing of where numbers come from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import gcd
+from pathlib import PurePath
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from retlib.metrics import METRICS
-from retlib.settings import Settings
-from retlib.study.printed import Text, is_number
-
-RECORDED_METRICS = (*METRICS, "betti0_error", "betti1_error", "recall_thin", "recall_medium", "recall_wide")
-"""Metrics that a record holds: `evaluate`'s; inside the FOV also Betti errors and recall by vessel width."""
+from retlib.settings import Settings, refuse
+from retlib.study.plan import RunName
+from retlib.study.printed import DatasetName, NumberText, Printed, Text
 
 COSTS = ("parameters", "step_s")
 """What a run costs, from its record: weights that are trained; seconds of one optimiser step on its machine."""
 
-CURVES = tuple(
-    f"{part}_{name}" for part in ("train", "validation") for name in ("loss", "accuracy", "sensitivity", "dice")
-)
-"""Columns of a record's history."""
+Metric = Literal[(*METRICS, "betti0_error", "betti1_error", "recall_thin", "recall_medium", "recall_wide", *COSTS)]
+"""A number of a record: `evaluate`'s metrics; inside the FOV also Betti errors and recall by vessel width; costs."""
 
-ValueOf = Callable[[str, str], float | None]
-CurveOf = Callable[[str, str], Sequence[float] | None]
+Curve = Literal[
+    tuple(f"{part}_{name}" for part in ("train", "validation") for name in ("loss", "accuracy", "sensitivity", "dice"))
+]
+"""A column of a record's history."""
+
+ValueOf = Callable[[str, str], float | None]  # (run, metric)
+CurveOf = Callable[[str, str], Sequence[float] | None]  # (run, curve)
+DifferenceOf = Callable[[str, str, str], tuple[float, float, float] | None]
+# (first run, second run, metric) -> second less first, and its interval: (difference, low, high)
 
 
 class Compare(Settings):
     """The first run has the higher value of every metric, or with ``or_equal`` no lower one."""
 
-    higher: str
-    lower: str
-    metrics: tuple[str, ...]
+    higher: RunName
+    lower: RunName
+    metrics: tuple[Metric, ...]
     or_equal: bool = False
+
+
+class Difference(Settings):
+    """The step from one run to another changes each metric by a stated size.
+
+    It holds when our difference has the stated sign and lies within a margin of the stated size.
+
+    Attributes:
+        start, end: The two runs.
+        values: Metric -> the size as printed; ``"1.6%"`` is 1.6 percentage points, or 1.6 % if ``relative``.
+        relative: The size is a share of the first run's value.
+        margin: As printed; by default half a unit of the stated size's last digit, and half the width of the
+            interval of our difference where it has one.
+    """
+
+    start: RunName
+    end: RunName
+    values: dict[Metric, NumberText]
+    relative: bool = False
+    margin: NumberText | None = None
 
 
 class Gains(Settings):
@@ -47,28 +71,34 @@ class Gains(Settings):
     With ``than`` the second pair's step is in that metric.
     """
 
-    larger: tuple[str, str]  # (from, to)
-    smaller: tuple[str, str]
-    metrics: tuple[str, ...]
-    than: str | None = None
+    larger: tuple[RunName, RunName]  # (from, to)
+    smaller: tuple[RunName, RunName]
+    metrics: tuple[Metric, ...]
+    than: Metric | None = None
 
 
 class Below(Settings):
     """The run stays below every quoted row of a table that prints the metric."""
 
-    run: str
+    run: RunName
     table: str
-    metrics: tuple[str, ...]
+    metrics: tuple[Metric, ...]
 
 
 class Level(Settings):
-    """Where a curve settles (see :func:`settled`): above or below a number, or above another run's."""
+    """Where a curve settles (see :func:`settled`): above a number, below one, between two, or above another run's."""
 
-    run: str
-    curves: tuple[str, ...]
-    above: Text | None = None
-    below: Text | None = None
-    above_run: str | None = None
+    run: RunName
+    curves: tuple[Curve, ...]
+    above: NumberText | None = None
+    below: NumberText | None = None
+    above_run: RunName | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Level:
+        if (self.above is None and self.below is None) == (self.above_run is None):
+            raise ValueError("expected either numbers in `above` or `below`, or a run in `above_run`")
+        return self
 
 
 class Place(Settings):
@@ -76,6 +106,9 @@ class Place(Settings):
 
     table: str
     row: int
+
+
+Fact = Literal["width", "height", "proportions", "images", "format"]
 
 
 class Claim(Settings):
@@ -89,9 +122,8 @@ class Claim(Settings):
         run: The run whose record its ``values`` belong to.
         values: Metric -> number as printed.
         same_as: The row that should print the same numbers.
-        compare, gains, below, levels: What has to hold for the claim to be true.
-        facts: ``width``, ``height``, ``proportions`` (``"3:2"``), ``images`` or ``format`` of ``dataset``, as the paper
-            states them.
+        compare, differences, gains, below, levels: What has to hold for the claim to be true.
+        facts: Properties of ``dataset``, as the paper states them; ``proportions`` as ``"3:2"``.
         kind: ``dataset`` for a statement about a data set, which is counted apart from those about methods and results.
         decided: What the paper's own text and tables say of it, where no comparison of two numbers does.
         because: Why it is decided so.
@@ -102,76 +134,62 @@ class Claim(Settings):
     id: str
     where: str
     statement: str
-    dataset: str | None = None
-    run: str | None = None
-    values: dict[str, Text] = Field(default_factory=dict)
+    dataset: DatasetName | None = None
+    run: RunName | None = None
+    values: dict[Literal[METRICS], NumberText] = Field(default_factory=dict)
     same_as: Place | None = None
     compare: tuple[Compare, ...] = ()
+    differences: tuple[Difference, ...] = ()
     gains: tuple[Gains, ...] = ()
     below: tuple[Below, ...] = ()
     levels: tuple[Level, ...] = ()
-    facts: dict[str, Text] = Field(default_factory=dict)
+    facts: dict[Fact, Text] = Field(default_factory=dict)
     kind: Literal["method", "dataset"] = "method"
     decided: Literal["holds", "holds in part", "fails"] | None = None
     because: str = ""
     check: str = ""
     note: str = ""
 
+    @model_validator(mode="after")
+    def _check(self) -> Claim:
+        refuse(self._wrong())
+        return self
+
     @property
     def compares(self) -> bool:
         """Whether it is taken apart into comparisons of two numbers."""
-        return any((self.compare, self.gains, self.below, self.levels))
+        return any((self.compare, self.differences, self.gains, self.below, self.levels))
 
     def metrics(self) -> set[str]:
-        """Metrics and curves that its comparisons are about."""
-        named = {metric for item in (*self.compare, *self.gains, *self.below) for metric in item.metrics}
-        return named.union(*(item.curves for item in self.levels))
+        """Return the metrics and curves that its comparisons are about."""
+        names = [item.metrics for item in (*self.compare, *self.gains, *self.below)]
+        return set().union(*names, *(item.values for item in self.differences), *(item.curves for item in self.levels))
 
     def runs(self) -> list[str]:
-        """Names of the runs that it speaks of."""
-        found = [self.run] if self.run else []
+        """List the runs that it speaks of, each once."""
+        names = [self.run]
         for item in self.compare:
-            found += [item.higher, item.lower]
+            names += [item.higher, item.lower]
+        for item in self.differences:
+            names += [item.end, item.start]
         for item in self.gains:
-            found += [*item.larger, *item.smaller]
-        found += [item.run for item in self.below]
+            names += [*item.larger, *item.smaller]
+        names += [item.run for item in self.below]
         for item in self.levels:
-            found += [item.run, *([item.above_run] if item.above_run else [])]
-        return list(dict.fromkeys(found))
+            names += [item.run, item.above_run]
+        return list(dict.fromkeys(filter(None, names)))
 
-    def problems(self) -> list[str]:
-        """What is wrong with the claim, each with its place. Empty for a sound one."""
-        found = []
-        if not (self.values or self.compares or self.facts or self.decided) and not self.check:
-            found.append("check: expected words on how to look into a claim that has nothing to compute")
+    def _wrong(self) -> Iterator[str]:
+        if not (self.values or self.compares or self.facts or self.decided or self.check):
+            yield "check: expected words on how to look into a claim that has nothing to compute"
         if (self.decided is not None) != bool(self.because):
-            found.append("because: expected the reason of what is `decided`, and none without it")
+            yield "because: expected the reason of what is `decided`, and none without it"
         if self.decided is not None and (self.compares or self.facts):
-            found.append("decided: expected nothing, since numbers decide the claim")
+            yield "decided: expected nothing, since numbers decide the claim"
         if self.facts and self.kind != "dataset":
-            found.append("kind: expected dataset, since the claim states facts of one")
-        for metric, text in self.values.items():
-            if metric not in METRICS or not is_number(text):
-                found.append(f"values.{metric}: expected a number of one of {', '.join(METRICS)}, got {text!r}")
-        for kind in ("compare", "gains", "below"):
-            for index, item in enumerate(getattr(self, kind)):
-                if unknown := [metric for metric in item.metrics if metric not in (*RECORDED_METRICS, *COSTS)]:
-                    known = ", ".join((*RECORDED_METRICS, *COSTS))
-                    found.append(f"{kind}.{index}.metrics: expected some of {known}, got {', '.join(unknown)}")
-        for index, item in enumerate(self.gains):
-            if item.than is not None and item.than not in (*RECORDED_METRICS, *COSTS):
-                found.append(f"gains.{index}.than: expected one metric, got {item.than!r}")
-        for index, item in enumerate(self.levels):
-            if unknown := [curve for curve in item.curves if curve not in CURVES]:
-                found.append(f"levels.{index}.curves: expected some of {', '.join(CURVES)}, got {', '.join(unknown)}")
-            named = [value for value in (item.above, item.below, item.above_run) if value is not None]
-            if len(named) != 1 or not is_number(item.above or item.below or "0"):
-                found.append(f"levels.{index}: expected either a number in `above` or `below`, or a run in `above_run`")
-        if unknown := sorted(set(self.facts) - set(FACTS)):
-            found.append(f"facts: expected some of {', '.join(FACTS)}, got {', '.join(unknown)}")
+            yield "kind: expected dataset, since the claim states facts of one"
         if self.facts and self.dataset is None:
-            found.append("dataset: expected the data set that the facts are about")
-        return found
+            yield "dataset: expected the data set that the facts are about"
 
 
 @dataclass(frozen=True)
@@ -181,8 +199,8 @@ class Finding:
     Attributes:
         what: The comparison in words, names of runs included.
         metric: The metric, curve or fact compared.
-        left: The value that should be the higher (for facts: the stated one).
-        right: The value that should be the lower (for facts: the true one).
+        left: The value that should be the higher; for sizes, ranges and facts the stated one.
+        right: The value that should be the lower; for sizes, ranges and facts the measured one.
         holds: Whether it is so; None where a number is missing.
     """
 
@@ -193,101 +211,109 @@ class Finding:
     holds: bool | None
 
 
-def compare(claim: Claim, value_of: ValueOf) -> list[Finding]:
-    """Test the claim's comparisons and gains.
+def compare_runs(claim: Claim, value_of: ValueOf, difference_of: DifferenceOf | None = None) -> Iterator[Finding]:
+    """Test the claim's comparisons, differences and gains.
 
     Args:
         claim: The claim.
         value_of: (run, metric) -> value, or None where there is none.
+        difference_of: (start, end, metric) -> (difference, low, high), or None where there is no interval: then the
+            difference is that of the two values.
     """
-    found = []
     for item in claim.compare:
         for metric in item.metrics:
-            values = value_of(item.higher, metric), value_of(item.lower, metric)
             words = "no lower than" if item.or_equal else "above"
-            found.append(_higher(f"{item.higher} {words} {item.lower}", metric, *values, item.or_equal))
+            values = value_of(item.higher, metric), value_of(item.lower, metric)
+            yield _higher(f"{item.higher} {words} {item.lower}", metric, *values, item.or_equal)
+    for item in claim.differences:
+        for metric in item.values:
+            yield _sized(item, metric, value_of, difference_of)
     for item in claim.gains:
+        what = " gains more than ".join(f"{a} to {b}" for a, b in (item.larger, item.smaller))
         for metric in item.metrics:
             pairs = (item.larger, metric), (item.smaller, item.than or metric)
-            gains = [_difference(value_of(a, name), value_of(b, name)) for (a, b), name in pairs]
-            what = " gains more than ".join(f"{a} to {b}" for a, b in (item.larger, item.smaller))
-            what += f" in {item.than}" if item.than else ""
-            found.append(_higher(what, metric, *gains))
-    return found
+            steps = [_step(value_of(start, name), value_of(end, name)) for (start, end), name in pairs]
+            yield _higher(f"{what} in {item.than}" if item.than else what, metric, *steps)
 
 
-def compare_levels(claim: Claim, curve_of: CurveOf) -> list[Finding]:
+def compare_levels(claim: Claim, curve_of: CurveOf) -> Iterator[Finding]:
     """Test where the claim's curves settle.
 
     Args:
         claim: The claim.
         curve_of: (run, column of the history) -> one value an epoch, or None where there is no record.
     """
-    found = []
     for item in claim.levels:
+        above, below = (None if text is None else Printed(text).value for text in (item.above, item.below))
         for column in item.curves:
-            left = settled(curve_of(item.run, column))
-            if item.above is not None:
-                found.append(_higher(f"{item.run} above {item.above}", column, left, float(item.above)))
-            elif item.below is not None:
-                found.append(_higher(f"{item.run} below {item.below}", column, float(item.below), left))
+            level = settled(curve_of(item.run, column))
+            if item.above_run is not None:
+                other = settled(curve_of(item.above_run, column))
+                yield _higher(f"{item.run} above {item.above_run}", column, level, other)
+            elif below is None:
+                yield _higher(f"{item.run} above {item.above}", column, level, above)
+            elif above is None:
+                yield _higher(f"{item.run} below {item.below}", column, below, level)
             else:
-                right = settled(curve_of(item.above_run, column))
-                found.append(_higher(f"{item.run} above {item.above_run}", column, left, right))
-    return found
+                holds = None if level is None else above <= level <= below
+                what = f"{item.run} between {item.above} and {item.below}"
+                yield Finding(what, column, f"{item.above} to {item.below}", level, holds)
 
 
 def settled(curve: Sequence[float] | None) -> float | None:
-    """Where a curve settles: its mean over the last tenth of the epochs, one at least; None for no curve."""
+    """Average a curve over the last tenth of its epochs, one at least; None for no curve."""
     if not curve:
         return None
     last = curve[-max(1, len(curve) // 10) :]
     return sum(last) / len(last)
 
 
-FACTS: dict[str, Callable[[str], str]] = {
-    "width": lambda dataset: str(_collection(dataset).width),
-    "height": lambda dataset: str(_collection(dataset).height),
-    "proportions": lambda dataset: _proportions(_collection(dataset)),
-    "images": lambda dataset: str(len(_collection(dataset).names)),
-    "format": lambda dataset: _image_format(dataset),
-}
-"""What can be said of a data set and looked up in its reader."""
-
-
-def compare_facts(claim: Claim) -> list[Finding]:
+def compare_facts(claim: Claim) -> Iterator[Finding]:
     """Hold what the paper states of a data set against the data set itself."""
-    found = []
+    known = dataset_facts(claim.dataset) if claim.facts else {}
     for fact, stated in claim.facts.items():
-        true = FACTS[fact](claim.dataset)
-        found.append(Finding(f"{fact} of {claim.dataset}", fact, stated, true, stated == true))
-    return found
+        yield Finding(f"{fact} of {claim.dataset}", fact, stated, known[fact], stated == known[fact])
+
+
+def dataset_facts(dataset: str) -> dict[Fact, str]:
+    """Look up in a data set's reader what a paper may state of it."""
+    from retlib.data.registry import get_collection
+
+    collection = get_collection(dataset)
+    width, height = collection.width, collection.height
+    file = collection.files(collection.names[0])["image"][0].removesuffix(".gz")
+    return {
+        "width": str(width),
+        "height": str(height),
+        "proportions": f"{width // gcd(width, height)}:{height // gcd(width, height)}",
+        "images": str(len(collection.names)),
+        "format": {".tif": "TIFF", ".jpg": "JPEG", ".ppm": "PPM"}[PurePath(file).suffix.lower()],
+    }
+
+
+def _sized(item: Difference, metric: str, value_of: ValueOf, difference_of: DifferenceOf | None) -> Finding:
+    """Test the size of one difference."""
+    stated = Printed(item.values[metric])
+    what = f"{item.end} above {item.start} by {stated.text}" + (" of it" if item.relative else "")
+    interval = difference_of(item.start, item.end, metric) if difference_of else None
+    start, end = value_of(item.start, metric), value_of(item.end, metric)
+    measured, low, high = interval or (_step(start, end), 0.0, 0.0)
+    if measured is None or (item.relative and not start):
+        return Finding(what, metric, stated.value, None, None)
+    scale = start if item.relative else 1.0
+    measured, half_width = measured / scale, (high - low) / 2 / scale
+    margin = stated.half_unit + half_width if item.margin is None else Printed(item.margin).value
+    near = round(abs(measured - stated.value) - margin, 9) <= 0
+    return Finding(what, metric, stated.value, measured, near and measured * stated.value >= 0)
 
 
 def _higher(what: str, metric: str, left: float | None, right: float | None, or_equal: bool = False) -> Finding:
-    if left is None or right is None:
+    step = _step(right, left)
+    if step is None:
         return Finding(what, metric, left, right, None)
-    difference = round(left - right, 9)  # differences of printed decimals carry noise in the last binary digits
-    return Finding(what, metric, left, right, difference > 0 or (or_equal and difference == 0))
+    step = round(step, 9)  # differences of printed decimals carry noise in the last binary digits
+    return Finding(what, metric, left, right, step > 0 or (or_equal and step == 0))
 
 
-def _difference(start: float | None, end: float | None) -> float | None:
+def _step(start: float | None, end: float | None) -> float | None:
     return None if start is None or end is None else end - start
-
-
-def _collection(dataset: str):
-    from retlib.data.registry import get_collection
-
-    return get_collection(dataset)
-
-
-def _proportions(collection) -> str:
-    """Width to height in lowest terms, ``"3:2"``."""
-    common = gcd(collection.width, collection.height)
-    return f"{collection.width // common}:{collection.height // common}"
-
-
-def _image_format(dataset: str) -> str:
-    collection = _collection(dataset)
-    file = collection.files(collection.names[0])["image"][0].removesuffix(".gz")
-    return {"tif": "TIFF", "jpg": "JPEG", "ppm": "PPM"}[file.rsplit(".", 1)[-1].lower()]

@@ -183,7 +183,7 @@ def claim_lines(shelf: Shelf, claim: Claim) -> Iterator[Line]:
         yield Line(*about, "", note=claim.check, kind=kind)
 
 
-_NOTHING = {"same_as": None, "compare": (), "gains": (), "below": (), "levels": (), "facts": {}}
+_NOTHING = {"same_as": None, "compare": (), "differences": (), "gains": (), "below": (), "levels": (), "facts": {}}
 
 
 def _comparison(shelf: Shelf, claim: Claim, about: tuple[str, str, str]) -> Line:

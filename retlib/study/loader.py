@@ -1,4 +1,4 @@
-"""Reading papers: those that come with retlib by key, any other by path."""
+"""Read the YAML of papers and studies: those that come with retlib by key, a paper of your own by path."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from typing import Any
 
 import yaml
 
-from retlib.study.checks import problems
 from retlib.study.paper import Paper
+from retlib.study.study_file import StudyFile
 
 
 def list_papers() -> list[str]:
-    """Keys of the papers that come with retlib, sorted."""
-    return sorted(
-        entry.name.removesuffix(".yaml") for entry in files("retlib.papers").iterdir() if entry.name.endswith(".yaml")
-    )
+    """List the keys of the papers that come with retlib, sorted."""
+    return _keys("retlib.papers")
+
+
+def list_studies() -> list[str]:
+    """List the keys of the studies, sorted."""
+    return _keys("retlib.studies")
 
 
 def load_paper(key_or_path: str | os.PathLike[str]) -> Paper:
@@ -33,34 +36,32 @@ def load_paper(key_or_path: str | os.PathLike[str]) -> Paper:
             the file, the place in it and what was expected.
         FileNotFoundError: there is no file at that path.
     """
-    text = os.fspath(key_or_path)
-    if text.endswith((".yaml", ".yml")):
-        path = Path(text)
+    path = Path(key_or_path)
+    if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise FileNotFoundError(f"{path}: there is no such file; expected the YAML of a paper")
-        name, content = str(path), path.read_text(encoding="utf-8")
-    else:
-        if text not in list_papers():
-            raise ValueError(
-                f"unknown paper {text!r}; known: {', '.join(list_papers())}. "
-                "A paper of your own is loaded by the path of its file, which ends in .yaml"
-            )
-        name = f"{text}.yaml"
-        content = files("retlib.papers").joinpath(name).read_text(encoding="utf-8")
-    return parse_paper(content, where=name)
+        return Paper.parse(read_yaml(path.read_text(encoding="utf-8"), str(path)), where=str(path))
+    if (key := str(path)) not in list_papers():
+        raise ValueError(
+            f"unknown paper {key!r}; known: {', '.join(list_papers())}. "
+            "A paper of your own is loaded by the path of its file, which ends in .yaml"
+        )
+    return Paper.parse(_read_packaged("retlib.papers", key), where=f"{key}.yaml")
 
 
-def parse_paper(text: str, where: str) -> Paper:
-    """A paper from the text of its file; ``where`` (the file's name) opens every error message."""
-    values = read_yaml(text, where)
-    paper = Paper.parse(_numbered(values), where=where)
-    if found := problems(paper):
-        raise ValueError("\n".join([f"{where} is not valid:", *(f"  {problem}" for problem in found)]))
-    return paper
+def load_study(key: str) -> StudyFile:
+    """Read a study.
+
+    Raises:
+        ValueError: an unknown key, or a file that does not describe a study.
+    """
+    if key not in list_studies():
+        raise ValueError(f"unknown study {key!r}; known: {', '.join(list_studies())}")
+    return StudyFile.parse(_read_packaged("retlib.studies", key), where=f"{key}.yaml")
 
 
 def read_yaml(text: str, where: str) -> dict[str, Any]:
-    """The mapping that a YAML text holds; ``where`` opens every error message.
+    """Read a mapping from a YAML text; ``where`` opens every error message.
 
     Raises:
         ValueError: no YAML, a key that is written twice, or no mapping.
@@ -76,15 +77,14 @@ def read_yaml(text: str, where: str) -> dict[str, Any]:
     return values
 
 
-def _numbered(values: dict[str, Any]) -> dict[str, Any]:
-    """Tables and figures carry their own number, so that it is written once."""
-    values = dict(values)
-    for kind in ("tables", "figures"):
-        if isinstance(values.get(kind), dict):
-            values[kind] = {
-                key: {"number": key, **item} if isinstance(item, dict) else item for key, item in values[kind].items()
-            }
-    return values
+def _keys(package: str) -> list[str]:
+    names = (entry.name for entry in files(package).iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+
+
+def _read_packaged(package: str, key: str) -> dict[str, Any]:
+    name = f"{key}.yaml"
+    return read_yaml(files(package).joinpath(name).read_text(encoding="utf-8"), name)
 
 
 class _Loader(yaml.SafeLoader):

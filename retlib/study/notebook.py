@@ -44,8 +44,8 @@ class Study:
     def configs(self, name: str, profile: str | None = None) -> list[RunConfig]:
         """The configs of a run, one a seed; empty if the profile does not have this run."""
         profile = profile or self.parameters.profile
-        planned = self.paper.plan(profile).get(name)
-        return [] if planned is None else [planned.config(seed) for seed in self.parameters.seeds]
+        seeds = self.parameters.seeds if name in self.paper.plan(profile) else ()
+        return [self.paper.config(name, profile, seed) for seed in seeds]
 
     def evidence(self, name: str, best: bool = True) -> Evidence | None:
         """Our records of a run, the best there are: ``paper`` before ``lite``; None where there are none.

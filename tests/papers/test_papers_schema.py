@@ -255,7 +255,7 @@ def test_layers_merge_from_the_general_to_the_special():
       own: {use: [first], model: own, profiles: {lite: {model: own-lite, validation: null}}}
     """
     plan = Plan.parse(yaml.safe_load(textwrap.dedent(text)))
-    lite = {name: planned.settings for name, planned in plan.runs("lite").items()}
+    lite = {name: planned.settings for name, planned in plan.entries["lite"].items()}
     assert lite["none"] == {
         "model": "profile",
         "validation": 0.2,
@@ -266,6 +266,6 @@ def test_layers_merge_from_the_general_to_the_special():
     assert lite["both"]["model"] == "second"  # and the next part comes after both
     assert lite["own"]["model"] == "own-lite"
     assert "validation" not in lite["own"]  # null removes
-    paper = {name: planned.settings for name, planned in plan.runs("paper").items()}
+    paper = {name: planned.settings for name, planned in plan.entries["paper"].items()}
     assert paper["own"]["model"] == "own"
     assert paper["one"]["model_options"]["width"] == "base"
