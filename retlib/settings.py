@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 
 class Problems(ValueError):
@@ -16,16 +16,20 @@ class Problems(ValueError):
         super().__init__("; ".join(self.problems))
 
 
-def refuse(problems: Iterable[str]) -> None:
-    """Raise `Problems` if there are any; for validators that check several fields at once."""
-    if problems := tuple(problems):
-        raise Problems(problems)
-
-
 class Settings(BaseModel):
     """A frozen group of settings; an unknown name or a wrong value is an error that names the field."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    def _problems(self) -> Iterable[str]:
+        """List what is wrong with the fields together, each as ``place: what was expected there``; to be overridden."""
+        return ()
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if problems := tuple(self._problems()):
+            raise Problems(problems)
+        return self
 
     @classmethod
     def parse(cls, values: dict[str, Any], where: str = "") -> Self:

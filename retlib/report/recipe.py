@@ -210,8 +210,6 @@ def open_ablation(parameters: Parameters, notebook_folder: str | Path = ".") -> 
 def read_ablation(
     study: StudyFile, profile: str, seeds: Sequence[int], store: Store, root: str | None = None
 ) -> Ablation:
-    study: StudyFile, profile: str, seeds: Sequence[int], store: Store, root: str | None = None
-) -> Ablation:
     """What a store holds of a study of one base and its changes."""
     planned = study.plan(profile)
     due = _due(study, profile, seeds)

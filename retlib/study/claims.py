@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import gcd
 from pathlib import PurePath
-from typing import Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo
 
 from retlib.metrics import METRICS
-from retlib.settings import Settings, refuse
-from retlib.study.plan import RunName
-from retlib.study.printed import DatasetName, NumberText, Printed, Text
+from retlib.settings import Settings
+from retlib.study.plan import RunName, check_name
+from retlib.study.printed import DatasetName, NumberText, Printed, Text, is_number
 
 COSTS = ("parameters", "step_s")
 """What a run costs, from its record: weights that are trained; seconds of one optimiser step on its machine."""
@@ -25,56 +25,56 @@ COSTS = ("parameters", "step_s")
 Metric = Literal[(*METRICS, "betti0_error", "betti1_error", "recall_thin", "recall_medium", "recall_wide", *COSTS)]
 """A number of a record: `evaluate`'s metrics; inside the FOV also Betti errors and recall by vessel width; costs."""
 
-Curve = Literal[
-    tuple(f"{part}_{name}" for part in ("train", "validation") for name in ("loss", "accuracy", "sensitivity", "dice"))
-]
-"""A column of a record's history."""
+CURVES = tuple(
+    f"{part}_{name}" for part in ("train", "validation") for name in ("loss", "accuracy", "sensitivity", "dice")
+)
+"""Columns of a record's history."""
 
 ValueOf = Callable[[str, str], float | None]  # (run, metric)
 CurveOf = Callable[[str, str], Sequence[float] | None]  # (run, curve)
-DifferenceOf = Callable[[str, str, str], tuple[float, float, float] | None]
-# (first run, second run, metric) -> second less first, and its interval: (difference, low, high)
+DifferenceOf = Callable[[str, str, str], tuple[float, float, float] | None]  # (start, end, metric)
+
+
+def _check_quantity(value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, list | tuple) and len(value) == 2:
+        return tuple(check_name("run", name, info) for name in value)
+    return value if isinstance(value, str) and is_number(value) else check_name("run", value, info)
+
+
+Quantity = Annotated[str | tuple[str, str], BeforeValidator(_check_quantity)]
+"""A run; two runs, for the step from the first to the second; or a number as printed."""
 
 
 class Compare(Settings):
-    """The first run has the higher value of every metric, or with ``or_equal`` no lower one."""
+    """One quantity is higher than another in every metric, or higher by a stated size.
 
-    higher: RunName
-    lower: RunName
-    metrics: tuple[Metric, ...]
-    or_equal: bool = False
-
-
-class Difference(Settings):
-    """The step from one run to another changes each metric by a stated size.
-
-    It holds when our difference has the stated sign and lies within a margin of the stated size.
-
-    Attributes:
-        start, end: The two runs.
-        values: Metric -> the size as printed; ``"1.6%"`` is 1.6 percentage points, or 1.6 % if ``relative``.
-        relative: The size is a share of the first run's value.
-        margin: As printed; by default half a unit of the stated size's last digit, and half the width of the
-            interval of our difference where it has one.
+    A curve stands for where it settles (see `settled`). A stated size holds when the difference has its sign and lies
+    within a margin of it. By default the margin is half a unit of the size's last printed digit, and half the width of
+    the difference's interval where it has one.
     """
 
-    start: RunName
-    end: RunName
-    values: dict[Metric, NumberText]
-    relative: bool = False
-    margin: NumberText | None = None
+    higher: Quantity
+    lower: Quantity
+    metrics: tuple[Literal[(*get_args(Metric), *CURVES)], ...]
+    than: Metric | None = None  # the metric of the lower quantity, where it is another one
+    or_equal: bool = False  # no lower is enough
+    by: NumberText | None = None  # the stated size; "1.6%" is 1.6 percentage points, or 1.6 % if relative
+    relative: bool = False  # the size is a share of the lower quantity
+    margin: NumberText | None = None  # takes the place of the default margin
 
+    def _problems(self) -> Iterator[str]:
+        if self.by is None and (self.relative or self.margin is not None):
+            yield "by: expected a size, to which `relative` and `margin` belong"
 
-class Gains(Settings):
-    """The step between the first pair of runs raises every metric by more than the second pair's.
-
-    With ``than`` the second pair's step is in that metric.
-    """
-
-    larger: tuple[RunName, RunName]  # (from, to)
-    smaller: tuple[RunName, RunName]
-    metrics: tuple[Metric, ...]
-    than: Metric | None = None
+    @property
+    def words(self) -> str:
+        """The comparison in words, names of runs included."""
+        higher, lower = (q if isinstance(q, str) else " to ".join(q) for q in (self.higher, self.lower))
+        verb = "no lower than" if self.or_equal else "above" if isinstance(self.higher, str) else "gains more than"
+        text = f"{higher} {verb} {lower}"
+        text += f" in {self.than}" if self.than else ""
+        text += f" by {self.by}" if self.by else ""
+        return text + (" of it" if self.relative else "") + (f", give or take {self.margin}" if self.margin else "")
 
 
 class Below(Settings):
@@ -83,22 +83,6 @@ class Below(Settings):
     run: RunName
     table: str
     metrics: tuple[Metric, ...]
-
-
-class Level(Settings):
-    """Where a curve settles (see :func:`settled`): above a number, below one, between two, or above another run's."""
-
-    run: RunName
-    curves: tuple[Curve, ...]
-    above: NumberText | None = None
-    below: NumberText | None = None
-    above_run: RunName | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Level:
-        if (self.above is None and self.below is None) == (self.above_run is None):
-            raise ValueError("expected either numbers in `above` or `below`, or a run in `above_run`")
-        return self
 
 
 class Place(Settings):
@@ -112,74 +96,43 @@ Fact = Literal["width", "height", "proportions", "images", "format"]
 
 
 class Claim(Settings):
-    """One claim.
+    """One claim."""
 
-    Attributes:
-        id: Unique in the paper.
-        where: The part of the paper.
-        statement: In our words.
-        dataset: The data set it speaks of, if it is one.
-        run: The run whose record its ``values`` belong to.
-        values: Metric -> number as printed.
-        same_as: The row that should print the same numbers.
-        compare, differences, gains, below, levels: What has to hold for the claim to be true.
-        facts: Properties of ``dataset``, as the paper states them; ``proportions`` as ``"3:2"``.
-        kind: ``dataset`` for a statement about a data set, which is counted apart from those about methods and results.
-        decided: What the paper's own text and tables say of it, where no comparison of two numbers does.
-        because: Why it is decided so.
-        check: How to look into it, in words.
-        note: What a reader should know.
-    """
-
-    id: str
-    where: str
-    statement: str
-    dataset: DatasetName | None = None
-    run: RunName | None = None
-    values: dict[Literal[METRICS], NumberText] = Field(default_factory=dict)
-    same_as: Place | None = None
-    compare: tuple[Compare, ...] = ()
-    differences: tuple[Difference, ...] = ()
-    gains: tuple[Gains, ...] = ()
-    below: tuple[Below, ...] = ()
-    levels: tuple[Level, ...] = ()
-    facts: dict[Fact, Text] = Field(default_factory=dict)
-    kind: Literal["method", "dataset"] = "method"
-    decided: Literal["holds", "holds in part", "fails"] | None = None
-    because: str = ""
-    check: str = ""
-    note: str = ""
-
-    @model_validator(mode="after")
-    def _check(self) -> Claim:
-        refuse(self._wrong())
-        return self
+    id: str  # unique in the paper
+    where: str  # the part of the paper
+    statement: str  # in our words
+    dataset: DatasetName | None = None  # the data set it speaks of, if it is one
+    run: RunName | None = None  # the run whose record its `values` belong to
+    values: dict[Literal[METRICS], NumberText] = Field(default_factory=dict)  # metric -> number as printed
+    same_as: Place | None = None  # the row that should print the same numbers
+    compare: tuple[Compare, ...] = ()  # what has to hold for the claim to be true
+    below: tuple[Below, ...] = ()  # the same
+    facts: dict[Fact, Text] = Field(default_factory=dict)  # of `dataset`, as the paper states them; proportions: "3:2"
+    kind: Literal["method", "dataset"] = "method"  # statements about a data set are counted apart
+    decided: Literal["holds", "holds in part", "fails"] | None = None  # by a reader, where no numbers do
+    because: str = ""  # why it is decided so
+    check: str = ""  # how to look into it, in words
+    note: str = ""  # what a reader should know
 
     @property
     def compares(self) -> bool:
         """Whether it is taken apart into comparisons of two numbers."""
-        return any((self.compare, self.differences, self.gains, self.below, self.levels))
+        return bool(self.compare or self.below)
 
     def metrics(self) -> set[str]:
         """Return the metrics and curves that its comparisons are about."""
-        names = [item.metrics for item in (*self.compare, *self.gains, *self.below)]
-        return set().union(*names, *(item.values for item in self.differences), *(item.curves for item in self.levels))
+        return {metric for item in (*self.compare, *self.below) for metric in item.metrics}
 
     def runs(self) -> list[str]:
         """List the runs that it speaks of, each once."""
-        names = [self.run]
+        names = [self.run] if self.run else []
         for item in self.compare:
-            names += [item.higher, item.lower]
-        for item in self.differences:
-            names += [item.end, item.start]
-        for item in self.gains:
-            names += [*item.larger, *item.smaller]
+            for quantity in (item.higher, item.lower):
+                names += [quantity] if isinstance(quantity, str) else quantity
         names += [item.run for item in self.below]
-        for item in self.levels:
-            names += [item.run, item.above_run]
-        return list(dict.fromkeys(filter(None, names)))
+        return list(filter(_is_run, dict.fromkeys(names)))
 
-    def _wrong(self) -> Iterator[str]:
+    def _problems(self) -> Iterator[str]:
         if not (self.values or self.compares or self.facts or self.decided or self.check):
             yield "check: expected words on how to look into a claim that has nothing to compute"
         if (self.decided is not None) != bool(self.because):
@@ -199,8 +152,8 @@ class Finding:
     Attributes:
         what: The comparison in words, names of runs included.
         metric: The metric, curve or fact compared.
-        left: The value that should be the higher; for sizes, ranges and facts the stated one.
-        right: The value that should be the lower; for sizes, ranges and facts the measured one.
+        left: The value that should be the higher; for sizes and facts the stated one.
+        right: The value that should be the lower; for sizes and facts the measured one.
         holds: Whether it is so; None where a number is missing.
     """
 
@@ -211,53 +164,41 @@ class Finding:
     holds: bool | None
 
 
-def compare_runs(claim: Claim, value_of: ValueOf, difference_of: DifferenceOf | None = None) -> Iterator[Finding]:
-    """Test the claim's comparisons, differences and gains.
+def compare(claim: Claim, value_of: ValueOf, curve_of: CurveOf, difference_of: DifferenceOf) -> Iterator[Finding]:
+    """Test the comparisons of two quantities that a claim stands on; see `Paper.test_claim` for the arguments."""
 
-    Args:
-        claim: The claim.
-        value_of: (run, metric) -> value, or None where there is none.
-        difference_of: (start, end, metric) -> (difference, low, high), or None where there is no interval: then the
-            difference is that of the two values.
-    """
+    def value(quantity: str | tuple[str, str], metric: str) -> float | None:
+        if isinstance(quantity, tuple):
+            start, end = (value(run, metric) for run in quantity)
+            return None if start is None or end is None else end - start
+        if is_number(quantity):
+            return Printed(quantity).value
+        return settled(curve_of(quantity, metric)) if metric in CURVES else value_of(quantity, metric)
+
     for item in claim.compare:
         for metric in item.metrics:
-            words = "no lower than" if item.or_equal else "above"
-            values = value_of(item.higher, metric), value_of(item.lower, metric)
-            yield _higher(f"{item.higher} {words} {item.lower}", metric, *values, item.or_equal)
-    for item in claim.differences:
-        for metric in item.values:
-            yield _sized(item, metric, value_of, difference_of)
-    for item in claim.gains:
-        what = " gains more than ".join(f"{a} to {b}" for a, b in (item.larger, item.smaller))
-        for metric in item.metrics:
-            pairs = (item.larger, metric), (item.smaller, item.than or metric)
-            steps = [_step(value_of(start, name), value_of(end, name)) for (start, end), name in pairs]
-            yield _higher(f"{what} in {item.than}" if item.than else what, metric, *steps)
-
-
-def compare_levels(claim: Claim, curve_of: CurveOf) -> Iterator[Finding]:
-    """Test where the claim's curves settle.
-
-    Args:
-        claim: The claim.
-        curve_of: (run, column of the history) -> one value an epoch, or None where there is no record.
-    """
-    for item in claim.levels:
-        above, below = (None if text is None else Printed(text).value for text in (item.above, item.below))
-        for column in item.curves:
-            level = settled(curve_of(item.run, column))
-            if item.above_run is not None:
-                other = settled(curve_of(item.above_run, column))
-                yield _higher(f"{item.run} above {item.above_run}", column, level, other)
-            elif below is None:
-                yield _higher(f"{item.run} above {item.above}", column, level, above)
-            elif above is None:
-                yield _higher(f"{item.run} below {item.below}", column, below, level)
+            left, right = value(item.higher, metric), value(item.lower, item.than or metric)
+            if left is None or right is None:
+                yield Finding(item.words, metric, left, right, None)
+            elif item.by is None:
+                step = round(left - right, 9)  # differences of printed decimals carry noise in the last binary digits
+                yield Finding(item.words, metric, left, right, step > 0 or (item.or_equal and step == 0))
             else:
-                holds = None if level is None else above <= level <= below
-                what = f"{item.run} between {item.above} and {item.below}"
-                yield Finding(what, column, f"{item.above} to {item.below}", level, holds)
+                interval = None
+                if _is_run(item.lower) and _is_run(item.higher) and metric not in CURVES:
+                    interval = difference_of(item.lower, item.higher, metric)
+                yield _test_size(item, metric, interval or (left - right, 0.0, 0.0), right)
+
+
+def _test_size(item: Compare, metric: str, difference: tuple[float, float, float], lower: float) -> Finding:
+    """Test whether a difference, (difference, low, high), has the stated sign and lies within the margin."""
+    stated = Printed(item.by)
+    if item.relative and not lower:
+        return Finding(item.words, metric, stated.value, None, None)
+    measured, low, high = (value / lower if item.relative else value for value in difference)
+    margin = stated.half_unit + (high - low) / 2 if item.margin is None else Printed(item.margin).value
+    near = round(abs(measured - stated.value) - margin, 9) <= 0
+    return Finding(item.words, metric, stated.value, measured, near and measured * stated.value >= 0)
 
 
 def settled(curve: Sequence[float] | None) -> float | None:
@@ -270,50 +211,21 @@ def settled(curve: Sequence[float] | None) -> float | None:
 
 def compare_facts(claim: Claim) -> Iterator[Finding]:
     """Hold what the paper states of a data set against the data set itself."""
-    known = dataset_facts(claim.dataset) if claim.facts else {}
+    from retlib.data.registry import get_collection
+
     for fact, stated in claim.facts.items():
+        collection = get_collection(claim.dataset)
+        width, height = collection.width, collection.height
+        file = PurePath(collection.files(collection.names[0])["image"][0].removesuffix(".gz"))
+        known: dict[Fact, str] = {
+            "width": str(width),
+            "height": str(height),
+            "proportions": f"{width // gcd(width, height)}:{height // gcd(width, height)}",
+            "images": str(len(collection.names)),
+            "format": {".tif": "TIFF", ".jpg": "JPEG", ".ppm": "PPM"}[file.suffix.lower()],
+        }
         yield Finding(f"{fact} of {claim.dataset}", fact, stated, known[fact], stated == known[fact])
 
 
-def dataset_facts(dataset: str) -> dict[Fact, str]:
-    """Look up in a data set's reader what a paper may state of it."""
-    from retlib.data.registry import get_collection
-
-    collection = get_collection(dataset)
-    width, height = collection.width, collection.height
-    file = collection.files(collection.names[0])["image"][0].removesuffix(".gz")
-    return {
-        "width": str(width),
-        "height": str(height),
-        "proportions": f"{width // gcd(width, height)}:{height // gcd(width, height)}",
-        "images": str(len(collection.names)),
-        "format": {".tif": "TIFF", ".jpg": "JPEG", ".ppm": "PPM"}[PurePath(file).suffix.lower()],
-    }
-
-
-def _sized(item: Difference, metric: str, value_of: ValueOf, difference_of: DifferenceOf | None) -> Finding:
-    """Test the size of one difference."""
-    stated = Printed(item.values[metric])
-    what = f"{item.end} above {item.start} by {stated.text}" + (" of it" if item.relative else "")
-    interval = difference_of(item.start, item.end, metric) if difference_of else None
-    start, end = value_of(item.start, metric), value_of(item.end, metric)
-    measured, low, high = interval or (_step(start, end), 0.0, 0.0)
-    if measured is None or (item.relative and not start):
-        return Finding(what, metric, stated.value, None, None)
-    scale = start if item.relative else 1.0
-    measured, half_width = measured / scale, (high - low) / 2 / scale
-    margin = stated.half_unit + half_width if item.margin is None else Printed(item.margin).value
-    near = round(abs(measured - stated.value) - margin, 9) <= 0
-    return Finding(what, metric, stated.value, measured, near and measured * stated.value >= 0)
-
-
-def _higher(what: str, metric: str, left: float | None, right: float | None, or_equal: bool = False) -> Finding:
-    step = _step(right, left)
-    if step is None:
-        return Finding(what, metric, left, right, None)
-    step = round(step, 9)  # differences of printed decimals carry noise in the last binary digits
-    return Finding(what, metric, left, right, step > 0 or (or_equal and step == 0))
-
-
-def _step(start: float | None, end: float | None) -> float | None:
-    return None if start is None or end is None else end - start
+def _is_run(quantity: str | tuple[str, str]) -> bool:
+    return isinstance(quantity, str) and not is_number(quantity)

@@ -6,11 +6,13 @@ import os
 import re
 from collections.abc import Hashable
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from retlib.settings import Settings
 from retlib.study.paper import Paper
 from retlib.study.study_file import StudyFile
 
@@ -36,17 +38,17 @@ def load_paper(key_or_path: str | os.PathLike[str]) -> Paper:
             the file, the place in it and what was expected.
         FileNotFoundError: there is no file at that path.
     """
-    path = Path(key_or_path)
-    if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: there is no such file; expected the YAML of a paper")
-        return Paper.parse(read_yaml(path.read_text(encoding="utf-8"), str(path)), where=str(path))
-    if (key := str(path)) not in list_papers():
+    text = os.fspath(key_or_path)
+    if text.endswith((".yaml", ".yml")):
+        if not Path(text).is_file():
+            raise FileNotFoundError(f"{text}: there is no such file; expected the YAML of a paper")
+        return _load(Paper, Path(text), where=text)
+    if text not in list_papers():
         raise ValueError(
-            f"unknown paper {key!r}; known: {', '.join(list_papers())}. "
+            f"unknown paper {text!r}; known: {', '.join(list_papers())}. "
             "A paper of your own is loaded by the path of its file, which ends in .yaml"
         )
-    return Paper.parse(_read_packaged("retlib.papers", key), where=f"{key}.yaml")
+    return _load(Paper, files("retlib.papers") / f"{text}.yaml", where=f"{text}.yaml")
 
 
 def load_study(key: str) -> StudyFile:
@@ -57,7 +59,7 @@ def load_study(key: str) -> StudyFile:
     """
     if key not in list_studies():
         raise ValueError(f"unknown study {key!r}; known: {', '.join(list_studies())}")
-    return StudyFile.parse(_read_packaged("retlib.studies", key), where=f"{key}.yaml")
+    return _load(StudyFile, files("retlib.studies") / f"{key}.yaml", where=f"{key}.yaml")
 
 
 def read_yaml(text: str, where: str) -> dict[str, Any]:
@@ -82,9 +84,8 @@ def _keys(package: str) -> list[str]:
     return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
-def _read_packaged(package: str, key: str) -> dict[str, Any]:
-    name = f"{key}.yaml"
-    return read_yaml(files(package).joinpath(name).read_text(encoding="utf-8"), name)
+def _load(model: type[Settings], file: Path | Traversable, where: str) -> Any:
+    return model.parse(read_yaml(file.read_text(encoding="utf-8"), where), where=where)
 
 
 class _Loader(yaml.SafeLoader):

@@ -6,20 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from retlib.data import list_datasets
-from retlib.settings import Settings, refuse
-from retlib.study.claims import (
-    Claim,
-    CurveOf,
-    DifferenceOf,
-    Finding,
-    ValueOf,
-    compare_facts,
-    compare_levels,
-    compare_runs,
-)
+from retlib.settings import Settings
+from retlib.study.claims import Claim, CurveOf, DifferenceOf, Finding, ValueOf, compare, compare_facts
 from retlib.study.plan import RunName, RunsFile
 from retlib.study.printed import DatasetName, Printed, Table, Text
 
@@ -27,95 +18,54 @@ Paths = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isi
 
 
 class Configured(Settings):
-    """Something that runs carry in their configuration.
+    """Something that runs carry in their configuration."""
 
-    Attributes:
-        config: Dotted path or paths into RunConfig (``training.loss``), as far as it is configured.
-        run: The run to look the paths up in; the proposed model's first by default.
-    """
-
-    config: Paths = ()
-    run: RunName | None = None
+    config: Paths = ()  # dotted path or paths into RunConfig (``training.loss``), as far as it is configured
+    run: RunName | None = None  # the run to look them up in; the proposed model's first by default
 
 
 class Stated(Configured):
-    """One thing that the paper says of its method.
+    """One thing that the paper says of its method."""
 
-    Attributes:
-        topic: A word or two.
-        stated: What the paper says, in our words.
-        where: The part of the paper.
-    """
-
-    topic: str
-    stated: str
-    where: str
+    topic: str  # a word or two
+    stated: str  # what the paper says, in our words
+    where: str  # the part of the paper
 
 
 class OpenPoint(Configured):
-    """One thing that the paper leaves open or contradicts itself on, and what is done here.
+    """One thing that the paper leaves open or contradicts itself on, and what is done here."""
 
-    Attributes:
-        id: Unique in the paper.
-        question: What is not said.
-        choice: What is done; numbers stand in the config alone.
-        reason: Why.
-    """
-
-    id: str
-    question: str
-    choice: str
-    reason: str
+    id: str  # unique in the paper
+    question: str  # what is not said
+    choice: str  # what is done; numbers stand in the config alone
+    reason: str  # why
 
 
 class Figure(Settings):
-    """One figure.
+    """One figure."""
 
-    Attributes:
-        number: As the paper counts: ``"5"``.
-        caption: What it shows, in our words.
-        runs: The runs whose records show the same.
-    """
-
-    number: str
-    caption: str
-    runs: tuple[RunName, ...] = ()
+    number: str  # as the paper counts: "5"
+    caption: str  # what it shows, in our words
+    runs: tuple[RunName, ...] = ()  # the runs whose records show the same
 
 
 class Paper(RunsFile):
-    """One paper, read by `retlib.papers.load_paper`.
+    """One paper, read by `retlib.papers.load_paper`."""
 
-    Attributes:
-        short: A short name for headings.
-        authors: Family name last.
-        year: Of publication; None where the text at hand has no date.
-        venue: Journal or series; None where the paper at hand does not name it.
-        citation: Key in the book's bibliography.
-        other_datasets: Names of data sets that only its quoted rows speak of -> what they are.
-        datasets: Data sets it works on, retlib's names.
-        summary: What it proposes and claims, in our words.
-        proposed: Data set -> the run of the proposed model, as published.
-        protocol: What it says of its method.
-        tables: By number.
-        figures: By number.
-        claims: What it claims in its text.
-        open_points: What it leaves open, and our choices.
-    """
-
-    short: str
-    authors: tuple[str, ...]
-    year: int | None
-    venue: str | None = None
-    citation: str
-    other_datasets: dict[str, str] = Field(default_factory=dict, validate_default=True)
-    datasets: tuple[DatasetName, ...]
-    summary: str
-    proposed: dict[DatasetName, RunName]
-    protocol: tuple[Stated, ...] = ()
-    tables: dict[Text, Table]
-    figures: dict[Text, Figure] = Field(default_factory=dict)
-    claims: tuple[Claim, ...] = ()
-    open_points: tuple[OpenPoint, ...] = ()
+    short: str  # a short name for headings
+    authors: tuple[str, ...]  # family name last
+    year: int | None  # of publication; None where the text at hand has no date
+    venue: str | None = None  # journal or series; None where the paper at hand does not name it
+    citation: str  # key in the book's bibliography
+    other_datasets: dict[str, str] = Field(default_factory=dict, validate_default=True)  # of quoted rows: name -> what
+    datasets: tuple[DatasetName, ...]  # data sets it works on, retlib's names
+    summary: str  # what it proposes and claims, in our words
+    proposed: dict[DatasetName, RunName]  # data set -> the run of the proposed model, as published
+    protocol: tuple[Stated, ...] = ()  # what it says of its method
+    tables: dict[Text, Table]  # by number
+    figures: dict[Text, Figure] = Field(default_factory=dict)  # by number
+    claims: tuple[Claim, ...] = ()  # what it claims in its text
+    open_points: tuple[OpenPoint, ...] = ()  # what it leaves open, and our choices
 
     @field_validator("other_datasets")
     @classmethod
@@ -133,12 +83,7 @@ class Paper(RunsFile):
             return items
         return {key: {"number": key, **item} if isinstance(item, dict) else item for key, item in items.items()}
 
-    @model_validator(mode="after")
-    def _check(self) -> Paper:
-        refuse(self._wrong())
-        return self
-
-    def _wrong(self) -> Iterator[str]:
+    def _problems(self) -> Iterator[str]:
         for kind, items in (("claims", self.claims), ("open_points", self.open_points)):
             counts = Counter(item.id for item in items)
             yield from (f"{kind}: expected ids that differ, got {id!r} twice" for id, n in counts.items() if n > 1)
@@ -180,15 +125,10 @@ class Paper(RunsFile):
         Raises:
             ValueError: there is none; the message lists the ids.
         """
-        return _by_id(self.claims, identity, f"{self.key}: claim")
-
-    def open_point(self, identity: str) -> OpenPoint:
-        """Return the open point with this id.
-
-        Raises:
-            ValueError: there is none; the message lists the ids.
-        """
-        return _by_id(self.open_points, identity, f"{self.key}: open point")
+        claims = {claim.id: claim for claim in self.claims}
+        if identity not in claims:
+            raise ValueError(f"{self.key}: claim {identity!r} does not exist; there are {', '.join(claims)}")
+        return claims[identity]
 
     def test_claim(
         self,
@@ -218,11 +158,10 @@ class Paper(RunsFile):
         if value_of is None:
             findings += self._repeats(claim)
             value_of, difference_of = self._printed_value, difference_of or self.printed_difference
-        findings += compare_runs(claim, value_of, difference_of)
+        findings += compare(claim, value_of, curve_of or _nothing, difference_of or _nothing)
         for item in claim.below:
             for metric in item.metrics:
                 findings += self._below(item.run, item.table, metric, value_of(item.run, metric))
-        findings += compare_levels(claim, curve_of or (lambda run, column: None))
         return [*findings, *compare_facts(claim)]
 
     def configured(self, item: Configured, profile: str = "paper") -> dict[str, Any]:
@@ -261,11 +200,8 @@ class Paper(RunsFile):
                 yield Finding(f"{row.cells[0]} above {run}", metric, printed.value, value, holds)
 
 
-def _by_id(items: tuple, identity: str, kind: str):
-    for item in items:
-        if item.id == identity:
-            return item
-    raise ValueError(f"{kind} {identity!r} does not exist; there are {', '.join(item.id for item in items)}")
+def _nothing(*names: str) -> None:
+    """Know no curve and no interval."""
 
 
 def _look_up(content: Any, path: str, where: str) -> Any:

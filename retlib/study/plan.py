@@ -27,9 +27,9 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from retlib.settings import Settings, refuse
+from retlib.settings import Settings
 
 if TYPE_CHECKING:
     from retlib.study import RunConfig
@@ -37,23 +37,24 @@ if TYPE_CHECKING:
 Profile = Literal["smoke", "lite", "paper"]
 PROFILES: tuple[Profile, ...] = ("smoke", "lite", "paper")
 Role = Literal["table", "fold", "ablation", "control"]
+"""A run beside a row of a table; one part of a cross-validation; a table run with one thing changed; a run of ours."""
 
 Loop = dict[str, list[int | str]]
 
 
-def known_name(kind: str, hint: str = "") -> AfterValidator:
-    """Make a validator of names that the same file or the library defines, as ``context[kind]`` lists them."""
+def check_name(kind: str, name: Any, info: ValidationInfo, hint: str = "") -> Any:
+    """Check a name against ``context[kind]``: the names that the library defines, or the file in an earlier field.
 
-    def check(name: str, info: ValidationInfo) -> str:
-        known = (info.context or {}).get(kind)
-        if known is not None and name not in known:
-            raise ValueError(f"expected a {kind} out of {', '.join(known)}{hint}")
-        return name
+    Raises:
+        ValueError: the name is not among them; the message lists them and ends in ``hint``.
+    """
+    known = (info.context or {}).get(kind)
+    if known is not None and name not in known:
+        raise ValueError(f"expected a {kind} out of {', '.join(known)}{hint}")
+    return name
 
-    return AfterValidator(check)
 
-
-RunName = Annotated[str, known_name("run")]
+RunName = Annotated[str, AfterValidator(lambda name, info: check_name("run", name, info))]
 """The name of a run that the file lists, in any profile."""
 
 
@@ -70,8 +71,6 @@ class Fields(Settings):
     training: dict[str, Any] | None = None
     inference: dict[str, Any] | None = None
     scoring: dict[str, Any] | None = None
-    # table: stands beside a row; fold: one part of a cross-validation; ablation: a table run with one thing changed;
-    # control: ours, beside no row
     role: Role | None = None
     dataset: str | None = None  # the data set that the run stands for, in every profile
     about: str | None = None
@@ -107,18 +106,10 @@ class Template(Variant):
 
 
 class Entry(NamedTuple):
-    """One run of a plan.
-
-    Attributes:
-        name: Unique in the plan.
-        role: ``table``, ``fold``, ``ablation`` or ``control``.
-        dataset: The data set it stands for (phantoms take its place in smoke).
-        about: One line for people.
-        settings: Fields of RunConfig, merged and not yet validated, which needs torch.
-    """
+    """One run of a plan, as the file describes it; its settings are merged, and not yet validated."""
 
     name: str
-    role: str
+    role: Role
     dataset: str | None
     about: str
     settings: dict[str, Any]
@@ -132,14 +123,13 @@ class Plan(Settings):
     parts: dict[str, Part] = Field(default_factory=dict)
     templates: dict[str, Template] = Field(alias="list")
 
-    @model_validator(mode="after")
-    def _check(self) -> Plan:
-        refuse(self._wrong_templates())
-        for profile in PROFILES:
+    def _problems(self) -> list[str]:
+        problems = list(self._wrong_templates())
+        for profile in PROFILES if not problems else ():
             counts = Counter(entry.name for entry in self._expand(profile))
             if doubled := ", ".join(sorted(name for name, count in counts.items() if count > 1)):
-                refuse([f"list: expected names that differ, got {doubled} twice in profile {profile}"])
-        return self
+                problems.append(f"list: expected names that differ, got {doubled} twice in profile {profile}")
+        return problems
 
     def _wrong_templates(self) -> Iterator[str]:
         for template, run in self.templates.items():
@@ -183,16 +173,10 @@ class Plan(Settings):
 
 
 class RunsFile(Settings):
-    """A YAML file with a section ``runs``: a paper or a study.
+    """A YAML file with a section ``runs``: a paper or a study."""
 
-    Attributes:
-        key: Its name, also the file's.
-        title: For headings.
-        run_plan: Its runs.
-    """
-
-    key: str
-    title: str
+    key: str  # its name, also the file's
+    title: str  # for headings
     run_plan: Plan = Field(alias="runs")
 
     @field_validator("run_plan")

@@ -7,18 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from retlib.metrics import METRICS
-from retlib.settings import Settings, refuse
-from retlib.study.plan import RunName, known_name
+from retlib.settings import Settings
+from retlib.study.plan import RunName, check_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DatasetName = Annotated[
-    str, known_name("data set", " (one that only quoted rows speak of belongs under other_datasets)")
-]
+_HINT = " (one that only quoted rows speak of belongs under other_datasets)"
+DatasetName = Annotated[str, AfterValidator(lambda name, info: check_name("data set", name, info, _HINT))]
 """A data set of retlib's, or one of the paper's ``other_datasets``."""
 
 PrintedMetric = Literal[(*METRICS, "loss", "mean_iou")]
@@ -30,15 +29,10 @@ _DASHES = re.compile(r"[-–—]*")
 
 @dataclass(frozen=True)
 class Printed:
-    """A number as a paper prints it.
-
-    Attributes:
-        text: The characters on the page: ``"0.9500"``, ``"84.03%"``.
-        percent: Whether it is a percentage without saying so; a ``%`` in the text has the same effect.
-    """
+    """A number as a paper prints it: ``"0.9500"``, ``"84.03%"``."""
 
     text: str
-    percent: bool = False
+    percent: bool = False  # it is a percentage without saying so; a % in the text has the same effect
 
     def __post_init__(self) -> None:
         if _NUMBER.fullmatch(self.text) is None:
@@ -93,53 +87,27 @@ NumberText = Annotated[Text, AfterValidator(lambda text: Printed(text).text)]
 
 
 class Row(Settings):
-    """One row of a table.
+    """One row of a table."""
 
-    Attributes:
-        kind: ``measured``: a model that the paper's authors trained; ``quoted``: numbers from the literature.
-        cells: What is printed, one text a column; None or dashes where nothing is.
-        dataset: The data set of the row's numbers; None where ``values`` names several.
-        run: The run whose record stands beside this row; None where nothing of ours does.
-        epoch: The epoch of that run, in a table over epochs.
-        values: Data set -> metric -> number as printed, for rows whose cells are free text.
-        percent: The numbers are percentages though no percent sign says so.
-        note: What a reader should know of this row: an oddity, a contradiction.
-    """
-
-    kind: Literal["measured", "quoted"]
-    cells: tuple[Annotated[str | None, BeforeValidator(_as_printed)], ...]
-    dataset: DatasetName | None = None
-    run: RunName | None = None
-    epoch: int | None = None
-    values: dict[DatasetName, dict[PrintedMetric, Text]] = Field(default_factory=dict)
-    percent: bool = False
-    note: str = ""
+    kind: Literal["measured", "quoted"]  # of a model that the paper's authors trained, or from the literature
+    cells: tuple[Annotated[str | None, BeforeValidator(_as_printed)], ...]  # one a column; None or dashes for nothing
+    dataset: DatasetName | None = None  # of the row's numbers; None where `values` names several
+    run: RunName | None = None  # whose record stands beside this row; None where nothing of ours does
+    epoch: int | None = None  # of that run, in a table over epochs
+    values: dict[DatasetName, dict[PrintedMetric, NumberText]] = Field(default_factory=dict)  # where cells are text
+    percent: bool = False  # the numbers are percentages though no percent sign says so
+    note: str = ""  # what a reader should know of this row: an oddity, a contradiction
 
 
 class Table(Settings):
-    """One table of a paper.
+    """One table of a paper."""
 
-    Attributes:
-        number: As the paper counts: ``"4"``.
-        caption: What it shows, in our words.
-        columns: The paper's own headings.
-        metrics: Heading -> retlib's metric, for columns of numbers that a record can stand beside.
-        rows: The rows, in the paper's order.
-        note: What a reader should know of the table.
-    """
-
-    number: str
-    caption: str
-    columns: tuple[Text, ...]
-    metrics: dict[str, PrintedMetric] = Field(default_factory=dict)
-    rows: tuple[Row, ...]
-    note: str = ""
-
-    @model_validator(mode="after")
-    def _check(self) -> Table:
-        refuse(self._wrong_columns())
-        refuse(f"rows.{index}.{problem}" for index, row in enumerate(self.rows) for problem in self._wrong_row(row))
-        return self
+    number: str  # as the paper counts: "4"
+    caption: str  # what it shows, in our words
+    columns: tuple[Text, ...]  # the paper's own headings
+    metrics: dict[str, PrintedMetric] = Field(default_factory=dict)  # heading -> metric, for numbers like a record's
+    rows: tuple[Row, ...]  # in the paper's order
+    note: str = ""  # what a reader should know of the table
 
     @property
     def reported(self) -> pd.DataFrame:
@@ -150,14 +118,10 @@ class Table(Settings):
         """
         import pandas as pd
 
-        content = {}
-        for column, cells in self._printed_cells().items():
-            if column in self.decimals:
-                shown = [float("nan") if cell is None else Printed(cell).shown for cell in cells]
-                content[column] = pd.Series(shown, dtype="float64")
-            else:
-                content[column] = pd.Series(cells, dtype="object")
-        return pd.DataFrame(content, columns=list(self.columns))
+        frame = pd.DataFrame(self._printed_cells(), dtype="object")
+        for column in self.decimals:
+            frame[column] = pd.to_numeric(frame[column].str.rstrip("% ")).astype("float64")
+        return frame
 
     @property
     def decimals(self) -> dict[str, int]:
@@ -172,33 +136,34 @@ class Table(Settings):
     def values(self, index: int) -> dict[str, dict[str, Printed]]:
         """Return the numbers of row ``index``: data set -> metric -> number; empty where it holds none."""
         row = self.rows[index]
-        texts = dict(row.values)
-        if not texts:
-            cells = dict(zip(self.columns, row.cells, strict=True))
-            numbers = {m: cells[column] for column, m in self.metrics.items() if not is_missing(cells[column])}
-            texts = {row.dataset: numbers} if numbers else {}
+        cells = dict(zip(self.columns, row.cells, strict=True))
+        numbers = {metric: cells[column] for column, metric in self.metrics.items() if not is_missing(cells[column])}
         return {
-            dataset: {metric: Printed(text, row.percent) for metric, text in numbers.items()}
-            for dataset, numbers in texts.items()
+            dataset: {metric: Printed(text, row.percent) for metric, text in texts.items()}
+            for dataset, texts in (row.values or {row.dataset: numbers}).items()
+            if texts
         }
 
     def _printed_cells(self) -> dict[str, list[str | None]]:
-        columns = zip(*(row.cells for row in self.rows), strict=True)
-        cells = [[None if is_missing(cell) else cell for cell in column] for column in columns]
-        return dict(zip(self.columns, cells or [[] for _ in self.columns], strict=True))
+        return {
+            column: [None if is_missing(row.cells[index]) else row.cells[index] for row in self.rows]
+            for index, column in enumerate(self.columns)
+        }
 
-    def _wrong_columns(self) -> Iterator[str]:
+    def _problems(self) -> Iterator[str]:
         if len(set(self.columns)) < len(self.columns):
             yield f"columns: expected headings that differ, got {list(self.columns)}"
         for column in self.metrics.keys() - set(self.columns):
             yield f"metrics.{column}: expected one of the columns {list(self.columns)}"
+        for index, row in enumerate(self.rows):
+            yield from (f"rows.{index}.{problem}" for problem in self._wrong_row(row))
 
     def _wrong_row(self, row: Row) -> Iterator[str]:
         if len(row.cells) != len(self.columns):
             yield f"cells: expected {len(self.columns)}, one a column, got {len(row.cells)}: {list(row.cells)}"
             return
         cells = dict(zip(self.columns, row.cells, strict=True))
-        for column in self.metrics:
+        for column in self.metrics.keys() & cells.keys():
             if not is_missing(cells[column]) and not is_number(cells[column]):
                 yield f"cells: expected a number or a dash under {column!r}, got {cells[column]!r}"
         if row.values and self.metrics:
@@ -210,5 +175,5 @@ class Table(Settings):
         page = " ".join(filter(None, row.cells))
         for dataset, metrics in row.values.items():
             for metric, text in metrics.items():
-                if not is_number(text) or not re.search(rf"(?<![\d.]){re.escape(text)}(?!\d)", page):
+                if not re.search(rf"(?<![\d.]){re.escape(text)}(?!\d)", page):
                     yield f"values.{dataset}.{metric}: expected a number that the row's cells print, got {text!r}"

@@ -21,17 +21,11 @@ class ScheduledRun(NamedTuple):
 
 
 class StudyFile(RunsFile):
-    """Runs that answer one question of ours.
+    """Runs that answer one question of ours."""
 
-    Attributes:
-        about: What it asks, and what is the same in all its runs.
-        sealed: Its runs may name training images alone: those that a search is allowed to look at.
-        seeds: Data set -> seeds of its runs; where none are named, seed 0.
-    """
-
-    about: str
-    sealed: bool = False
-    seeds: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    about: str  # what it asks, and what is the same in all its runs
+    sealed: bool = False  # its runs may name training images alone: those that a search is allowed to look at
+    seeds: dict[str, tuple[int, ...]] = Field(default_factory=dict)  # of each data set's runs; seed 0 by default
 
     def config(self, name: str, profile: str, seed: int = 0) -> RunConfig:
         """Validate one run, and of a sealed study that it names no test image.
