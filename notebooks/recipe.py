@@ -74,7 +74,7 @@ from retlib.studies import load_study
 from retlib.study import figures, open_study, results, statistics
 from retlib.study.rules import recipe as rule
 from retlib.study.rules import shipping
-from retlib.study.tables import LABELS, style
+from retlib.study.tables import LABELS, configuration, number_text, style
 
 figures.set_style()
 set_matplotlib_formats("svg", metadata={"Date": None})
@@ -87,13 +87,12 @@ SMOKE = "This is a smoke run on phantoms: the pipeline works from end to end, an
 
 def text(value, metric="dice", sign="", more=0):
     """Write a score for reading: Betti errors with one decimal, all others with four."""
-    decimals = more + (1 if metric in rule.LOWER_IS_BETTER else 4)
-    return "—" if pd.isna(value) else f"{value:{sign}.{decimals}f}".replace("-", "−")
+    return number_text(value, f"{sign}.{more + (1 if metric in rule.LOWER_IS_BETTER else 4)}f")
 
 
 def count(number):
     """Write a whole number with spaces between thousands."""
-    return "—" if pd.isna(number) else f"{number:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    return number_text(float(number), ",.0f")
 
 
 def mark(axis, value, place, reach, metric, colour, size=6):
@@ -103,7 +102,7 @@ def mark(axis, value, place, reach, metric, colour, size=6):
         return
     edge, marker, shift, side = (-reach, "<", 7, "left") if value < 0 else (reach, ">", -7, "right")
     axis.plot(edge, place, marker, color=colour, markersize=6, zorder=4)
-    label = f"{value:.{1 if metric in rule.LOWER_IS_BETTER else 3}f}".replace("-", "−")
+    label = number_text(value, f".{1 if metric in rule.LOWER_IS_BETTER else 3}f")
     look = {"va": "center", "fontsize": 8, "color": colour, "zorder": 3}
     look["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
     axis.annotate(label, (edge, place), xytext=(shift, 0), textcoords="offset points", ha=side, **look)
@@ -353,8 +352,8 @@ table.loc[table["bytes"].isna(), "the rule"] = "—"
 table.loc[table.index == taken, "the rule"] = "taken"
 for metric in rule.TARGETS:
     table[metric] = table[metric].map(lambda value, metric=metric: text(value, metric))
-table["MB"] = table["bytes"].map(lambda size: "—" if pd.isna(size) else f"{size / 1e6:.2f}")
-table["CPU s an image"] = table["seconds"].map(lambda value: "—" if pd.isna(value) else f"{value:.2f}")
+table["MB"] = table["bytes"].map(lambda size: number_text(size / 1e6, ".2f"))
+table["CPU s an image"] = table["seconds"].map(lambda value: number_text(value, ".2f"))
 table = table.rename_axis("network").reset_index()
 table = table[["network", "passes", *rule.TARGETS, "MB", "CPU s an image", "the rule"]]
 style(table, "What might ship, on the held-out images (one seed).")
@@ -474,26 +473,16 @@ else:
 # ### The base
 #
 # Its settings, named as in the study's file, for the small preview (`lite`) and for the full size (`paper`). A change keeps
-# all of them but its own. The two losses are cross-entropy and Dice loss, added with these weights; *dihedral* augmentation
+# all of them but its own. Images keep their native size. The two losses are cross-entropy and Dice loss, added with these weights; *dihedral* augmentation
 # flips and turns by right angles; *one cycle* raises the rate to its peak and lets it fall again.
 
 # %%
-SETTINGS = (
-    "model model_options.width model_options.depth inputs.preprocessing inputs.fov_side inputs.normalisation "
-    "training.patches.size training.patches.inside_fov training.patches.per_epoch training.batch_size training.epochs steps "
-    "training.loss.bce training.loss.dice training.loss_region training.augmentation training.optimiser "
-    "training.weight_decay training.learning_rate training.schedule training.amp_cpu "
-    "scoring.region scoring.average scoring.threshold"
-).split()
-columns = {}
-for name in ("lite", "paper"):
-    values = rule.fields(config := plan.runs(name)["base"])
-    values["steps"] = count(
-        config.training.epochs * -(-config.training.patches.per_epoch // config.training.batch_size)
-    )
-    values["inputs.fov_side"] = values["inputs.fov_side"] or "native"
-    columns[name] = {path: str(values[path]).strip("[]'") for path in SETTINGS}
-style(pd.DataFrame(columns).rename_axis("setting").reset_index(), "The recipe of the base.")
+settings = configuration(plan, "base")
+training = {size: plan.runs(size)["base"].training for size in settings}
+settings.loc["optimiser steps"] = {
+    size: count(each.epochs * -(-each.patches.per_epoch // each.batch_size)) for size, each in training.items()
+}
+style(settings.reset_index(), "The recipe of the base: every setting that is not a default.")
 
 # %% [markdown]
 # ### The rule
@@ -518,7 +507,7 @@ noise = pd.DataFrame(
         "base": text(base[metric].mean(axis=1).mean(), metric) if base else "—",
         "seeds": str(len(base[metric])) if base else "—",
         "standard deviation over seeds": text(base[metric].mean(axis=1).std(), metric, more=1) if base else "—",
-        "noise band, ±": text(bands.get(metric), metric, more=1),
+        "noise band, ±": text(bands.get(metric, np.nan), metric, more=1),
     }
     for metric in METRICS
 )
