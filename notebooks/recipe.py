@@ -71,18 +71,17 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from retlib.data import split_names
 from retlib.studies import load_study
-from retlib.study import figures, open_study, results, statistics
+from retlib.study import figures, in_short, open_study, results, statistics
 from retlib.study.rules import recipe as rule
 from retlib.study.rules import shipping
 from retlib.study.tables import LABELS, configuration, number_text, style
 
 figures.set_style()
 set_matplotlib_formats("svg", metadata={"Date": None})
-plt.rcParams["svg.hashsalt"] = "recipe"  # the same file in every build
+plt.rcParams["svg.hashsalt"] = "recipe"  # a page that is built twice is the same page
 
 METRICS = [*rule.TARGETS, "recall_thin"]
 NO_RECORD = "No record yet: run this notebook with train='missing'."
-SMOKE = "This is a smoke run on phantoms: the pipeline works from end to end, and no number here means anything."
 
 
 def text(value, metric="dice", sign="", more=0):
@@ -119,7 +118,15 @@ def finish(axis, metric, reach, title=""):
 
 
 # %% tags=["hide-input"]
-# Make what is missing and may be made: the base with every seed, each change with the first.
+summary = display(in_short(NO_RECORD), display_id=True)  # filled in below, once the rule has been applied
+
+# %% [markdown]
+# ## One change at a time
+#
+# The base is run with every seed, each change of it with the first one. The records are read into one table of scores, one
+# row an image and metric, and [the rule](#the-rule) compares every change with the base on the same held-out images.
+
+# %% tags=["hide-input"]
 plan = load_study("recipe")
 study = open_study("recipe", parameters)
 first = study.parameters.seeds[0]
@@ -127,35 +134,35 @@ configs = plan.runs(parameters.profile, first)  # refused where one of them name
 study.train(["base"])
 study.train([run for run in configs if run != "base"], seeds=[first])
 
-# One table of scores, all of one profile, on the held-out images inside the field of view.
+# %%
 scores = study.scores().query("as_scored and metric in @METRICS and (run == 'base' or seed == @first)")
 scores = results.same_profile(scores, configs)
 profile = parameters.profile if scores.empty else scores["profile"].iloc[0]
 epochs = study.histories().query("profile == @profile")
 
-# The rule: compare each change with the base, judge it, adopt the best gain of each factor.
-changes = rule.describe_changes(configs)
-changes["change"] = {run: item.about for run, item in plan.plan(profile).items() if run in changes.index}
-effects = rule.effects(scores, epochs, changes)
-judged = rule.judge(effects)
-adopted = rule.adopt(effects, changes)
+changes = rule.describe_changes(configs)  # factor of each run, and whether it changes inference alone
+effects = rule.effects(scores, epochs, changes)  # change minus base, a row for each change and metric
+judged = rule.judge(effects)  # run -> gain, loss or undecided
+adopted = rule.adopt(effects, changes)  # factor -> run, or None where the base stays
+effects.head()
 
+# %% tags=["hide-input"]
+changes["change"] = {run: item.about for run, item in plan.plan(profile).items() if run in changes.index}
 base = {metric: results.matrix(rows) for metric, rows in scores.query("run == 'base'").groupby("metric")}
 bands = {metric: rule.noise_band(seeds_by_images) for metric, seeds_by_images in base.items()}
 dice = effects.query("metric == 'dice'").set_index("run")["mean"]
 runs = study.records().query("profile == @profile").drop_duplicates("run").set_index("run").reindex(configs)
 
-# %% tags=["hide-input"]
 if scores.empty:
-    summary = "The base has no record yet, so nothing can be said. " + NO_RECORD
+    sentence = "The base has no record yet, so nothing can be said. " + NO_RECORD
 elif profile == "smoke":
-    summary = SMOKE
+    sentence = "This is a smoke run on synthetic images: the pipeline works, and no number here means anything."
 elif not len(dice) or pd.isna(bands["dice"]):
-    summary = "Fewer than two seeds of the base or no change of it have a record: there is nothing to judge."
+    sentence = "Fewer than two seeds of the base or no change of it have a record: there is nothing to judge."
 else:
     best, worst = dice.idxmax(), dice.idxmin()
     taken = [f"*{changes.loc[run, 'change']}* ({factor})" for factor, run in adopted.items() if run]
-    summary = (
+    sentence = (
         f"**Of {len(judged)} changes of the recipe, {(judged == 'gain').sum()} are gains and {(judged == 'loss').sum()} are "
         f"losses; {(judged == 'undecided').sum()} remain undecided, since noise could explain them.**\n\n"
         f"- The base reaches a Dice of {text(base['dice'].mean(axis=1).mean())} on {base['dice'].shape[1]} held-out training "
@@ -166,7 +173,7 @@ else:
         f"- The rule adopts a change of {len(taken)} of {len(adopted)} factors: {', '.join(taken) or 'none'}. "
         "Everything else stays as in the base."
     )
-display(Markdown(summary))
+summary.update(in_short(sentence))
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "One row per change of the recipe and one panel per metric: the change on each held-out image as a small dot and their mean as a large one, beside a grey band around zero, which is the noise of the seeds. Most means lie within the band."}, "figure": {"caption": "Each change minus the base: single held-out images (small dots), their mean (large), and the noise band of the seeds (grey). An arrow stands for a mean beyond the panel.", "name": "fig-recipe-forest"}}
 COLOURS = {  # Okabe and Ito: told apart with every common kind of colour vision
@@ -175,8 +182,6 @@ COLOURS = {  # Okabe and Ito: told apart with every common kind of colour vision
     "not the same sign on every image": "#CC79A7",
     "within the noise band": "#555555",
 }
-
-
 figure, axes = plt.subplots(1, len(METRICS), figsize=(11, 9), sharey=True)
 places = dict(zip(changes.index, range(len(changes))[::-1], strict=True))
 for axis, metric in zip(axes, METRICS, strict=True):
@@ -198,15 +203,6 @@ handles = [Line2D([], [], marker="o", linestyle="", color=colour, label=word) fo
 handles.append(Line2D([], [], linewidth=7, color="0.88", label="noise band"))
 figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
 plt.show()
-
-# %% [markdown]
-# ## One change at a time
-#
-# The folded cell at the top reads the records into one table of scores and applies [the rule](#the-rule) to it. That leaves
-# one frame with a row for each change and metric, `by_image` being change minus base on every held-out image:
-
-# %%
-effects.head()
 
 # %% [markdown]
 # The table arranges them for reading. An asterisk marks what is better or worse by the rule. *Thin-vessel recall* is the
