@@ -244,13 +244,37 @@ def summarise(scores: pd.DataFrame, by: Sequence[str] = ("run", "metric")) -> pd
     for key, rows in scores.groupby(list(by), sort=False, observed=True):
         ours = measure(rows)
         lines[key] = ours._asdict() | {"basis": ours.basis}
-    columns = ["value", "low", "high", "profile", "seeds", "never_learned", "basis"]
-    index = (
-        pd.MultiIndex.from_tuples(lines, names=list(by))
-        if lines
-        else pd.MultiIndex.from_arrays([[]] * len(by), names=list(by))
-    )
-    return pd.DataFrame(list(lines.values()), index=index, columns=columns)
+    return _frame(lines, list(by))
+
+
+def summarise_epochs(histories: pd.DataFrame, metrics: Sequence[str] = ("loss", "accuracy", "sensitivity", "dice")):
+    """Average the validation scores of every epoch over seeds, indexed by run, metric and epoch.
+
+    Args:
+        histories: one row an epoch and seed, of one profile a run, see `Study.histories`.
+        metrics: columns ``validation_<metric>``.
+
+    Returns:
+        The columns of :func:`summarise`; low and high are the lowest and the highest seed, since the scores of an
+        epoch are kept for all validation images together.
+    """
+    lines = {}
+    for (run, epoch), rows in histories.groupby(["run", "epoch"], sort=False):
+        for metric in metrics:
+            column = f"validation_{metric}"
+            values = rows[column].dropna().astype(float) if column in rows else pd.Series(dtype=float)
+            if len(values):
+                seeds = tuple(sorted(set(rows["seed"])))
+                ours = Measured(values.mean(), values.min(), values.max(), rows["profile"].iloc[0], seeds)
+                lines[run, metric, int(epoch)] = ours._asdict() | {"basis": ours.basis}
+    return _frame(lines, ["run", "metric", "epoch"])
+
+
+def _frame(lines: Mapping[tuple, dict], names: Sequence[str]) -> pd.DataFrame:
+    """Build the frame of :func:`summarise` from index -> fields of `Measured`."""
+    none = pd.MultiIndex.from_arrays([[]] * len(names), names=names)
+    index = pd.MultiIndex.from_tuples(lines, names=names) if lines else none
+    return pd.DataFrame(list(lines.values()), index=index, columns=[*Measured._fields, "basis"])
 
 
 class Difference(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -17,6 +18,7 @@ RESAMPLES = 2000
 ALPHA = 0.05
 
 
+@lru_cache(maxsize=32)
 def draw_images(images: int, resamples: int = RESAMPLES) -> np.ndarray:
     """Draw images with replacement: how often each is in each resample, int64 (resamples, images).
 
