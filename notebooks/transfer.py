@@ -172,13 +172,11 @@ def decided(frame):
     counts = scores.groupby("test")["image"].nunique()
     power = {test: statistics.power(counts[test], len(frame)) for test in frame["test"].unique()}
     least = [f"{p.smallest:.2g} on {TITLES[test]} ({p.images} images)" for test, p in power.items() if not p.possible]
-    parts = [
-        "p: signed-rank test of Dice over images, with Holm's correction over the table.",
-        f"{frame['beyond'].sum()} of {len(frame)} differences are beyond image noise.",
-        f"Before the correction, p is at least {', '.join(least)}." if least else "",
-        f"{frame.attrs['missing']} more comparisons lack a record." if frame.attrs["missing"] else "",
-    ]
-    return " ".join(part for part in parts if part)
+    text = (
+        f"{frame['beyond'].sum()} of {len(frame)} differences are beyond image noise (signed-rank test of Dice, Holm)."
+    )
+    text += f" Before the correction, p is at least {', '.join(least)}." if least else ""
+    return text + (f" {frame.attrs['missing']} more comparisons lack a record." if frame.attrs["missing"] else "")
 
 
 # %% [markdown]
@@ -197,9 +195,10 @@ summary = display(Markdown("Filled in at the end of the page, when its numbers a
 observers = results.best_profile(baseline_scores(study, ["second_observer"]), each="group")
 networks = study.scores()
 networks = networks[(networks["profile"] == shown) & networks["complete"]]  # every planned fold has a record
-scores = results.join([networks.assign(trained=networks["group"]), observers.assign(trained="second observer")])
+scores = results.join([networks, observers])
 scores = scores[(scores["region"] == "fov") & (scores["average"] == "image") & scores["metric"].isin(METRICS)]
 scores = scores.assign(selection=scores["test"], test=scores["test"].map(tested_set))
+scores["trained"] = scores["group"].where(scores["kind"] == "network", "second observer")
 
 means = results.summarise(scores, by=["trained", "test", "metric"]).reset_index()
 rows = [*TRAININGS, "second observer"]
@@ -228,9 +227,7 @@ display(style(named(dice), f"Dice inside the FOV by tested data set, mean over i
 style(named(auc), f"AUC inside the FOV by tested data set ({basis()}). A binary annotation has no AUC.")
 
 # %% tags=["hide-input", "hide-output"] mystnb={"code_prompt_show": "Show the 95 % intervals of Dice and AUC", "code_prompt_hide": "Hide the intervals"}
-means["interval"] = [
-    None if np.isnan(low) else f"{low:.3f} to {high:.3f}" for low, high in zip(means["low"], means["high"], strict=True)
-]
+means["interval"] = [None if np.isnan(row.low) else f"{row.low:.3f} to {row.high:.3f}" for row in means.itertuples()]
 for metric, title in METRICS.items():
     table = means[means["metric"] == metric].pivot(index="trained", columns="test", values="interval")
     caption = f"{title}: 95 % bootstrap intervals over images, and over seeds where there are several. {few_images()}"
@@ -429,10 +426,8 @@ images = {
 style(pd.DataFrame(images), "The images of each data set.")
 
 # %%
-style(
-    configuration(study.source, "drive-after-phantoms").reset_index(),
-    "The pre-trained network of DRIVE in both profiles: every setting that is not a default.",
-)
+caption = "The pre-trained network of DRIVE in both profiles: every setting that is not a default."
+style(configuration(study.source, "drive-after-phantoms").reset_index(), caption)
 
 # %% [markdown]
 # ## What remains open
@@ -474,7 +469,7 @@ if len(coloured):
 if len(pretrained):
     lines.append(f"Pre-training on synthetic images, half as many steps more, changes Dice by {gains(pretrained)}.")
 alone = means[(means["trained"] == "phantoms") & (means["metric"] == "dice")].set_index("test")["value"]
-if {*SETS, "phantom"} == set(alone.index):
+if len(alone):
     low, high = alone[SETS].min(), alone[SETS].max()
     lines.append(
         f"A network that never saw a photograph reaches a Dice of {low:.4f} to {high:.4f} on the data sets, and of "
