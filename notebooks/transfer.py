@@ -69,7 +69,7 @@ from matplotlib.patches import Rectangle
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from retlib.data.phantom import make_phantom
-from retlib.study import Record, figures, open_study, results, statistics
+from retlib.study import Record, figures, in_short, open_study, results, statistics
 from retlib.study.baselines import baseline_scores, train_baselines
 from retlib.study.tables import configuration, signed, style
 
@@ -115,7 +115,7 @@ def tested_set(label):
 def basis():
     """Word what the networks' numbers rest on: profile, seeds, runs that never learned, staleness."""
     rows = scores[scores["kind"] == "network"]
-    never = rows.loc[~rows["learned"].astype(bool), "record"].nunique()
+    never = rows.loc[~rows["learned"], "record"].nunique()
     return results.basis_text(shown, rows["seed"].nunique(), never, bool(rows["stale"].any()))
 
 
@@ -178,9 +178,6 @@ def decided(frame):
     text += f" Before the correction, p is at least {', '.join(least)}." if least else ""
     return text + (f" {frame.attrs['missing']} more comparisons lack a record." if frame.attrs["missing"] else "")
 
-
-# %% [markdown]
-# ## In short
 
 # %% tags=["hide-input"]
 summary = display(Markdown("Filled in at the end of the page, when its numbers are known."), display_id="summary")
@@ -433,7 +430,7 @@ style(configuration(study.source, "drive-after-phantoms").reset_index(), caption
 # ## What remains open
 #
 # - Data sets differ in camera, patients, resolution and in how their annotators draw vessels. These runs do not tell which of
-#   these costs how much; that colour augmentation helps speaks for the camera.
+#   these costs how much; a gain by colour augmentation speaks for the camera.
 # - One small network and one recipe. The numbers of the `lite` profile are a preview.
 # - Six images of HRF, or eight of CHASE_DB1, decide few comparisons.
 #
@@ -481,4 +478,4 @@ if lines:
         lines[-1] += " With one seed, nothing is known of how much another training run would differ."
 if shown == "smoke":
     lines = ["This is a smoke run on synthetic images: the pipeline works, and no number here means anything."]
-summary.update(Markdown("\n".join(f"- {line}" for line in lines) or NO_RECORD))
+summary.update(in_short(*lines or [NO_RECORD]))
