@@ -162,7 +162,6 @@ def difference_figure(frame, what):
     axes[0].set_yticks(range(len(frame)), reversed(labels))
     axes[0].set_ylabel(f"trained on{arrow}tested on")
     axes[0].set_ylim(-0.7, len(frame) - 0.3)
-    plt.show()
 
 
 def decided(frame):
@@ -288,6 +287,7 @@ cross = compare([(test, trained, test) for trained in SETS for test in SETS if t
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "A line for each pair of data sets, with the difference of Dice and of AUC to the network that was trained on the tested data set as a dot with its interval."}, "figure": {"caption": "Cross-dataset minus in-domain: the network that is named first, tested on the data set that is named second, against the network that was trained there. 95 % intervals over images; colours tell the tested data set.", "name": "fig-transfer-losses"}}
 difference_figure(cross, "minus in-domain")
+plt.show()
 
 # %%
 style(changes(cross), f"Cross-dataset minus in-domain ({basis()}). {decided(cross)}")
@@ -312,6 +312,7 @@ pretrained = compare([(trained, f"{trained}-after-phantoms", test) for trained i
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "A line for each training and tested data set, with the change of Dice and of AUC by pre-training on synthetic images as a dot with its interval."}, "figure": {"caption": "Pre-training on synthetic images: difference to the same network without, with 95 % intervals over images. Colours tell the tested data set.", "name": "fig-transfer-gains"}}
 difference_figure(pretrained, "minus the same without")
+plt.show()
 
 # %%
 style(changes(pretrained), f"Pre-trained minus not pre-trained ({basis()}). {decided(pretrained)}")
@@ -328,6 +329,7 @@ coloured = compare([(trained, f"{trained}-colours", test) for trained in SETS fo
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "A line for each training and tested data set, with the change of Dice and of AUC by colour augmentation as a dot with its interval."}, "figure": {"caption": "Colour augmentation: difference to the same network without, with 95 % intervals over images. Colours tell the tested data set.", "name": "fig-transfer-colours"}}
 difference_figure(coloured, "minus the same without")
+plt.show()
 
 # %%
 style(changes(coloured), f"With colour augmentation minus without ({basis()}). {decided(coloured)}")
