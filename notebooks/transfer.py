@@ -82,7 +82,7 @@ study.train(study.source.plan(parameters.profile))
 train_baselines(study, ["second_observer"])
 
 # One profile for the whole page: the one that most records are of.
-counts = study.records()["profile"].value_counts()
+counts = study.scores().groupby("profile")["record"].nunique()
 shown = counts.idxmax() if len(counts) else parameters.profile
 plan, configs = study.source.plan(shown), study.source.runs(shown)
 
@@ -475,7 +475,7 @@ if len(alone):
         f"{alone['phantom']:.4f} on synthetic images that it never saw."
     )
 if lines:
-    lines.append(f"The numbers are of {study.records()['profile'].eq(shown).sum()} runs ({basis()}).")
+    lines.append(f"The numbers are of {networks['record'].nunique()} runs ({basis()}).")
     if scores["seed"].nunique() == 1:
         lines[-1] += " With one seed, nothing is known of how much another training run would differ."
 if shown == "smoke":
