@@ -77,7 +77,6 @@ from retlib.study.parameters import check_parameters
 
 parameters = check_parameters(globals())
 
-# %% tags=["hide-input"]
 import tempfile
 from pathlib import Path
 
@@ -104,7 +103,6 @@ NAMES = {
 }
 KINDS = {"measured": "own rows", "claim": "statements of the text", "quoted": "quoted rows"}
 WORDS = {verdict: verdict for verdict in audit.VERDICTS} | {audit.IMPOSSIBLE: "arithmetically impossible"}
-NOTHING = "nothing to check"
 
 # %% [markdown]
 # ## Results
@@ -116,20 +114,26 @@ NOTHING = "nothing to check"
 background = audit.load_background(folder)
 papers = sorted(list_papers(), key=[*NAMES, *list_papers()].index)
 audits = {NAMES.get(key, key): audit_paper(key, background) for key in papers}
-audits["published results"] = audit.audit_published(background)
+audits["Published results"] = audit.audit_published(background)
+
+
+def interval(row):
+    """Implied vessel share of a row with its range; empty where the row determines none."""
+    return vars(row.share.interval) if row.share and row.share.interval and row.share.pair else {}
+
 
 rows = pd.DataFrame(
     {
         "source": source,
-        "kind": "tables as a whole" if row.label == "all rows" else KINDS[row.kind],
+        "kind": KINDS[row.kind] if row.label != "all rows" else "tables as a whole",
         "place": row.where,
         "row": "statement" if row.kind == "claim" else row.label,
         "data set": COLLECTIONS[row.dataset].title if row.dataset in COLLECTIONS else row.dataset,
-        "vessel share": row.share.interval.value if row.share and row.share.interval and row.share.pair else None,
-        "lowest": row.share.interval.low if row.share and row.share.interval else None,
-        "highest": row.share.interval.high if row.share and row.share.interval else None,
+        "vessel share": interval(row).get("value"),
+        "lowest": interval(row).get("low"),
+        "highest": interval(row).get("high"),
         "region that fits": row.share.region if row.share else "",
-        "verdict": WORDS.get(row.verdict, NOTHING),
+        "verdict": WORDS.get(row.verdict),
         "checks": row.checks,
     }
     for source, found in audits.items()
@@ -137,9 +141,14 @@ rows = pd.DataFrame(
 )
 
 # %%
-counts = pd.crosstab([rows["source"], rows["kind"]], rows["verdict"]).reindex(columns=[*WORDS.values(), NOTHING])
-counts = counts.reindex(rows["source"].unique(), level="source").fillna(0).astype(int).reset_index()
-style(counts, "Rows, statements and whole tables by verdict. Quoted rows were printed by others first.")
+counts = pd.crosstab([rows["source"], rows["kind"]], rows["verdict"])
+counts = counts.reindex(rows["source"].unique(), level="source")
+counts = counts.reindex(columns=WORDS.values(), fill_value=0)
+style(
+    counts.reset_index(),
+    "Rows, statements and whole tables by verdict; without those that print too few scores to check. "
+    "Quoted rows were printed by others first.",
+)
 
 # %%
 own = rows[rows["kind"].eq("own rows") & rows["vessel share"].notna()]
@@ -150,8 +159,8 @@ implied = own.groupby(["source", "data set"], sort=False).agg(
     region=("region that fits", lambda regions: "; ".join(dict.fromkeys(regions))),
 )
 style(
-    implied.reset_index().rename(columns={"smallest": "smallest share", "largest": "largest share"}),
-    "The vessel share that each paper's own rows imply, and the region of the data set's labels that it fits.",
+    implied.reset_index().rename(columns=lambda name: f"{name} share" if name in ("smallest", "largest") else name),
+    "The vessel share that each paper's own rows imply, and the region that it fits.",
     decimals=3,
 )
 
@@ -231,7 +240,7 @@ checks = [
 numbers["convlstm_checks"] = part(pd.Series([check.verdict for check in checks], dtype=str))
 dice_iou = rows[rows["source"].eq("Attention U-Net++") & rows["kind"].isin(["own rows", "quoted rows"])]
 numbers["attention_consistent"] = part(dice_iou["verdict"])
-published = rows[rows["source"].eq("published results")]
+published = rows[rows["source"].eq("Published results")]
 numbers["published_frame"] = listed(published[published["region that fits"].str.startswith("whole frame (")]["row"])
 for name, value in numbers.items():
     glue(name, value, display=False)
@@ -252,9 +261,16 @@ TITLES = {shares.title: shares for shares in background.shares.values()}
 
 
 def once(frame):
-    """A row that stands in several tables is shown once, with all its places."""
-    keys = ["row", "data set", "vessel share", "lowest", "highest", "region that fits", "verdict"]
+    """Own rows first; a row that stands in several tables is shown once, with all its places."""
+    order = frame["kind"].map([*KINDS.values(), "tables as a whole"].index)
+    keys = [column for column in frame.columns if column not in ("place", "checks")]
+    frame = frame.assign(order=order).sort_values("order", kind="stable")
     return frame.groupby(keys, sort=False, dropna=False)["place"].agg(", ".join).reset_index()
+
+
+def name(frame):
+    """Rows of a table by their name and place; published results, whose places are long, by their name."""
+    return frame["row"].where(frame["source"].eq("Published results"), frame["row"] + " (" + frame["place"] + ")")
 
 
 def draw_shares(source, limit=0.26):
@@ -281,9 +297,7 @@ def draw_shares(source, limit=0.26):
                     [row["lowest"], min(row["highest"], limit)], [place, place], color=colour, linewidth=2, zorder=3
                 )
                 axis.plot(value, place, MARKERS.get(row["verdict"], "."), color=colour, markersize=5, zorder=3)
-        axis.set_yticks(
-            range(len(group)), [f"{row} ({place})" for row, place in zip(group["row"], group["place"], strict=True)]
-        )
+        axis.set_yticks(range(len(group)), name(group))
         axis.set(xlim=(0, limit), ylim=(len(group) - 0.4, -0.6))
         axis.set_title(title, loc="left")
         axis.grid(axis="y", linewidth=0.4)
@@ -294,34 +308,38 @@ def draw_shares(source, limit=0.26):
         for (line, label), colour in zip(LINES.values(), (PALETTE[2], PALETTE[4]), strict=True)
     ]
     figure.legend(handles=handles, title="colour of a dot: verdict on its row", loc="outside upper center", ncols=3)
-    plt.show()
 
 
 def show_shares(source):
     """The implied share of each row, its region and the verdict on the row."""
     frame = once(rows[rows["source"].eq(source) & rows["vessel share"].notna()])
-    columns = ["place", "row", "data set", "vessel share", "region that fits", "verdict"]
-    return style(frame[columns], f"{source}: the vessel share that each row implies.")
+    frame["row"] = name(frame)
+    frame["fits"] = frame["region that fits"].str.replace("inside the FOV", "FOV").str.replace("whole frame", "frame")
+    columns = ["row", "data set", "vessel share", "fits", "verdict"]
+    return style(frame[columns], f"{source}: the vessel share that each row implies, and the region that it fits.")
 
 
-def show_inconsistent(source, verdicts=(audit.ONLY_MEAN, audit.IMPOSSIBLE)):
+def list_checks(source, verdicts):
     """Checks of one source with these verdicts, the hardest first: the numbers, and what the verdict rests on."""
     rests = {"bound": "proven bound", "records": "our records", "text": "the table", "rounding": "a matrix exists"}
-    frame = pd.DataFrame(
-        {
-            "row": f"{row['row']} ({row['place']})",
-            "data set": row["data set"],
-            "check": check.name,
-            "arithmetic": check.arithmetic.split("; averaging")[0],
-            "verdict": WORDS[check.verdict],
-            "by": rests.get(check.basis, "no record"),
-        }
-        for _, row in rows[rows["source"].eq(source)].iterrows()
-        for check in sorted(row["checks"], key=lambda check: -audit.VERDICTS.index(check.verdict))
-        if check.verdict in verdicts
+    lines = rows[rows["source"].eq(source)].explode("checks").dropna(subset="checks")
+    lines = lines[[check.verdict in verdicts for check in lines["checks"]]]
+    lines = lines.assign(
+        arithmetic=[check.arithmetic.split("; averaging")[0].replace(" - ", " − ") for check in lines["checks"]],
+        verdict=[WORDS[check.verdict] for check in lines["checks"]],
+        by=[rests.get(check.basis, "no record") for check in lines["checks"]],
     )
-    title = "rows inconsistent with any confusion matrix" if audit.CONSISTENT not in verdicts else "all checks"
-    return style(frame, f"{source}: {title}.")
+    lines = once(lines)
+    lines = lines.sort_values("verdict", key=lambda column: -column.map(list(WORDS.values()).index), kind="stable")
+    lines["row"] = name(lines)
+    return lines[["row", "data set", "arithmetic", "verdict", "by"]].reset_index(drop=True)
+
+
+def show_inconsistent(source, *verdicts):
+    """Rows of one source that no confusion matrix gives."""
+    lines = list_checks(source, verdicts or (audit.ONLY_MEAN, audit.IMPOSSIBLE))
+    which = f": {WORDS[verdicts[0]]}" if verdicts else ", or with one another"
+    return style(lines, f"{source}: rows inconsistent with any confusion matrix{which}.")
 
 
 # %% [markdown]
@@ -329,24 +347,32 @@ def show_inconsistent(source, verdicts=(audit.ONLY_MEAN, audit.IMPOSSIBLE)):
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Two panels, DRIVE and STARE: the vessel share that each row of the ResASPP-UNet paper implies. The paper's own rows lie on the line of the whole frame; some quoted rows and the two statements of the conclusion lie far to the right."}, "figure": {"caption": "ResASPP-UNet: implied vessel shares against the labels. An arrow stands for a share beyond the axis.", "name": "fig-audit-resaspp"}}
 draw_shares("ResASPP-UNet")
+plt.show()
 
 # %%
 show_shares("ResASPP-UNet")
 
 # %%
-show_inconsistent("ResASPP-UNet")
+show_inconsistent("ResASPP-UNet", audit.IMPOSSIBLE)
+
+# %% tags=["hide-output"]
+show_inconsistent("ResASPP-UNet", audit.ONLY_MEAN)
 
 # %% [markdown]
 # ### AF-UNet
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Two panels, DRIVE and STARE: the vessel share that each row of the AF-UNet paper implies. On DRIVE the rows scatter around the line of the whole frame, on STARE they spread far to the left of both lines."}, "figure": {"caption": "AF-UNet: implied vessel shares against the labels. Rows of one table should share one value.", "name": "fig-audit-af"}}
 draw_shares("AF-UNet")
+plt.show()
 
 # %%
 show_shares("AF-UNet")
 
 # %%
-show_inconsistent("AF-UNet")
+show_inconsistent("AF-UNet", audit.IMPOSSIBLE)
+
+# %% tags=["hide-output"]
+show_inconsistent("AF-UNet", audit.ONLY_MEAN)
 
 # %% [markdown]
 # ### R2U-Net report
@@ -356,6 +382,7 @@ show_inconsistent("AF-UNet")
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "One panel, DRIVE: the vessel share that each epoch of the R2U-Net report implies. All lie close to the line of the labels inside the field of view."}, "figure": {"caption": "R2U-Net report: implied vessel shares against the labels.", "name": "fig-audit-r2u"}}
 draw_shares("R2U-Net report")
+plt.show()
 
 # %%
 show_shares("R2U-Net report")
@@ -370,9 +397,10 @@ show_inconsistent("R2U-Net report")
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Three panels, DRIVE, STARE and CHASE_DB1: the vessel share that the ConvLSTM U-Net study's own row and the rows quoted in its introduction imply. The own row lies on the line of the labels inside the field of view."}, "figure": {"caption": "ConvLSTM U-Net: implied vessel shares against the labels.", "name": "fig-audit-convlstm"}}
 draw_shares("ConvLSTM U-Net")
+plt.show()
 
 # %%
-show_inconsistent("ConvLSTM U-Net", audit.VERDICTS)
+style(list_checks("ConvLSTM U-Net", audit.VERDICTS), "ConvLSTM U-Net: all checks.")
 
 # %% [markdown]
 # ### Attention U-Net++
@@ -381,7 +409,7 @@ show_inconsistent("ConvLSTM U-Net", audit.VERDICTS)
 # other.
 
 # %%
-show_inconsistent("Attention U-Net++", audit.VERDICTS)
+style(list_checks("Attention U-Net++", audit.VERDICTS), "Attention U-Net++: all checks.")
 
 # %% [markdown]
 # ### Published results
@@ -390,16 +418,19 @@ show_inconsistent("Attention U-Net++", audit.VERDICTS)
 # hand; what follows from them is only as good as they are.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "One panel, DRIVE: the vessel share that published results imply. Most lie on the line of the labels inside the field of view, three on that of the whole frame."}, "figure": {"caption": "Published results: implied vessel shares against the labels of DRIVE's test images.", "name": "fig-audit-published"}}
-draw_shares("published results")
+draw_shares("Published results")
+plt.show()
 
 # %%
-show_inconsistent("published results")
+show_inconsistent("Published results")
 
 # %% tags=["hide-input"]
-noted = [row for row in audit.list_published() if row.unchecked]
 style(
-    pd.DataFrame({"row": row.label, "source": row.source, "noted down": ", ".join(row.unchecked)} for row in noted),
-    "Numbers that were noted down without the source at hand.",
+    pd.DataFrame(
+        {"row": row.label, "source": row.source, "noted down": ", ".join(row.unchecked) or None}
+        for row in audit.list_published()
+    ),
+    "Sources, and the scores that were noted down without the source at hand.",
 )
 
 # %% [markdown]
@@ -432,7 +463,8 @@ style(
 # with networks that work about as well as it does, those whose Dice is nearer to the row's than to that of calling every
 # pixel vessel, and in the same region where that is known. The table shows the largest deviations for a row as good as our
 # best record of each data set. They are read from the records whenever this page is built, so a verdict that rests on them
-# can change as records are added.
+# can change as records are added. An identity that divides by Sp − Se determines little where the two are nearly equal, which
+# makes some deviations large.
 
 # %%
 identities = {
@@ -449,10 +481,13 @@ for deviation in background.deviations:
         best[dataset] = max(best.get(dataset, 0), deviation.means["dice"])
 tolerances = pd.DataFrame(
     {"identity": text}
-    | {COLLECTIONS[name].title: background.tolerance(target, given, name, best[name]).value for name in sorted(best)}
+    | {
+        COLLECTIONS[name].title: background.tolerance(target, given, name, dice).value
+        for name, dice in sorted(best.items())
+    }
     for (target, *given), text in identities.items()
 )
-style(tolerances, "Largest deviation of means over images from the identities of pooled scores, in our records.")
+style(tolerances, "Largest deviation of means over images from identities of pooled scores.")
 
 # %% [markdown]
 # ## Your own table
@@ -467,10 +502,11 @@ with tempfile.TemporaryDirectory() as scratch:
     pd.DataFrame([{"Method": row.label, "Dataset": "DRIVE", **row.scores}]).to_csv(table, index=False)
     content = audit.read_table(table)
 for check in audit.audit_table(content, background)[0].checks:
-    print(f"{check.name}: {check.verdict}\n  {check.arithmetic}")
+    print(check.name, check.verdict, *check.arithmetic.split("; "), sep="\n  ")
 for note in content.notes:
     print(note)
 
 # %%
-share = audit.implied_prevalence(**{name: row.scores[name] for name in ("accuracy", "sensitivity", "specificity")})
+rates = {name: row.scores[name] for name in ("accuracy", "sensitivity", "specificity")}
+share = audit.implied_prevalence(**rates)
 print(f"vessel share {share.value:.4f}, from {share.low:.4f} to {share.high:.4f}")
