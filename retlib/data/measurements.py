@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from retlib.data.fingerprints import dataset_fingerprint
+from retlib.data.checksums import dataset_fingerprint
 from retlib.data.registry import get_collection, load_dataset, split_names
 from retlib.data.sample import FundusSample
 from retlib.files import write_whole

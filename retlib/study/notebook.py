@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -15,10 +15,12 @@ from retlib.data import find_root
 from retlib.files import cache_folder
 from retlib.papers import load_paper
 from retlib.studies import list_studies, load_study
-from retlib.study import Paper, Record, RunConfig, Store, results, run
-from retlib.study import Study as StudyFile
+from retlib.study import Paper, Record, RunConfig, Store, StudyFile, results, run
 from retlib.study.evidence import Evidence, same_seeds
 from retlib.study.parameters import Parameters
+
+if TYPE_CHECKING:
+    from IPython.display import Markdown
 
 # The better evidence first; a smoke record (phantoms) is evidence of nothing but a working pipeline.
 PRECEDENCE = {"paper": ("paper", "lite"), "lite": ("paper", "lite"), "smoke": ("smoke",)}
@@ -64,8 +66,10 @@ class Study:
 
     def configs(self, name: str, profile: str | None = None) -> list[RunConfig]:
         """The configs of a run, one a seed; empty if the profile does not have this run."""
-        planned = self.source.plan(profile or self.parameters.profile).get(name)
-        return [] if planned is None else [planned.config(seed) for seed in self.seeds(planned.dataset)]
+        profile = profile or self.parameters.profile
+        planned = self.source.plan(profile).get(name)
+        seeds = () if planned is None else self.seeds(planned.dataset)
+        return [self.source.config(name, profile, seed) for seed in seeds]
 
     def train(self, names: Iterable[str], seeds: Sequence[int] | None = None) -> list[Record]:
         """Make the missing records of these runs, as far as the parameters allow it: all of one seed, then the next.
@@ -93,7 +97,7 @@ class Study:
                 for profile in self.profiles
                 for name, planned in self.source.plan(profile).items()
                 for seed in self.seeds(planned.dataset)
-                if (record := self.store.find(planned.config(seed), root=self.root)) is not None
+                if (record := self.store.find(self.source.config(name, profile, seed), root=self.root)) is not None
             ]
         return known["found"]
 
@@ -124,7 +128,7 @@ class Study:
                 | {"learned": not results.never_learned(record), "stale": record.stale, "record": record.folder}
             )
         columns = "run role dataset profile model seed parameters threshold steps step_s learned stale record".split()
-        return pd.DataFrame(lines, columns=columns)
+        return pd.DataFrame(lines, columns=columns).astype({"learned": bool, "stale": bool})
 
     def histories(self) -> pd.DataFrame:
         """List the epochs of all records that may be shown: run, profile, seed, epoch, and the recorded columns."""
@@ -210,6 +214,13 @@ class Study:
             self._memory.clear()
             self._memory[state] = {}
         return self._memory[state]
+
+
+def in_short(*sentences: str) -> Markdown:
+    """Make the summary box at the top of a page."""
+    from IPython.display import Markdown
+
+    return Markdown('<div class="in-short">\n\n**In short.** ' + "\n\n".join(sentences) + "\n\n</div>")
 
 
 def open_study(key: str, parameters: Parameters, notebook_folder: str | Path = ".") -> Study:

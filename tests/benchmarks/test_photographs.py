@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from workloads import in_fresh_process
 
-from retlib.data.phantom import make_phantom
+from retlib.data.phantoms import make_phantom
 from retlib.metrics import evaluate
 from retlib.prediction import load_predictor
 from tests.benchmarks.conftest import seconds
