@@ -13,12 +13,12 @@ from typing import Any
 
 import pandas as pd
 
-from retlib.prediction.shipping import MAX_BYTES
 from retlib.studies import load_study
 from retlib.study import MeanConfig, Record, RunConfig, Store, run, run_mean
-from retlib.study.ensembles import member_states
 from retlib.study.notebook import PRECEDENCE, data_folder, open_store
 from retlib.study.parameters import Parameters
+from retlib.study.rescore import member_states
+from retlib.study.ship import MAX_BYTES
 from retlib.study.tables import LABELS
 
 STUDY = "shipped"

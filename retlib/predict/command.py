@@ -1,7 +1,4 @@
-"""`retlib predict`: the vessels of a photograph, or of a folder of photographs.
-
-The command stands beside :mod:`retlib.prediction`, which imports torch, so that ``retlib --help`` stays quick.
-"""
+"""`retlib predict`: segment the vessels of a photograph, or of a folder of photographs."""
 
 from __future__ import annotations
 
@@ -48,17 +45,17 @@ def predict(
 ) -> None:
     """Segment the vessels of fundus photographs: 255 on vessels, 0 elsewhere, at each photograph's own size.
 
-    The field of view is found by itself, and outside it there is no vessel. A file that cannot be read, or does not
-    look like a fundus photograph, is named with the reason, and the others go on. Earlier output is overwritten, a
+    The field of view is estimated, and outside it there is no vessel. A file that cannot be read, or does not look
+    like a fundus photograph, is named with the reason, and the others go on. Earlier output is overwritten, a
     photograph never. Exit code: 0 when every photograph was segmented, 1 when some were not, 2 for a wrong argument.
     """
-    from retlib.prediction.batch import find_photographs, plan, run_jobs
+    from retlib.predict.batch import find_photographs, plan, run_jobs
 
     found = find_photographs(photographs, recursive)
     jobs = plan(found, output, overlay=overlay, probabilities=probabilities)
     from tqdm import tqdm
 
-    from retlib.prediction.predictor import load_predictor
+    from retlib.predict.predictor import load_predictor
 
     predictor = load_predictor(weights, threshold=threshold, device=device)
     if found.left_out:

@@ -12,9 +12,9 @@ from retlib.data.collection import sample_files
 from retlib.data.phantom import make_phantom
 from retlib.data.readers import read_image, read_mask
 from retlib.data.registry import COLLECTIONS
-from retlib.prediction import check_fundus, find_fov
-from retlib.prediction.fov import searched_region
-from retlib.prediction.fundus import BOUNDS, REASONS
+from retlib.predict import check_fundus, find_fov
+from retlib.predict.fov import searched_region
+from retlib.predict.fundus_check import BOUNDS, REASONS
 
 
 def iou(one: np.ndarray, other: np.ndarray) -> float:

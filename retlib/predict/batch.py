@@ -1,25 +1,30 @@
-"""Many photographs: which files, under which names, and what became of each."""
+"""Segment many photographs: choose the files, name the output, write it."""
 
 from __future__ import annotations
 
 import glob
+import io
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from retlib.files import write_whole
-from retlib.prediction.files import is_ours, overlay_png, probability_png, vessel_png
-from retlib.prediction.fundus import NotAFundusError
-from retlib.prediction.photographs import SUFFIXES, PhotographError, read_photograph
-from retlib.prediction.predictor import Predictor
+import numpy as np
+from PIL import Image, PngImagePlugin
 
-PICTURE = ".png"
+from retlib.files import write_whole
+from retlib.predict.fundus_check import NotAFundusError
+from retlib.predict.photographs import SUFFIXES, PhotographError, read_photograph
+from retlib.predict.predictor import Predictor
+
+_SOFTWARE = "retlib predict"  # in the metadata of every picture that is written here
+_COLOUR = np.array([0, 200, 255], np.float32)  # of the overlay: no colour of a retina, also for colour-blind eyes
+_OPACITY = 0.65  # of the overlay
 
 
 @dataclass(frozen=True)
 class Job:
-    """One photograph and the files that are made of it."""
+    """Name one photograph and the files that are made of it."""
 
     source: Path
     vessels: Path
@@ -34,25 +39,25 @@ class Job:
 
 @dataclass(frozen=True)
 class Found:
-    """Photographs that were named or found: path, and its place below the folder that was named."""
+    """List the chosen photographs: path, and path relative to the folder that was given."""
 
     photographs: tuple[tuple[Path, Path], ...]
     left_out: int  # pictures in the folders that are earlier output
-    single: bool  # one file was named, and nothing else
+    single: bool  # one file was given, and nothing else
 
 
 def find_photographs(inputs: Sequence[str], recursive: bool = False) -> Found:
-    """Files, folders and patterns as photographs, each once.
+    """List the photographs that files, folders and patterns stand for, each once.
 
-    A folder stands for its picture files (by `SUFFIXES`), in order of name, without hidden files and without what
-    `retlib predict` wrote itself.
+    A folder stands for its picture files (by `SUFFIXES`), sorted by name, without hidden files and without earlier
+    output of `retlib predict`.
 
     Args:
-        inputs: what the user named.
-        recursive: whether folders inside a folder are searched too.
+        inputs: files, folders or patterns.
+        recursive: search the folders inside a folder too.
 
     Raises:
-        ValueError: something is not there, or nothing is in it.
+        ValueError: an input does not exist, or a folder holds no photographs.
     """
     chosen: dict[Path, tuple[Path, Path]] = {}
     left_out = 0
@@ -67,35 +72,34 @@ def find_photographs(inputs: Sequence[str], recursive: bool = False) -> Found:
                     f"{path}: no photographs in this folder (looked for {', '.join(SUFFIXES)}"
                     + (")" if recursive else "; --recursive looks into the folders inside it)")
                 )
-            mine = [picture for picture in pictures if not is_ours(picture)]
-            left_out += len(pictures) - len(mine)
-            for picture in mine:
-                chosen.setdefault(picture.resolve(), (picture, picture.relative_to(path)))
+            for picture in pictures:
+                if _is_output(picture):
+                    left_out += 1
+                else:
+                    chosen.setdefault(picture.resolve(), (picture, picture.relative_to(path)))
     if not chosen:
         raise ValueError(f"{inputs[0]}: every picture in it was written by `retlib predict` itself")
     return Found(tuple(chosen.values()), left_out, len(inputs) == 1 and Path(inputs[0]).is_file())
 
 
 def plan(found: Found, output: str, *, overlay: bool = False, probabilities: bool = False) -> list[Job]:
-    """Decide every name before anything is computed.
+    """Name all output before anything is computed.
 
-    One photograph goes to the file ``output``, if that ends in ``.png``; otherwise ``output`` is a folder, in which
-    each photograph's map has its name (two that differ in their ending alone keep it: ``a.jpg.png``).
+    One photograph goes to the file ``output`` if that ends in ``.png``. Otherwise ``output`` is a folder, and each map
+    has the name of its photograph; two photographs that differ only in their ending keep it: ``a.jpg.png``.
 
     Raises:
-        ValueError: a name that is no PNG, one file for many photographs, two photographs for one file, or a
+        ValueError: ``output`` is no PNG, one file for many photographs, the same file for two photographs, or a
             photograph that would be overwritten.
     """
     target = Path(output)
-    is_folder = target.is_dir() or output.endswith(("/", os.sep)) or not target.suffix
     if target.exists() and not target.is_dir() and not target.suffix:
         raise ValueError(f"--output: {target} is a file without an ending; expected a folder, or a file ending in .png")
-    if is_folder:
-        names = _names(found.photographs)
-        bases = [target / name for name in names]
+    if target.is_dir() or output.endswith(("/", os.sep)) or not target.suffix:
+        bases = [target / name for name in _names([place for _, place in found.photographs])]
     elif not found.single:
         raise ValueError(f"--output: {len(found.photographs)} photographs go to a folder, got the file name {target}")
-    elif target.suffix.lower() != PICTURE:
+    elif target.suffix.lower() != ".png":
         raise ValueError(f"--output: expected a file ending in .png (or a folder), got {target}")
     else:
         bases = [target]
@@ -113,14 +117,14 @@ def plan(found: Found, output: str, *, overlay: bool = False, probabilities: boo
 
 
 def run_job(predictor: Predictor, job: Job, *, check: bool = True) -> str:
-    """Read, predict, write. Several files of one photograph are written one after the other, each whole.
+    """Segment one photograph and write its files, each of them whole or not at all.
 
     Returns:
-        One line on what was found.
+        One line: input, output, share of vessels, and any doubts.
 
     Raises:
         ValueError: the file is unreadable or no fundus photograph.
-        OSError: something could not be written.
+        OSError: a file could not be written.
     """
     image = read_photograph(job.source)
     try:
@@ -129,10 +133,12 @@ def run_job(predictor: Predictor, job: Job, *, check: bool = True) -> str:
         raise NotAFundusError(f"{job.source}: {error}") from None
     job.vessels.parent.mkdir(parents=True, exist_ok=True)
     if job.probabilities:
-        write_whole(job.probabilities, probability_png(result.probabilities))
+        write_whole(job.probabilities, _png(np.rint(result.probabilities * np.float32(65535)).astype(np.uint16)))
     if job.overlay:
-        write_whole(job.overlay, overlay_png(image, result.vessels))
-    write_whole(job.vessels, vessel_png(result.vessels))
+        tinted = image.copy()
+        tinted[result.vessels] = np.rint(_OPACITY * _COLOUR + (1 - _OPACITY) * image[result.vessels])
+        write_whole(job.overlay, _png(tinted))
+    write_whole(job.vessels, _png(result.vessels.astype(np.uint8) * np.uint8(255)))
     doubt = "" if result.check.passed else f"; doubtful: {'; '.join(result.check.reasons)}"
     return f"{job.source} -> {job.vessels}: vessels on {result.vessel_share:.1%} of the field of view{doubt}"
 
@@ -140,39 +146,57 @@ def run_job(predictor: Predictor, job: Job, *, check: bool = True) -> str:
 def run_jobs(
     predictor: Predictor, jobs: Iterable[Job], *, check: bool = True, report: Callable[[str | None, str | None], None]
 ) -> int:
-    """Run all jobs; one that fails stops no other.
+    """Run all jobs; one that fails does not stop the others.
 
     Args:
         predictor: the network.
-        jobs: what to do.
-        check: whether what does not look like a fundus photograph is refused.
-        report: called after each job with (what was found, None) or (None, the error in one line).
+        jobs: photographs and output.
+        check: refuse images that do not look like fundus photographs.
+        report: called after each job with (its line, None) or (None, the error in one line).
 
     Returns:
-        How many failed.
+        The number of jobs that failed.
     """
     failed = 0
     for job in jobs:
         try:
-            done = run_job(predictor, job, check=check)
+            report(run_job(predictor, job, check=check), None)
         except (NotAFundusError, PhotographError) as error:
             failed += 1
             report(None, str(error))
-        except Exception as error:  # a full disk, a photograph beyond the device's memory: the others go on
+        except Exception as error:  # a full disk, say, or a photograph too large for the device's memory
             if os.environ.get("RETLIB_DEBUG"):
                 raise
             failed += 1
             report(None, f"{job.source}: {str(error).strip().partition(chr(10))[0] or type(error).__name__}")
-        else:
-            report(done, None)
     return failed
+
+
+def _png(values: np.ndarray) -> bytes:
+    """Encode uint8 (H, W) or (H, W, 3), or uint16 (H, W), as a PNG that names this program in its metadata."""
+    note = PngImagePlugin.PngInfo()
+    note.add_text("Software", _SOFTWARE)
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, format="PNG", pnginfo=note, compress_level=4)
+    return buffer.getvalue()
+
+
+def _is_output(path: Path) -> bool:
+    """Tell whether `retlib predict` wrote a file."""
+    if path.suffix.lower() != ".png":
+        return False
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            return picture.info.get("Software") == _SOFTWARE
+    except (OSError, SyntaxError, ValueError):
+        return False
 
 
 def _expand(name: str) -> list[Path]:
     path = Path(name)
     if path.exists():
         return [path]
-    if glob.has_magic(name):  # a shell that leaves patterns alone, or a quoted one
+    if glob.has_magic(name):  # quoted, or left as it is by the shell
         if matches := sorted(Path(match) for match in glob.glob(os.path.expanduser(name), recursive=True)):
             return matches
         raise ValueError(f"{name}: nothing matches this pattern")
@@ -183,29 +207,28 @@ def _expand(name: str) -> list[Path]:
 
 
 def _pictures(folder: Path, recursive: bool) -> list[Path]:
-    candidates = folder.rglob("*") if recursive else folder.iterdir()
     return sorted(
         path
-        for path in candidates
+        for path in (folder.rglob("*") if recursive else folder.iterdir())
         if path.name.lower().endswith(SUFFIXES)
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and path.is_file()
     )
 
 
-def _names(photographs: Sequence[tuple[Path, Path]]) -> list[Path]:
-    """Names of the maps below the output folder: the photograph's, with its ending where that tells two apart."""
-    short = [place.with_name(_stem(place.name) + PICTURE) for _, place in photographs]
+def _names(places: Sequence[Path]) -> list[Path]:
+    """Name the maps after their photographs, with the photographs' endings where these are the only difference."""
+    short = [place.with_name(f"{_stem(place.name)}.png") for place in places]
     keys = [os.path.normcase(name) for name in short]
     return [
-        name if keys.count(key) == 1 else place.with_name(place.name + PICTURE)
-        for name, key, (_, place) in zip(short, keys, photographs, strict=True)
+        name if keys.count(key) == 1 else place.with_name(f"{place.name}.png")
+        for name, key, place in zip(short, keys, places, strict=True)
     ]
 
 
 def _stem(name: str) -> str:
-    ending = next((suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if name.lower().endswith(suffix)), "")
-    return name[: len(name) - len(ending)] if ending and len(ending) < len(name) else name
+    ending = max((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), key=len, default="")
+    return name[: len(name) - len(ending)] or name
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
