@@ -37,68 +37,38 @@ class Job:
         return tuple(path for path in (self.vessels, self.overlay, self.probabilities) if path is not None)
 
 
-@dataclass(frozen=True)
-class Found:
-    """List the chosen photographs: path, and path relative to the folder that was given."""
-
-    photographs: tuple[tuple[Path, Path], ...]
-    left_out: int  # pictures in the folders that are earlier output
-    single: bool  # one file was given, and nothing else
-
-
-def find_photographs(inputs: Sequence[str], recursive: bool = False) -> Found:
-    """List the photographs that files, folders and patterns stand for, each once.
+def plan(
+    inputs: Sequence[str], output: str, *, recursive: bool = False, overlay: bool = False, probabilities: bool = False
+) -> tuple[list[Job], int]:
+    """Choose the photographs and name all output before anything is computed.
 
     A folder stands for its picture files (by `SUFFIXES`), sorted by name, without hidden files and without earlier
-    output of `retlib predict`.
+    output of `retlib predict`. One photograph goes to the file ``output`` if that ends in ``.png``. Otherwise
+    ``output`` is a folder, and each map has the name of its photograph; two photographs that differ only in their
+    ending keep it: ``a.jpg.png``.
 
     Args:
         inputs: files, folders or patterns.
+        output: a PNG file or a folder.
         recursive: search the folders inside a folder too.
+        overlay: also write ``NAME_overlay.png``.
+        probabilities: also write ``NAME_probabilities.png``.
+
+    Returns:
+        The jobs, and the number of pictures that are left out as earlier output.
 
     Raises:
-        ValueError: an input does not exist, or a folder holds no photographs.
+        ValueError: an input does not exist, or a folder holds no photographs; ``output`` is no PNG, one file for many
+            photographs, the same file for two photographs, or a photograph that would be overwritten.
     """
-    chosen: dict[Path, tuple[Path, Path]] = {}
-    left_out = 0
-    for name in inputs:
-        for path in _expand(name):
-            if not path.is_dir():
-                chosen.setdefault(path.resolve(), (path, Path(path.name)))
-                continue
-            pictures = _pictures(path, recursive)
-            if not pictures:
-                raise ValueError(
-                    f"{path}: no photographs in this folder (looked for {', '.join(SUFFIXES)}"
-                    + (")" if recursive else "; --recursive looks into the folders inside it)")
-                )
-            for picture in pictures:
-                if _is_output(picture):
-                    left_out += 1
-                else:
-                    chosen.setdefault(picture.resolve(), (picture, picture.relative_to(path)))
-    if not chosen:
-        raise ValueError(f"{inputs[0]}: every picture in it was written by `retlib predict` itself")
-    return Found(tuple(chosen.values()), left_out, len(inputs) == 1 and Path(inputs[0]).is_file())
-
-
-def plan(found: Found, output: str, *, overlay: bool = False, probabilities: bool = False) -> list[Job]:
-    """Name all output before anything is computed.
-
-    One photograph goes to the file ``output`` if that ends in ``.png``. Otherwise ``output`` is a folder, and each map
-    has the name of its photograph; two photographs that differ only in their ending keep it: ``a.jpg.png``.
-
-    Raises:
-        ValueError: ``output`` is no PNG, one file for many photographs, the same file for two photographs, or a
-            photograph that would be overwritten.
-    """
+    places, left_out = _find(inputs, recursive)
     target = Path(output)
     if target.exists() and not target.is_dir() and not target.suffix:
         raise ValueError(f"--output: {target} is a file without an ending; expected a folder, or a file ending in .png")
     if target.is_dir() or output.endswith(("/", os.sep)) or not target.suffix:
-        bases = [target / name for name in _names([place for _, place in found.photographs])]
-    elif not found.single:
-        raise ValueError(f"--output: {len(found.photographs)} photographs go to a folder, got the file name {target}")
+        bases = [target / name for name in _names(list(places.values()))]
+    elif len(inputs) > 1 or not Path(inputs[0]).is_file():
+        raise ValueError(f"--output: {len(places)} photographs go to a folder, got the file name {target}")
     elif target.suffix.lower() != ".png":
         raise ValueError(f"--output: expected a file ending in .png (or a folder), got {target}")
     else:
@@ -110,27 +80,45 @@ def plan(found: Found, output: str, *, overlay: bool = False, probabilities: boo
             base.with_name(f"{base.name[:-4]}_overlay.png") if overlay else None,
             base.with_name(f"{base.name[:-4]}_probabilities.png") if probabilities else None,
         )
-        for (source, _), base in zip(found.photographs, bases, strict=True)
+        for source, base in zip(places, bases, strict=True)
     ]
     _refuse_collisions(jobs)
-    return jobs
+    return jobs, left_out
 
 
-def run_job(predictor: Predictor, job: Job, *, check: bool = True) -> str:
-    """Segment one photograph and write its files, each of them whole or not at all.
+def run_jobs(
+    predictor: Predictor, jobs: Iterable[Job], *, check: bool = True, report: Callable[[str, bool], None]
+) -> int:
+    """Run all jobs; one that fails does not stop the others.
+
+    Args:
+        predictor: the network.
+        jobs: photographs and output.
+        check: refuse images that do not look like fundus photographs.
+        report: called after each job with one line, and whether the job failed.
 
     Returns:
-        One line: input, output, share of vessels, and any doubts.
-
-    Raises:
-        ValueError: the file is unreadable or no fundus photograph.
-        OSError: a file could not be written.
+        The number of jobs that failed.
     """
+    failed = 0
+    for job in jobs:
+        try:
+            line = _run(predictor, job, check)
+        except Exception as error:  # also a full disk, say, or a photograph too large for the device's memory
+            if os.environ.get("RETLIB_DEBUG") and not isinstance(error, (NotAFundusError, PhotographError)):
+                raise
+            failed += 1
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            report(reason if isinstance(error, PhotographError) else f"{job.source}: {reason}", True)
+        else:
+            report(line, False)
+    return failed
+
+
+def _run(predictor: Predictor, job: Job, check: bool) -> str:
+    """Segment one photograph and write its files, each of them whole or not at all; return one line on the result."""
     image = read_photograph(job.source)
-    try:
-        result = predictor(image, check=check)
-    except NotAFundusError as error:
-        raise NotAFundusError(f"{job.source}: {error}") from None
+    result = predictor(image, check=check)
     job.vessels.parent.mkdir(parents=True, exist_ok=True)
     if job.probabilities:
         write_whole(job.probabilities, _png(np.rint(result.probabilities * np.float32(65535)).astype(np.uint16)))
@@ -143,33 +131,26 @@ def run_job(predictor: Predictor, job: Job, *, check: bool = True) -> str:
     return f"{job.source} -> {job.vessels}: vessels on {result.vessel_share:.1%} of the field of view{doubt}"
 
 
-def run_jobs(
-    predictor: Predictor, jobs: Iterable[Job], *, check: bool = True, report: Callable[[str | None, str | None], None]
-) -> int:
-    """Run all jobs; one that fails does not stop the others.
-
-    Args:
-        predictor: the network.
-        jobs: photographs and output.
-        check: refuse images that do not look like fundus photographs.
-        report: called after each job with (its line, None) or (None, the error in one line).
-
-    Returns:
-        The number of jobs that failed.
-    """
-    failed = 0
-    for job in jobs:
-        try:
-            report(run_job(predictor, job, check=check), None)
-        except (NotAFundusError, PhotographError) as error:
-            failed += 1
-            report(None, str(error))
-        except Exception as error:  # a full disk, say, or a photograph too large for the device's memory
-            if os.environ.get("RETLIB_DEBUG"):
-                raise
-            failed += 1
-            report(None, f"{job.source}: {str(error).strip().partition(chr(10))[0] or type(error).__name__}")
-    return failed
+def _find(inputs: Sequence[str], recursive: bool) -> tuple[dict[Path, Path], int]:
+    """Find photographs, each once: path -> path relative to the folder that was given; and count earlier output."""
+    chosen: dict[Path, tuple[Path, Path]] = {}
+    left_out = 0
+    for path in (path for name in inputs for path in _expand(name)):
+        if not path.is_dir():
+            chosen.setdefault(path.resolve(), (path, Path(path.name)))
+            continue
+        pictures = _pictures(path, recursive)
+        if not pictures:
+            deeper = "" if recursive else "; --recursive looks into the folders inside it"
+            raise ValueError(f"{path}: no photographs in this folder (looked for {', '.join(SUFFIXES)}{deeper})")
+        for picture in pictures:
+            if _is_output(picture):
+                left_out += 1
+            else:
+                chosen.setdefault(picture.resolve(), (picture, picture.relative_to(path)))
+    if not chosen:
+        raise ValueError(f"{inputs[0]}: every picture in it was written by `retlib predict` itself")
+    return dict(chosen.values()), left_out
 
 
 def _png(values: np.ndarray) -> bytes:

@@ -49,27 +49,22 @@ def predict(
     like a fundus photograph, is named with the reason, and the others go on. Earlier output is overwritten, a
     photograph never. Exit code: 0 when every photograph was segmented, 1 when some were not, 2 for a wrong argument.
     """
-    from retlib.predict.batch import find_photographs, plan, run_jobs
-
-    found = find_photographs(photographs, recursive)
-    jobs = plan(found, output, overlay=overlay, probabilities=probabilities)
     from tqdm import tqdm
 
+    from retlib.predict.batch import plan, run_jobs
     from retlib.predict.predictor import load_predictor
 
+    jobs, left_out = plan(photographs, output, recursive=recursive, overlay=overlay, probabilities=probabilities)
     predictor = load_predictor(weights, threshold=threshold, device=device)
-    if found.left_out:
-        typer.echo(f"{found.left_out} pictures left out: retlib predict wrote them itself")
+    if left_out:
+        typer.echo(f"{left_out} pictures left out: retlib predict wrote them itself")
     # disable=None: a bar only where standard error is a terminal, and there only after two seconds.
     with tqdm(total=len(jobs), unit="photograph", delay=2, disable=True if len(jobs) == 1 else None) as bar:
 
-        def report(done: str | None, error: str | None) -> None:
+        def report(line: str, failed: bool) -> None:
             bar.update()
             with bar.external_write_mode():
-                if error is not None:
-                    typer.echo(f"retlib: {error}", err=True)
-                else:
-                    typer.echo(done)
+                typer.echo(f"retlib: {line}" if failed else line, err=failed)
 
         failed = run_jobs(predictor, jobs, check=not force, report=report)
     if len(jobs) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -14,29 +15,17 @@ _BACKGROUND = 12.0  # pixels, the standard deviation of the blur that gives the 
 _LINE, _LENGTH, _DIRECTIONS = 1.6, 15, 12  # line filters: standard deviation and length in pixels, orientations
 _LEAST_SIDE = 150  # pixels of the FOV in the photograph
 
-BOUNDS = {
-    "light": (10.0, None),
-    "red": (0.7, None),
-    "contrast": (0.02, 0.2),
-    "line_strength": (0.008, 0.16),
-    "darker_lines": (1.0, None),
-    "extent": (0.55, None),
-    "long_share": (0.6, None),
-    "blank": (None, 0.5),
+RULE = {
+    "light": (10, math.inf, "it is nearly black"),
+    "red": (0.7, math.inf, "its colours are not those of a retina, where red is the strongest"),
+    "contrast": (0.02, 0.2, "its contrast is not that of a retina"),
+    "line_strength": (0.008, 0.16, "its lines are not as faint as vessels are"),
+    "darker_lines": (1, math.inf, "its lines are not darker than what lies around them"),
+    "extent": (0.55, math.inf, "no dark lines run through it as vessels do"),
+    "long_share": (0.6, math.inf, "its dark lines are scraps, not long vessels"),
+    "blank": (-math.inf, 0.5, "large parts of it are perfectly plain"),
 }
-"""Measure -> (least, greatest) value of a fundus photograph; see `measure_fundus`."""
-
-REASONS = {
-    "light": "it is nearly black",
-    "red": "its colours are not those of a retina, where red is the strongest",
-    "contrast": "its contrast is not that of a retina",
-    "line_strength": "its lines are not as faint as vessels are",
-    "darker_lines": "its lines are not darker than what lies around them",
-    "extent": "no dark lines run through it as vessels do",
-    "long_share": "its dark lines are scraps, not long vessels",
-    "blank": "large parts of it are perfectly plain",
-}
-"""Measure -> reason that is given where it is out of bounds."""
+"""Measure (see `measure_fundus`) -> least and greatest value of a fundus photograph, reason that is given outside."""
 
 
 class NotAFundusError(ValueError):
@@ -68,11 +57,8 @@ def check_fundus(image: np.ndarray, fov: np.ndarray) -> FundusCheck:
         small = f"its field of view is {width} x {height} pixels, where {_LEAST_SIDE} x {_LEAST_SIDE} is the least"
         return FundusCheck({}, (small,))
     measures = measure_fundus(image, fov)
-    reasons = []
-    for name, (least, greatest) in BOUNDS.items():
-        value = measures[name]
-        if (least is not None and not value >= least) or (greatest is not None and not value <= greatest):
-            reasons.append(REASONS[name])
+    # A measure that is NaN is refused too.
+    reasons = (reason for name, (least, most, reason) in RULE.items() if not least <= measures[name] <= most)
     return FundusCheck(measures, tuple(reasons))
 
 

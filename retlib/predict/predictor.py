@@ -104,12 +104,9 @@ class Predictor:
 def load_predictor(
     weights: str | Path | None = None, *, threshold: float | None = None, device: str = "auto"
 ) -> Predictor:
-    """Load the network that comes with retlib, or another one.
+    """Load the network that comes with retlib, or the one of another weights file with its card beside it.
 
-    Args:
-        weights: a weights file with its card beside it, see `retlib.study.ship`; by default the shipped one.
-        threshold: see `Predictor`.
-        device: see `Predictor`.
+    Threshold and device are those of `Predictor`.
 
     Raises:
         WeightsError: no weights are shipped, or the file is missing, damaged or without its card.
@@ -122,14 +119,12 @@ def load_predictor(
 def predict_vessels(
     image: np.ndarray, *, weights: str | Path | None = None, device: str = "auto", check: bool = True
 ) -> np.ndarray:
-    """Segment the vessels of one fundus photograph.
-
-    For many photographs, call `load_predictor` once and apply the predictor to each.
+    """Segment the vessels of one photograph; for many, call `load_predictor` once and apply the predictor to each.
 
     Args:
         image: uint8 (H, W, 3), RGB, any size.
-        weights: see `load_predictor`.
-        device: see `Predictor`.
+        weights: a weights file with its card beside it; by default the one that comes with retlib.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ...; ``auto`` takes CUDA where there is one.
         check: refuse an image that does not look like a fundus photograph.
 
     Returns:

@@ -40,7 +40,7 @@ FACTORS = {
     "inputs.fov_side": "working size",
     "training.average_weights": "weight averaging",
     "inference.flips": "test-time flips",
-    "inference.least_piece": "specks",
+    "inference.least_piece": "small components",
     "model_options.width": "width",
     "model_options.depth": "depth",
     "training.epochs": "steps",

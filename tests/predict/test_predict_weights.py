@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -172,9 +173,14 @@ def test_building_a_network_leaves_the_generator_alone(weights: Path) -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_importing_the_command_line_is_cheap() -> None:
-    import subprocess
-
-    code = "import sys, retlib.cli; print([name for name in ('torch', 'cv2', 'pandas') if name in sys.modules])"
+@pytest.mark.parametrize(
+    ("module", "others"),
+    [
+        ("retlib.cli", ("torch", "cv2", "pandas")),
+        ("retlib.predict.batch", ("retlib.study", "retlib.papers", "pandas")),  # prediction knows nothing of the study
+    ],
+)
+def test_importing_is_cheap(module: str, others: tuple[str, ...]) -> None:
+    code = f"import sys, {module}; print([name for name in {others} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
