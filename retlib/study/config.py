@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 from abc import ABC, abstractmethod
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -263,10 +263,6 @@ class _OfRun(Recorded):
     scoring: ScoringSettings
     run: RunConfig
 
-    @classmethod
-    def _of(cls, run: RunConfig, **settings: Any) -> Self:
-        return cls(profile=run.profile, scoring=run.scoring, run=run, **settings)
-
     def stated(self) -> dict[str, Any]:
         """List the settings of the fault, and the run's explicit fields."""
         run = self.run.model_copy(update={"numerics": self.numerics})
@@ -286,7 +282,8 @@ class RescoredConfig(_OfRun):
     @classmethod
     def of(cls, run: RunConfig) -> RescoredConfig:
         """Rescore a run on 512 x 512 pixels; on 80 x 80 in the smoke profile, whose images are smaller."""
-        return cls._of(run, grid=(80, 80) if run.profile == "smoke" else (512, 512))
+        grid = (80, 80) if run.profile == "smoke" else (512, 512)
+        return cls(profile=run.profile, scoring=run.scoring, run=run, grid=grid)
 
 
 class EpochsConfig(_OfRun):
@@ -298,4 +295,4 @@ class EpochsConfig(_OfRun):
     @classmethod
     def of(cls, run: RunConfig) -> EpochsConfig:
         """Score a run about ten times."""
-        return cls._of(run, every=max(1, run.training.epochs // 10))
+        return cls(profile=run.profile, scoring=run.scoring, run=run, every=max(1, run.training.epochs // 10))
