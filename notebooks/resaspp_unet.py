@@ -75,7 +75,7 @@ from retlib.data import load_dataset
 from retlib.models import aspp_branches
 from retlib.preprocessing import prepare
 from retlib.study import figures, findings, run
-from retlib.study.tables import profile_text
+from retlib.study.evidence_tables import profile_text
 
 figures.set_style()
 study = report.open_study("resaspp-unet", parameters)

@@ -16,6 +16,9 @@ _MODULES = {
     "records": ("Record", "Store"),
     "rescore": ("run_mean",),
     "rehearsal": ("rehearse",),
+    "notebook": ("open_study",),
+    "parameters": ("check_parameters",),
+    "results": ("best_profile", "difference", "matrix", "measure", "same_profile", "summarise"),
     "scoring": (
         "BACKGROUND",
         "ERROR_COLOURS",
