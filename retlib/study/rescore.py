@@ -141,7 +141,7 @@ def member_states(config: MeanConfig, root: str | None = None) -> list[State]:
         identity = member.identify(root)
         path = weights_path(identity)
         if not path.is_file():
-            path = next((card.with_suffix(".pt") for card in _cards() if _run_of(card) == identity), path)
+            path = _shipped(identity) or path
         state = read_state(path) if path.is_file() else None
         rounded = state is not None and any(value.dtype == torch.float16 for value in state.values())
         if state is None or (rounded and config.storage != "float16"):
@@ -157,12 +157,12 @@ def member_states(config: MeanConfig, root: str | None = None) -> list[State]:
     return states
 
 
-def _cards() -> list[Path]:
-    return sorted(package_folder().glob("*.json"))
-
-
-def _run_of(card: Path) -> str | None:
-    return json.loads(card.read_text(encoding="utf-8")).get("run")
+def _shipped(identity: str) -> Path | None:
+    """Find a run's weights among those that come with retlib, by their cards."""
+    for card in package_folder().glob("*.json"):
+        if json.loads(card.read_text(encoding="utf-8")).get("run") == identity:
+            return card.with_suffix(".pt")
+    return None
 
 
 def build_members(config: MeanConfig, states: Sequence[State], device: torch.device) -> tuple[Member, ...]:
