@@ -16,7 +16,9 @@ _MODULES = {
     "records": ("Record", "Store"),
     "rescore": ("run_mean",),
     "rehearsal": ("rehearse",),
-    "notebook": ("open_study",),
+    "notebook": ("in_short", "open_study"),
+    "tables": ("style",),
+    "verdicts": ("beside_ours", "ledger", "reported"),
     "parameters": ("check_parameters",),
     "results": ("best_profile", "difference", "matrix", "measure", "same_profile", "summarise"),
     "scoring": (

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -19,6 +19,9 @@ from retlib.study import Paper, Record, RunConfig, Store, results, run
 from retlib.study import Study as StudyFile
 from retlib.study.evidence import Evidence, same_seeds
 from retlib.study.parameters import Parameters
+
+if TYPE_CHECKING:
+    from IPython.display import Markdown
 
 # The better evidence first; a smoke record (phantoms) is evidence of nothing but a working pipeline.
 PRECEDENCE = {"paper": ("paper", "lite"), "lite": ("paper", "lite"), "smoke": ("smoke",)}
@@ -124,7 +127,7 @@ class Study:
                 | {"learned": not results.never_learned(record), "stale": record.stale, "record": record.folder}
             )
         columns = "run role dataset profile model seed parameters threshold steps step_s learned stale record".split()
-        return pd.DataFrame(lines, columns=columns)
+        return pd.DataFrame(lines, columns=columns).astype({"learned": bool, "stale": bool})
 
     def histories(self) -> pd.DataFrame:
         """List the epochs of all records that may be shown: run, profile, seed, epoch, and the recorded columns."""
@@ -210,6 +213,13 @@ class Study:
             self._memory.clear()
             self._memory[state] = {}
         return self._memory[state]
+
+
+def in_short(*sentences: str) -> Markdown:
+    """Make the summary box at the top of a page."""
+    from IPython.display import Markdown
+
+    return Markdown('<div class="in-short">\n\n**In short.** ' + "\n\n".join(sentences) + "\n\n</div>")
 
 
 def open_study(key: str, parameters: Parameters, notebook_folder: str | Path = ".") -> Study:

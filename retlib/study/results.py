@@ -102,7 +102,7 @@ def tidy(record: Record, **about: Any) -> pd.DataFrame:
             blocks.append(pd.DataFrame(block | place | {"average": "pooled"}))
     frame = pd.concat([block for block in blocks if len(block)], ignore_index=True) if blocks else pd.DataFrame()
     if frame.empty:
-        return pd.DataFrame(columns=list(COLUMNS))
+        return join([])
     frame = frame.assign(**shared)
     frame["value"] = frame["value"].astype(float)
     if shared["kind"] == "observer":
@@ -117,7 +117,11 @@ def tidy(record: Record, **about: Any) -> pd.DataFrame:
 def join(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Put the scores of several records under one another; an empty frame with the columns for none."""
     frames = [frame for frame in frames if len(frame)]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
+    if frames:
+        return pd.concat(frames, ignore_index=True)
+    # Typed, since pages select rows by these columns.
+    flags = {name: bool for name in ("complete", "as_scored", "learned", "stale")}
+    return pd.DataFrame(columns=list(COLUMNS)).astype(flags | {"value": float, "seed": int})
 
 
 def best_profile(rows: pd.DataFrame, each: str | Sequence[str] = "run") -> pd.DataFrame:

@@ -40,16 +40,18 @@ def style(frame: pd.DataFrame, caption: str, decimals: int = 4) -> Styler:
         decimals: digits after the point.
     """
     frame = frame.rename(columns=LABELS)
-    formats = {}
+    form, formats = f".{decimals}f", {}
     for column in frame.columns:
         if column == "difference":
-            formats[column] = lambda value: _number(value, f"+.{decimals}f")
+            formats[column] = lambda value: signed(value, decimals)
         elif any(isinstance(value, tuple) for value in frame[column]):
             formats[column] = lambda value: (
-                DASH if not isinstance(value, tuple) else f"{value[0]:.{decimals}f} to {value[1]:.{decimals}f}"
+                DASH
+                if not isinstance(value, tuple)
+                else f"{number_text(value[0], form)} to {number_text(value[1], form)}"
             )
         elif pd.api.types.is_float_dtype(frame[column]):
-            formats[column] = lambda value: _number(value, f".{decimals}f")
+            formats[column] = lambda value: number_text(value, form)
         else:
             formats[column] = _text
     # A fixed uuid: pandas draws a random one, and a page that is built twice should be the same page.
@@ -314,13 +316,6 @@ def _shapes(config: RunConfig) -> nn.Module:
 
     with torch.device("meta"):
         return build_model(config.model, in_channels=config.inputs.channels, **config.model_options)
-
-
-def _number(value: float, form: str) -> str:
-    if math.isnan(value):
-        return DASH
-    text = format(value, form)
-    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _text(value: object) -> str:

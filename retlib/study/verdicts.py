@@ -157,6 +157,29 @@ def ledger(study: Study) -> pd.DataFrame:
     )
 
 
+def verdict_sentence(lines: pd.DataFrame) -> str:
+    """Say in one sentence what is decided of a paper's table cells and claims.
+
+    Args:
+        lines: from :func:`ledger`, of one paper.
+    """
+    cells = lines[lines["kind"] == "table cell"]
+    counts = cells["verdict"].value_counts()
+    judged = ", ".join(f"{counts[name]} {name}" for name in ("reproduced", "higher", "lower") if name in counts)
+    full = int(cells["verdict"].isin(["reproduced", "higher", "lower"]).sum())
+    parts = [
+        f"{full} of {int(cells['verdict'].notna().sum())} table cells judged at full size"
+        + (f": {judged}" if full else "")
+    ]
+    if impossible := int((lines["verdict"] == "impossible as printed").sum()):
+        parts.append(f"{impossible} printed numbers arithmetically impossible")
+    if preview := counts.get("preview only", 0):
+        parts.append(f"{preview} cells with a preview only")
+    claims = lines[lines["kind"] == "claim"]["verdict"].value_counts()
+    decided = [f"{claims[name]} {name}" for name in CLAIM_VERDICTS if name in claims]
+    return "; ".join(parts) + "." + (f" Claims of the text: {', '.join(decided)}." if decided else "")
+
+
 def claim_lines(study: Study, claim: Claim) -> Iterator[dict[str, Any]]:
     """Yield the lines of one claim: its numbers, its facts, its comparisons as one, and what a reader decided."""
     paper = study.source
