@@ -42,7 +42,7 @@ TOO_WIDE = """() => {
 
 
 def find_browser() -> str | None:
-    """Path of a Chromium, the way tools/browser.sh looks for one."""
+    """Path of a Chromium, the way book/_tools/browser.sh looks for one."""
     named = os.environ.get("RETLIB_BROWSER")
     return named or next((path for path in map(shutil.which, NAMES) if path), None)
 
