@@ -48,13 +48,13 @@ bench: $(STAMP)  ## measure speed for the book's page on performance, on a quiet
 	$(PY) -m tests.benchmarks.bench $(ARGS)
 
 reproduce: $(STAMP)  ## train what is missing of one paper: PAPER=af-unet PROFILE=paper DEVICE=cuda SEEDS=0,1,2
-	@$(PY) book/_tools/notebooks.py run '$(PAPER)' -p profile '$(PROFILE)' -p device '$(DEVICE)' -p train missing $(if $(SEEDS),-p seeds '[$(SEEDS)]')
+	@$(PY) book/_tools/pairing.py run '$(PAPER)' -p profile '$(PROFILE)' -p device '$(DEVICE)' -p train missing $(if $(SEEDS),-p seeds '[$(SEEDS)]')
 
 rehearse: $(STAMP)  ## dry run: time a few full-size steps of each run of the papers (ARGS: names, --again)
 	@$(PY) -m tests.benchmarks.rehearse $(ARGS)
 
 notebooks: $(STAMP)  ## write notebooks/*.ipynb from notebooks/*.py
-	@$(PY) book/_tools/notebooks.py pair
+	@$(PY) book/_tools/pairing.py pair
 
 browser:  ## find a Chromium for the browser tests; on Debian as root, install one
 	@sh book/_tools/browser.sh

@@ -223,7 +223,7 @@ report.style(titled, f"Scaling exponents. Machine: {where}.")
 
 
 # %% tags=["hide-input"]
-def draw(figure, axes, panels):
+def draw(axes, panels):
     """Draw points and fits on logarithmic axes, one panel for each (curves, against, quantity)."""
     explained = set()
     for axis, (names, against, quantity) in zip(axes.flat, panels, strict=True):
@@ -241,17 +241,18 @@ def draw(figure, axes, panels):
         if names not in explained:
             axis.legend(frameon=False)
             explained.add(names)
-    plt.show()
 
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Six panels with logarithmic axes: seconds and memory of a training step and of a forward pass rise as straight lines against image side, batch size and width."}, "figure": {"caption": "Time and memory of a U-Net's training step and forward pass in float32. Points are measured, lines are fitted; their slopes are the exponents of the table.", "name": "fig-speed-networks"}}
 pair = ("training", "inference")
 panels = [(pair, against, quantity) for quantity in ("seconds", "memory_mib") for against in ("side", "batch", "width")]
-draw(*plt.subplots(2, 3, figsize=(9, 5.4)), panels)
+draw(plt.subplots(2, 3, figsize=(9, 5.4))[1], panels)
+plt.show()
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Two panels with logarithmic axes: seconds to score a test set rise as straight lines with its images, and seconds to read all records or to plan runs with their number."}, "figure": {"caption": "Left: seconds to score images of DRIVE's size with nine metrics. Right: seconds to read records or to plan runs. Points are measured, lines are fitted.", "name": "fig-speed-scale"}}
 panels = [(("scoring", "pooled"), "images", "seconds"), (("store", "plan"), "runs", "seconds")]
-draw(*plt.subplots(1, 2, figsize=(9, 3.1)), panels)
+draw(plt.subplots(1, 2, figsize=(9, 3.1))[1], panels)
+plt.show()
 
 # %% [markdown]
 # The next sections use these fits beyond the sizes that were measured. That is extrapolation: it assumes that the exponent

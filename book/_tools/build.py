@@ -25,8 +25,7 @@ from typing import Any
 
 import yaml
 from address import github_origin, with_address
-
-from notebooks import ROOT, NotebookError, execute, find_notebook, own_kernel, parse_parameters, stale_files
+from pairing import ROOT, NotebookError, execute, find_notebook, own_kernel, parse_parameters, stale_files
 
 
 def check_pairs(root: Path = ROOT) -> None:

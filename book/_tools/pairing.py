@@ -1,8 +1,8 @@
 """Pair the scripts in notebooks/ with clean .ipynb files, write their first cell, execute them with papermill.
 
-    python book/_tools/notebooks.py pair                      write notebooks/*.ipynb from notebooks/*.py
-    python book/_tools/notebooks.py check                     list what `pair` would change; exit status 1 if anything
-    python book/_tools/notebooks.py run KEY [-p NAME VALUE]   execute one notebook, result in _build/reproduce
+    python book/_tools/pairing.py pair                      write notebooks/*.ipynb from notebooks/*.py
+    python book/_tools/pairing.py check                     list what `pair` would change; exit status 1 if anything
+    python book/_tools/pairing.py run KEY [-p NAME VALUE]   execute one notebook, result in _build/reproduce
 
 The script is the source. Pairs are written from it only, so outputs of an executed notebook never get into a script.
 """
