@@ -53,7 +53,7 @@ from retlib import report
 from retlib.data import split_names
 from retlib.report import recipe, recipe_figures, recipe_frames, shipped
 from retlib.studies import load_study
-from retlib.study import Study, figures
+from retlib.study import StudyFile, figures
 
 figures.set_style()
 study = load_study("recipe")
@@ -100,7 +100,7 @@ display(Markdown("\n".join(f"- {line}" for line in lines)))
 opened = study.model_dump(by_alias=True, exclude_unset=True)
 opened["runs"]["base"]["test"] = [{"dataset": "drive", "split": "test"}]
 try:
-    Study.parse(opened).runs("lite")
+    StudyFile.parse(opened).runs("lite")
 except ValueError as error:
     print(error)
 

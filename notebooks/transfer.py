@@ -52,7 +52,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from retlib import report
-from retlib.data.phantom import make_phantom
+from retlib.data.phantoms import make_phantom
 from retlib.report import transfer, transfer_figures, transfer_frames
 from retlib.studies import load_study
 from retlib.study import figures

@@ -16,7 +16,7 @@ from torch import nn
 
 import retlib
 from retlib.data import FundusSample
-from retlib.data.phantom import make_phantom
+from retlib.data.phantoms import make_phantom
 from retlib.files import write_whole
 from retlib.inference import InferenceSettings, predict_logits, probabilities
 from retlib.models import build_model, count_parameters

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 from retlib.comparison import MODEL_TITLES, open_comparison
-from retlib.study import Record, RunConfig, Store, Study, run, statistics
+from retlib.study import Record, RunConfig, Store, StudyFile, run, statistics
 from retlib.study.notebook import PRECEDENCE
 from retlib.study.parameters import Parameters
 
@@ -207,7 +207,9 @@ def open_ablation(parameters: Parameters, notebook_folder: str | Path = ".") -> 
     return max(found, key=lambda item: len(item.base) + len(item.known()))
 
 
-def read_ablation(study: Study, profile: str, seeds: Sequence[int], store: Store, root: str | None = None) -> Ablation:
+def read_ablation(
+    study: StudyFile, profile: str, seeds: Sequence[int], store: Store, root: str | None = None
+) -> Ablation:
     """What a store holds of a study of one base and its changes."""
     planned = study.plan(profile)
     due = _due(study, profile, seeds)
@@ -224,10 +226,10 @@ def read_ablation(study: Study, profile: str, seeds: Sequence[int], store: Store
     return Ablation(profile, tuple(base), tuple(changes))
 
 
-def _due(study: Study, profile: str, seeds: Sequence[int]) -> list[tuple[str, RunConfig]]:
+def _due(study: StudyFile, profile: str, seeds: Sequence[int]) -> list[tuple[str, RunConfig]]:
     """The base with every seed, then the changes with the first."""
     first = study.runs(profile, seeds[0])
-    base = [(BASE, first[BASE])] + [(BASE, study.plan(profile)[BASE].config(seed)) for seed in seeds[1:]]
+    base = [(BASE, first[BASE])] + [(BASE, study.config(BASE, profile, seed)) for seed in seeds[1:]]
     return base + [(name, config) for name, config in first.items() if name != BASE]
 
 

@@ -19,7 +19,7 @@ from retlib.study import Record, RunConfig, Selection, run, statistics
 from retlib.study.baselines import baseline_of, find_baseline, has_second_observer, run_baseline
 from retlib.study.notebook import PRECEDENCE
 from retlib.study.parameters import Parameters
-from retlib.study.plan import PlannedRun
+from retlib.study.plan import Entry
 
 PHANTOMS = "phantom"
 METRICS = ("dice", "auc")
@@ -234,7 +234,7 @@ def read_transfer(opened: Comparison, profile: str) -> Transfer:
     return Transfer(profile, tuple(trainings), columns, cells, observers, (len(due), made))
 
 
-def _due(opened: Comparison, profile: str) -> list[tuple[PlannedRun, RunConfig]]:
+def _due(opened: Comparison, profile: str) -> list[tuple[Entry, RunConfig]]:
     planned = opened.study.plan(profile)
     return [
         (planned[name], config)
@@ -249,7 +249,7 @@ def _change(config: RunConfig) -> Change:
     return Change.COLOURS if config.training.augmentation in FOR_RGB else Change.NONE
 
 
-def _is_own(planned: PlannedRun, config: RunConfig) -> bool:
+def _is_own(planned: Entry, config: RunConfig) -> bool:
     """Whether a run's first test images are of the data set that it was trained on."""
     return planned.dataset != PHANTOMS and _kind(config.train) == _kind(config.test[0])
 

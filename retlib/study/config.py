@@ -17,13 +17,11 @@ from retlib.losses import build_loss
 from retlib.models import model_options as known_options
 from retlib.preprocessing import InputSettings
 from retlib.settings import Settings
+from retlib.study.plan import Profile
 from retlib.training import TrainingSettings
 
 # Raise this when a change of the code may change numbers: records of an older value are then shown as stale.
 NUMERICS = 2
-
-Profile = Literal["smoke", "lite", "paper"]
-PROFILES: tuple[Profile, ...] = ("smoke", "lite", "paper")
 
 
 class Selection(Settings):

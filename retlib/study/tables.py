@@ -42,7 +42,7 @@ def style(frame: pd.DataFrame, caption: str, decimals: int = 4) -> Styler:
     frame = frame.rename(columns=LABELS)
     form, formats = f".{decimals}f", {}
     for column in frame.columns:
-        if column == "difference":
+        if column == "difference" and pd.api.types.is_float_dtype(frame[column]):
             formats[column] = lambda value: signed(value, decimals)
         elif any(isinstance(value, tuple) for value in frame[column]):
             formats[column] = lambda value: (
@@ -241,8 +241,8 @@ def configuration(source: Any, run: str, profiles: Sequence[str] = ("lite", "pap
     """
     columns = {}
     for profile in profiles:
-        planned = source.plan(profile).get(run)
-        columns[profile] = {} if planned is None else dict(_flat(planned.config().stated()))
+        known = run in source.plan(profile)
+        columns[profile] = dict(_flat(source.config(run, profile).stated())) if known else {}
     frame = pd.DataFrame({profile: pd.Series(column, dtype=object).map(_short) for profile, column in columns.items()})
     names = dict.fromkeys(name for column in columns.values() for name in column)
     shown = [name for name in names if name not in ("profile", "seed", "numerics")]

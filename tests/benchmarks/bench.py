@@ -30,7 +30,7 @@ from tests.benchmarks.measuring import RECORDS, ROOT, machine, read_json, timed,
 
 TARGET = RECORDS / "benchmarks.json"
 PARTS = ("tests", "utilisation", "networks")
-RESULT_PAGES = ("notebooks/one_protocol.html", "book/verdicts.html")
+RESULT_PAGES = ("notebooks/one_protocol.html", "notebooks/verdicts.html")
 
 Filled = dict[str, dict[str, Any]]
 
@@ -79,7 +79,7 @@ def network_seconds() -> dict[str, dict[str, float]]:
     """
     import torch
 
-    from retlib.data.phantom import make_phantom
+    from retlib.data.phantoms import make_phantom
     from retlib.preprocessing import prepare, to_input
     from retlib.studies import load_study
     from retlib.study.runner import build

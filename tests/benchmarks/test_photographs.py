@@ -7,7 +7,7 @@ import statistics
 import numpy as np
 import pytest
 
-from retlib.data.phantom import make_phantom
+from retlib.data.phantoms import make_phantom
 from retlib.metrics import evaluate
 from retlib.prediction import load_predictor
 from tests.benchmarks.conftest import seconds

@@ -87,7 +87,7 @@ def photograph(tiled: bool) -> Seconds:
     import cv2
 
     from retlib.data import FundusSample
-    from retlib.data.phantom import make_phantom
+    from retlib.data.phantoms import make_phantom
     from retlib.inference import InferenceSettings, predict_logits
     from retlib.prediction import load_predictor
     from retlib.prediction.shipping import read_shipped, shipped_weights

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from retlib.data.phantom import make_phantom
+from retlib.data.phantoms import make_phantom
 from retlib.inference import predict_logits
 from retlib.prediction import Predictor, load_predictor, ship
 from retlib.preprocessing import InputSettings

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from retlib import cli
-from retlib.data.phantom import make_phantom
+from retlib.data.phantoms import make_phantom
 from retlib.prediction import Predictor, batch, read_photograph
 
 

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from retlib.data.collection import sample_files
-from retlib.data.phantom import make_phantom
+from retlib.data.collections import sample_files
+from retlib.data.phantoms import make_phantom
 from retlib.data.readers import read_image, read_mask
 from retlib.data.registry import COLLECTIONS
 from retlib.prediction import check_fundus, find_fov

@@ -14,7 +14,7 @@ import torch
 
 import retlib.weights
 from retlib.data import FundusSample
-from retlib.data.phantom import make_phantom
+from retlib.data.phantoms import make_phantom
 from retlib.inference import InferenceSettings, predict_logits, probabilities
 from retlib.prediction import NotAFundusError, Predictor, WeightsError, find_fov, load_predictor, ship, shipping
 from retlib.prediction.fov import searched_region

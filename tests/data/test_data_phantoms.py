@@ -1,4 +1,4 @@
-"""Phantoms: what a photograph made by code promises about its own label."""
+"""Synthetic fundus images: what an image made by code promises about its own label."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ import pytest
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
-from retlib.data import phantom
-from retlib.data._phantom_raster import Segments, place_segments
-from retlib.data._phantom_tree import Branch
-from retlib.data._phantom_vessels import grow_tree
-from retlib.data.phantom import make_phantom
+from retlib.data.phantoms import _draw_eye, make_phantom
+from retlib.data.phantoms.grid import Segments, place_segments
+from retlib.data.phantoms.tree import Branch
+from retlib.data.phantoms.vessels import grow_tree
 
 SEEDS = (0, 1, 2, 8, 100_003)
 
@@ -30,9 +29,9 @@ def phantoms():
 
 def geometry(seed: int, height: int, width: int):
     """Scene, sizes, branches and pieces behind a phantom."""
-    scene, anatomy = phantom._eye(np.random.default_rng([seed, 0]), height, width)
+    scene, anatomy = _draw_eye(np.random.default_rng([seed, 0]), height, width)
     branches = grow_tree(np.random.default_rng([seed, 1]), anatomy)
-    return scene, anatomy, branches, place_segments(branches, scene.centre, scene.radius, scene.mirrored)
+    return scene, anatomy, branches, place_segments(branches, scene)
 
 
 def inside_any(points: np.ndarray, pieces: Segments) -> np.ndarray:
@@ -54,7 +53,7 @@ def test_sample_has_name_types_and_no_second_observer(phantoms):
 
 def test_same_seed_gives_the_same_arrays_in_another_process(phantoms):
     code = (
-        "import hashlib; from retlib.data.phantom import make_phantom as m; s = m(1);"
+        "import hashlib; from retlib.data.phantoms import make_phantom as m; s = m(1);"
         "print(hashlib.sha256(s.image.tobytes() + s.vessels.tobytes() + s.fov.tobytes()).hexdigest())"
     )
     sample = phantoms[1]
@@ -74,7 +73,7 @@ def test_state_of_other_generators_does_not_matter():
 
 def test_seeds_differ_in_eye_colour_and_vessels():
     samples = [make_phantom(seed, 200, 200) for seed in range(12)]
-    sides = [phantom._eye(np.random.default_rng([seed, 0]), 200, 200)[0].mirrored for seed in range(12)]
+    sides = [_draw_eye(np.random.default_rng([seed, 0]), 200, 200)[0].mirrored for seed in range(12)]
     assert 0 < sum(sides) < 12
     hues = [sample.image[sample.fov].mean(0) for sample in samples]
     assert np.std([hue[1] / hue[0] for hue in hues]) > 0.03

@@ -13,10 +13,9 @@ import pytest
 from PIL import Image
 
 from retlib.data import DataError, dataset_fingerprint, split_names
-from retlib.data import phantom as phantom_module
-from retlib.data.fingerprints import committed_fingerprints, file_fingerprint
-from retlib.data.hrf import HRF
-from retlib.data.inspection import verify_files
+from retlib.data import phantoms as phantoms_module
+from retlib.data.checksums import committed_fingerprints, compute_fingerprints, file_fingerprint, verify_files
+from retlib.data.collections import HRF, STARE
 from retlib.data.registry import COLLECTIONS
 
 TRAINING = split_names("drive", "training")
@@ -43,6 +42,10 @@ def test_committed_hashes_cover_every_file(dataset: str):
 def test_same_with_and_without_files(data_root: Path, dataset: str):
     names = split_names(dataset, "all")
     assert dataset_fingerprint(dataset, names, root=data_root) == dataset_fingerprint(dataset, names)
+
+
+def test_committed_hashes_are_those_of_the_files(data_root: Path):
+    assert compute_fingerprints(STARE, data_root) == committed_fingerprints("stare")
 
 
 def test_hrf_file(data_root: Path):
@@ -141,7 +144,7 @@ def test_phantoms(monkeypatch):
     assert dataset_fingerprint("phantom", names, height=292) != value
     assert dataset_fingerprint("phantom", names, lesions=True) != value
     assert dataset_fingerprint("phantom", names[1:]) != value
-    monkeypatch.setattr(phantom_module, "GENERATOR_VERSION", phantom_module.GENERATOR_VERSION + 1)
+    monkeypatch.setattr(phantoms_module, "GENERATOR_VERSION", phantoms_module.GENERATOR_VERSION + 1)
     assert dataset_fingerprint("phantom", names) != value
 
 
