@@ -21,10 +21,10 @@ import torch
 from tqdm import tqdm
 
 from retlib.acceleration import processor_flags
-from retlib.inference import has_bfloat16
+from retlib.inference import has_bfloat16, pick_device
 from retlib.papers import list_papers, load_paper
 from retlib.studies import list_studies, load_study
-from retlib.study import RunConfig, pick_device, rehearse
+from retlib.study import RunConfig, rehearse
 from retlib.study.rehearsal import STEPS, planned_steps, step_key
 from tests.benchmarks.measuring import RECORDS, machine, read_json, today, write_json
 

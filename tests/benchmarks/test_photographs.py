@@ -9,7 +9,7 @@ import pytest
 
 from retlib.data.phantoms import make_phantom
 from retlib.metrics import evaluate
-from retlib.prediction import load_predictor
+from retlib.predict import load_predictor
 from tests.benchmarks.conftest import seconds
 from tests.benchmarks.workloads import in_fresh_process
 
