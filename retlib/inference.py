@@ -13,9 +13,9 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from retlib.data import FundusSample
+from retlib.device import autocast, has_bfloat16
 from retlib.preprocessing import InputSettings, preprocess, resize, to_input, working_grid
 from retlib.settings import Settings
-from retlib.training import autocast
 
 View = Literal["none", "v", "h", "hv"]
 VIEWS: dict[View, tuple[int, ...]] = {"none": (), "v": (2,), "h": (3,), "hv": (2, 3)}
@@ -67,15 +67,6 @@ class Member:
 UNSEEN_LOGIT = -20.0
 
 Grid = tuple[tuple[slice, slice], tuple[int, int]]  # see working_grid
-
-
-def has_bfloat16() -> bool:
-    """Whether this processor computes in bfloat16 by itself (AVX512_BF16 or AMX) and torch knows it.
-
-    Others can be made to, but are slower at it than in float32.
-    """
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return torch.backends.mkldnn.is_available() and any(getattr(torch.cpu, name, bool)() for name in names)
 
 
 @torch.inference_mode()

@@ -14,12 +14,12 @@ import torch
 from pydantic import Field, model_validator
 
 from retlib.data import FundusSample
+from retlib.device import has_bfloat16
 from retlib.inference import (
     InferenceSettings,
     Member,
     View,
     cut_specks,
-    has_bfloat16,
     predict_mean_logits,
     probabilities,
     remove_specks,

@@ -1,0 +1,28 @@
+"""Find out what this machine computes with: cores, and bfloat16."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+
+def usable_cores() -> int:
+    """Count the CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def has_bfloat16() -> bool:
+    """Tell whether this processor has bfloat16 instructions (AVX512_BF16 or AMX) that torch can use.
+
+    Others emulate bfloat16, which takes longer than float32.
+    """
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return torch.backends.mkldnn.is_available() and any(getattr(torch.cpu, name, bool)() for name in names)
+
+
+def autocast(device: torch.device, cuda: bool, cpu: bool = False) -> torch.autocast:
+    """Return the bfloat16 autocast of a device: enabled by ``cuda`` on a GPU and by ``cpu`` on the processor."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled={"cuda": cuda, "cpu": cpu}.get(device.type, False))
