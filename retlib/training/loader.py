@@ -32,14 +32,8 @@ def load_batches(
 ) -> Iterator[Batch]:
     """Yield the batches of ``epochs`` in order, on ``device``: ``dataset.steps`` of them an epoch.
 
-    They do not depend on ``workers``. An error of a worker is raised here. Close the iterator to stop the workers.
-
-    Args:
-        dataset: makes the batches.
-        epochs: epochs to visit.
-        device: where the batches go.
-        workers: processes that make batches ahead; 0: a thread of this process makes one ahead.
-        start: index of the first batch in the first epoch, for a training that is resumed.
+    ``workers`` processes make them ahead, or with 0 a thread; the batches are the same. The first epoch begins with its
+    batch of index ``start``. An error of a worker is raised here. Close the iterator to stop the workers.
     """
     keys = ((epoch, i) for epoch in epochs for i in range(start if epoch == epochs.start else 0, dataset.steps))
     loader = DataLoader(
@@ -58,7 +52,7 @@ def load_batches(
 
 
 def _to_arrays(raw: RawBatch) -> RawBatch:
-    """Turn tensors into arrays, which travel by pipe: tensors would take shared memory, and containers have little."""
+    """Turn tensors into arrays, which travel by pipe: tensors take shared memory, of which containers have little."""
     return raw.each(torch.Tensor.numpy)
 
 
@@ -77,7 +71,7 @@ def _start_worker(parent: int, _: int) -> None:
 
     cv2.setNumThreads(0)  # its pool of threads did not survive the fork
 
-    def watch() -> None:  # DataLoader's own watch waits for ever while a batch is stuck in the pipe
+    def watch() -> None:  # DataLoader's own watch never ends a worker whose batch is stuck in the pipe
         while os.getppid() == parent:
             time.sleep(1)
         os._exit(1)
