@@ -15,6 +15,9 @@ from retlib.report.improvement import fine_structure, gains
 from retlib.report.nested_grid import grid_figure, grid_nodes
 from retlib.report.thin import show_thin
 from retlib.study.evidence import Evidence
+from retlib.study.evidence_tables import comparison, cost_table, verdicts, with_our_row
+from retlib.study.evidence_verdicts import judge
+from retlib.study.figures import show_cases, show_roc
 from retlib.study.ledger import all_verdicts, ledger_lines, verdict_counts
 from retlib.study.notebook import Study, book_records, open_study
 from retlib.study.overview import (
@@ -25,12 +28,9 @@ from retlib.study.overview import (
     folds,
     inside_fov,
     profiles,
-    show_cases,
-    show_roc,
 )
 from retlib.study.parameters import Parameters, check_parameters
-from retlib.study.tables import comparison, cost_table, open_points, stated, style, verdicts, with_our_row
-from retlib.study.verdicts import judge
+from retlib.study.tables import open_points, stated, style
 
 __all__ = [
     "Evidence",

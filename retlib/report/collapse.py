@@ -14,8 +14,9 @@ from retlib.data.registry import COLLECTIONS, get_collection
 from retlib.report.datasets import load_measurements
 from retlib.report.epochs import measured_epochs, outcome, reported_epochs, same_training, typical_share
 from retlib.study.evidence import Evidence, same_seeds
+from retlib.study.evidence_tables import profile_text
 from retlib.study.notebook import Study
-from retlib.study.tables import DASH, profile_text
+from retlib.study.tables import DASH
 
 
 def diagnosis(study: Study, names: Sequence[str]) -> pd.DataFrame:

@@ -13,11 +13,10 @@ from matplotlib.axes import Axes
 from retlib.data import FundusSample
 from retlib.study import ERROR_COLOURS, FALSE_ALARM, MISSED, Printed
 from retlib.study.claims import settled
-from retlib.study.figures import error_legend, on_map, show_errors, title_image
+from retlib.study.evidence_tables import profile_text
+from retlib.study.figures import NO_RECORD, error_legend, on_map, show_errors, title_image
 from retlib.study.notebook import Study
-from retlib.study.overview import NO_RECORD
 from retlib.study.photographs import photograph
-from retlib.study.tables import profile_text
 
 Groups = Mapping[str, Sequence[str]]
 

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from retlib.study.evidence import RESAMPLES, Evidence, paired_difference, seed_differences
+from retlib.study.evidence_tables import profile_text
 from retlib.study.findings import signed
 from retlib.study.notebook import Study
-from retlib.study.tables import DASH, profile_text
+from retlib.study.tables import DASH
 
 WIDTHS = {"recall_thin": "thin-vessel recall", "recall_medium": "2 to 4 px", "recall_wide": "over 4 px"}
 

@@ -15,9 +15,10 @@ from retlib.audit import Interval, implied_prevalence
 from retlib.metrics import ScoreHistogram
 from retlib.study import Printed
 from retlib.study.evidence import RESAMPLES, Evidence, paired_difference, same_seeds
+from retlib.study.evidence_tables import profile_text
 from retlib.study.findings import signed
 from retlib.study.notebook import Study
-from retlib.study.tables import DASH, profile_text
+from retlib.study.tables import DASH
 
 RATES = ("sensitivity", "specificity", "accuracy", "precision", "dice")
 FACTOR_METRICS = ("auc", "dice", "sensitivity", "specificity")

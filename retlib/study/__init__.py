@@ -16,6 +16,11 @@ _MODULES = {
     "records": ("Record", "Store"),
     "ensembles": ("MeanConfig", "run_mean"),
     "rehearsal": ("rehearse",),
+    "notebook": ("in_short", "open_study"),
+    "tables": ("style",),
+    "verdicts": ("beside_ours", "ledger", "reported"),
+    "parameters": ("check_parameters",),
+    "results": ("best_profile", "difference", "matrix", "measure", "same_profile", "summarise"),
     "scoring": (
         "BACKGROUND",
         "ERROR_COLOURS",

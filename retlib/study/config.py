@@ -74,14 +74,19 @@ class Recorded(Settings, ABC):
 
     def identify(self, root: str | None = None) -> str:
         """The id that its record has with the data under ``root`` (RETLIB_DATA by default): 16 hexadecimal digits."""
-        return self._hash(self.fingerprints(root))
+        return self.hash_with(self.fingerprints(root))
 
     def header(self, root: str | None = None) -> dict[str, Any]:
         """What its record begins with: ``id``, ``config`` and ``fingerprints``."""
         fingerprints = self.fingerprints(root)
-        return {"id": self._hash(fingerprints), "config": self.model_dump(mode="json"), "fingerprints": fingerprints}
+        return {
+            "id": self.hash_with(fingerprints),
+            "config": self.model_dump(mode="json"),
+            "fingerprints": fingerprints,
+        }
 
-    def _hash(self, fingerprints: dict[str, str]) -> str:
+    def hash_with(self, fingerprints: dict[str, str]) -> str:
+        """Compute the id from what the config says and the fingerprints of its data."""
         text = self.canonical() + json.dumps(fingerprints, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

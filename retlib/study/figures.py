@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,7 +18,12 @@ from retlib.data import FundusSample
 from retlib.metrics import ScoreHistogram
 from retlib.preprocessing import clahe, green, resize
 from retlib.study import ERROR_COLOURS, FALSE_ALARM, MISSED, TRUE_VESSEL, Record
+from retlib.study.photographs import photograph
 
+if TYPE_CHECKING:
+    from retlib.study.notebook import Study
+
+NO_RECORD = "No record yet: run this notebook with the parameter train='missing'."
 ERROR_NAMES = {TRUE_VESSEL: "vessel, found", MISSED: "vessel, missed", FALSE_ALARM: "false alarm"}
 
 
@@ -199,3 +205,52 @@ def spread_figure(
         axis.set(title=metric, xlim=(-0.6, len(groups) - 0.4), xticks=range(len(groups)))
         axis.set_xticklabels(groups, rotation=0)
     return figure
+
+
+def show_cases(study: Study, run: str) -> None:
+    """Draw the best, median and worst test image of a run's first seed; with photographs where the data is there."""
+    record = study.record(run)
+    if record is None:
+        print(NO_RECORD)
+        return
+    entry = record.test()
+    dice = dict(zip(entry["images"], record.per_image()["dice"], strict=True))
+    maps = {case: errors for case, errors in record.error_maps().items() if case != "first"}
+    names = {case: entry["cases"][case]["image"] for case in maps}
+    titles = {case: f"{case} ({name}), Dice {dice[name]:.3f}" for case, name in names.items()}
+    photographs = {titles[case]: photograph(record, name, study.root) for case, name in names.items()}
+    known = None if None in photographs.values() else photographs
+    case_figure({titles[case]: maps[case] for case in maps}, known)
+    plt.show()
+
+
+def show_roc(study: Study, names: Sequence[str], table: str, controls: Sequence[str] = ()) -> None:
+    """Draw pooled ROC curves in two panels: the region of the paper's runs with a table's points, and inside the FOV.
+
+    Args:
+        study: the paper and the records; the first seed of each run is drawn.
+        names: the runs of the paper.
+        table: the table whose rows have operating points.
+        controls: runs that were trained inside the FOV alone; they are drawn there and nowhere else.
+    """
+    paper = study.source
+    region = paper.runs(study.parameters.profile)[names[0]].scoring.region
+    points = {}
+    for index, run in paper.table_runs(table):
+        printed = paper.tables[table].values(index)[paper.tables[table].rows[index].dataset]
+        points[f"paper: {run}"] = (1 - printed["specificity"].value, printed["sensitivity"].value)
+    panels = {}
+    for title, where, shown in (
+        ("whole frame" if region == "frame" else "inside the FOV", region, names),
+        ("inside the FOV", "fov", [*names, *controls]),
+    ):
+        records = {name: record for name in shown if (record := study.record(name)) is not None}
+        panels[title] = {
+            f"{name} ({record.profile})": record.histograms().select(region=where, pooled=True)
+            for name, record in records.items()
+        }
+    if not any(panels.values()):
+        print(NO_RECORD)
+        return
+    roc_figure(panels, {next(iter(panels)): points})
+    plt.show()

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from retlib.study import Printed
 from retlib.study.consistency import contradictions, vessel_shares
 from retlib.study.evidence import Evidence, paired_difference, seed_differences
+from retlib.study.evidence_tables import profile_text
 from retlib.study.notebook import Study
-from retlib.study.tables import LABELS, profile_text
+from retlib.study.tables import LABELS
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,12 @@ from retlib.papers import list_papers, load_paper
 from retlib.study import Claim, Finding, Paper, Printed, Row, Store, Table
 from retlib.study.consistency import Contradiction
 from retlib.study.evidence import Evidence
+from retlib.study.evidence_tables import profile_text
+from retlib.study.evidence_verdicts import Judged, judge, verdict_text
 from retlib.study.parameters import Parameters
 from retlib.study.printed import is_missing
 from retlib.study.shelf import BEST_FIRST, Shelf
-from retlib.study.tables import DASH, LABELS, parameters_of, profile_text
-from retlib.study.verdicts import Judged, judge, verdict_text
+from retlib.study.tables import DASH, LABELS, parameters_of
 
 COLUMNS = ("paper", "where", "what", "reported", "measured", "difference", "profile", "verdict")
 CLAIM_VERDICTS = ("holds", "holds in part", "fails")

@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from retlib.study import figures
 from retlib.study.evidence import Evidence
+from retlib.study.evidence_tables import profile_text
 from retlib.study.ledger import claim_lines, outcome
 from retlib.study.notebook import Study
-from retlib.study.photographs import photograph
 from retlib.study.shelf import Shelf
-from retlib.study.tables import DASH, profile_text
+from retlib.study.tables import DASH
 
 CORE = ("accuracy", "sensitivity", "specificity", "dice", "iou")
 FOV_METRICS = ("auc", "average_precision", "dice", "sensitivity", "specificity", "accuracy", "cldice", "recall_thin")
-NO_RECORD = "No record yet: run this notebook with the parameter train='missing'."
 
 
 def profiles(evidence: Iterable[Evidence | None]) -> str:
@@ -111,52 +108,3 @@ def branch_row(branch: dict[str, float]) -> dict[str, object]:
         "taps alive": f"{branch['live_taps']} of 9",
         "share inside the map": branch["inside"],
     }
-
-
-def show_cases(study: Study, run: str) -> None:
-    """Draw the best, median and worst test image of a run; with photographs where this machine has them."""
-    evidence = study.evidence(run)
-    if evidence is None:
-        print(NO_RECORD)
-        return
-    record = evidence.records[0]
-    entry = record.test()
-    dice = dict(zip(entry["images"], record.per_image()["dice"], strict=True))
-    maps = {case: errors for case, errors in record.error_maps().items() if case != "first"}
-    names = {case: entry["cases"][case]["image"] for case in maps}
-    titles = {case: f"{case} ({name}), Dice {dice[name]:.3f}" for case, name in names.items()}
-    photographs = {titles[case]: photograph(record, name, study.root) for case, name in names.items()}
-    known = None if None in photographs.values() else photographs
-    figures.case_figure({titles[case]: maps[case] for case in maps}, known)
-    plt.show()
-
-
-def show_roc(study: Study, names: Sequence[str], table: str, controls: Sequence[str] = ()) -> None:
-    """Draw pooled ROC curves in two panels: the region of the paper's runs with a table's points, and inside the FOV.
-
-    Args:
-        study: the paper and the records.
-        names: the runs of the paper.
-        table: the table whose rows have operating points.
-        controls: runs that were trained inside the FOV alone; they are drawn there and nowhere else.
-    """
-    region = study.paper.runs(study.parameters.profile)[names[0]].scoring.region
-    points = {}
-    for index, run in study.paper.table_runs(table):
-        printed = study.paper.tables[table].values(index)[study.paper.tables[table].rows[index].dataset]
-        points[f"paper: {run}"] = (1 - printed["specificity"].value, printed["sensitivity"].value)
-    panels = {}
-    for title, where, shown in (
-        ("whole frame" if region == "frame" else "inside the FOV", region, names),
-        ("inside the FOV", "fov", [*names, *controls]),
-    ):
-        found = {name: item for name in shown if (item := study.evidence(name)) is not None}
-        panels[title] = {
-            f"{name} ({profile_text(item, first=True)})": item.records[0].histograms().select(region=where, pooled=True)
-            for name, item in found.items()
-        }
-    if not any(panels.values()):
-        print(NO_RECORD)
-        return
-    figures.roc_figure(panels, {next(iter(panels)): points})
-    plt.show()

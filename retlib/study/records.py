@@ -30,6 +30,22 @@ class Record:
     folder: Path
     content: dict[str, Any]
 
+    @classmethod
+    def read(cls, folder: Path) -> Record:
+        """Read the record in a folder.
+
+        Raises:
+            ValueError: its file is missing or no JSON; the message says what to do.
+        """
+        file = folder / "record.json"
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"{file}: expected a record in JSON ({error}); delete its folder and run it again"
+            ) from None
+        return cls(folder, content)
+
     @property
     def id(self) -> str:
         """The run's id, also the folder's name."""
@@ -97,7 +113,7 @@ class Store:
     def __iter__(self) -> Iterator[Record]:
         for file in sorted(self.path.glob("*/record.json")):
             if not file.parent.name.startswith("."):
-                yield self._read(file.parent)
+                yield Record.read(file.parent)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -105,7 +121,7 @@ class Store:
     def get(self, identity: str) -> Record | None:
         """The record with this id, or None."""
         folder = self.path / identity
-        return self._read(folder) if (folder / "record.json").is_file() else None
+        return Record.read(folder) if (folder / "record.json").is_file() else None
 
     def find(self, config: RunConfig, root: str | None = None, stale: bool = True) -> Record | None:
         """The record of this config on this data, or None.
@@ -113,8 +129,9 @@ class Store:
         Where there is none of the present numerics, the newest one of older numerics is returned (``record.stale`` is
         then true) unless ``stale`` is False.
         """
+        fingerprints = config.fingerprints(root)
         for numerics in range(config.numerics, 0 if stale else config.numerics - 1, -1):
-            record = self.get(config.model_copy(update={"numerics": numerics}).identify(root))
+            record = self.get(config.model_copy(update={"numerics": numerics}).hash_with(fingerprints))
             if record is not None:
                 return record
         return None
@@ -161,17 +178,6 @@ class Store:
             finally:
                 shutil.rmtree(old, ignore_errors=True)
         raise OSError(errno.EEXIST, "other writers of this record come in between again and again", str(target))
-
-    @staticmethod
-    def _read(folder: Path) -> Record:
-        file = folder / "record.json"
-        try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"{file}: expected a record in JSON ({error}); delete its folder and run it again"
-            ) from None
-        return Record(folder, content)
 
 
 def _plain(value: Any) -> Any:

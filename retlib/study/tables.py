@@ -1,24 +1,22 @@
-"""Tables for the notebooks: reported beside measured, as pandas frames and as styled HTML."""
+"""Tables for the pages: reported beside measured, settings, claims; as pandas frames and as styled HTML."""
 
 from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from retlib.study import OpenPoint, Paper, Stated, Table
-from retlib.study.evidence import Evidence
-from retlib.study.notebook import Study
-from retlib.study.verdicts import Judged, judge, verdict_text
+from retlib.study import OpenPoint, Paper, Stated, results
 
 if TYPE_CHECKING:
     from torch import nn
 
     from retlib.study import RunConfig
+    from retlib.study.notebook import Study
 
 DASH = "—"
 LABELS = {
@@ -30,178 +28,7 @@ LABELS = {
     "betti0_error": "Betti-0 error",
     "recall_thin": "thin-vessel recall",
 }
-WITHOUT = "without seeds that never learned"
-
-
-def comparison(study: Study, number: str, describe: Sequence[str]) -> pd.DataFrame:
-    """One table of the paper, a line per row and metric: reported, measured, profile, difference, interval, verdict.
-
-    Args:
-        study: the paper and the records.
-        number: the table's number.
-        describe: the paper's own columns that name a row (``["Model"]``).
-
-    Returns:
-        A frame indexed by those columns and ``metric`` (the paper's own heading). Numbers are fractions of one; what
-        nobody has run is NaN, profile ``—``. Of a number of one epoch the interval is the range over seeds, None with
-        one seed. Where a seed of a run never learned, a column has the means without such seeds.
-    """
-    table = study.paper.tables[number]
-    shown = table.reported
-    lines = []
-    for index, row in enumerate(table.rows):
-        evidence = None if row.run is None else study.evidence(row.run)
-        # A number measured on phantoms says nothing of the paper: the two are never put side by side.
-        judged = {} if evidence is not None and evidence.profile == "smoke" else judged_row(study, table, index)
-        for column, metric in table.metrics.items():
-            line = {name: shown[name].iloc[index] for name in describe}
-            lines.append(line | {"metric": column} | _cell(judged.get(metric), evidence, metric, row.epoch))
-    frame = pd.DataFrame(lines).set_index([*describe, "metric"])
-    return frame.drop(columns=WITHOUT) if frame[WITHOUT].isna().all() else frame
-
-
-def _cell(cell: Judged | None, evidence: Evidence | None, metric: str, epoch: int | None) -> dict[str, object]:
-    reported = math.nan if cell is None else cell.printed.value
-    measured, without, interval = math.nan, math.nan, None
-    if evidence is not None:
-        measured = evidence.number(metric, epoch)
-        low, high = (math.nan, math.nan) if math.isnan(measured) else _interval(evidence, metric, epoch)
-        interval = None if math.isnan(low) else (low, high)
-        if evidence.never_learned and (learned := evidence.learned()) is not None:
-            without = learned.number(metric, epoch)
-    return {
-        "reported": reported,
-        "measured": measured,
-        WITHOUT: without,
-        "profile": DASH if evidence is None else profile_text(evidence),
-        "difference": measured - reported,
-        "95 % interval": interval,
-        "verdict": None if cell is None else verdict_text(cell.verdict, cell.half_width),
-    }
-
-
-def _interval(evidence: Evidence, metric: str, epoch: int | None) -> tuple[float, float]:
-    if epoch is None:
-        return evidence.interval(metric)
-    return evidence.epoch_interval(metric, epoch) if len(evidence.records) > 1 else (math.nan, math.nan)
-
-
-def judged_row(study: Study, table: Table, index: int) -> dict[str, Judged]:
-    """Judge the numbers of a row of a table: metric -> what is known of it."""
-    row = table.rows[index]
-    evidence = None if row.run is None else study.evidence(row.run)
-    return judge(
-        table.values(index).get(row.dataset, {}),
-        evidence,
-        study.store.path,
-        row.dataset,
-        epoch=row.epoch,
-        quoted=row.kind == "quoted",
-    )
-
-
-def with_our_row(study: Study, number: str, run: str, name: str) -> pd.DataFrame:
-    """A literature table as printed, with our own measurement as one more row.
-
-    Args:
-        study: the paper and the records.
-        number: the table's number.
-        run: the run whose numbers make the last row.
-        name: what the row is called, in the table's first column.
-    """
-    table = study.paper.tables[number]
-    frame = table.reported
-    evidence = study.evidence(run)
-    ours: dict[str, object] = dict.fromkeys(frame.columns)
-    ours[frame.columns[0]] = name if evidence is None else f"{name} ({profile_text(evidence)})"
-    for column, metric in table.metrics.items():
-        ours[column] = math.nan if evidence is None else evidence.value(metric)
-    last = pd.DataFrame([ours]).astype(frame.dtypes.to_dict())
-    return pd.concat([frame, last], ignore_index=True)
-
-
-def verdicts(study: Study, numbers: Iterable[str]) -> pd.DataFrame:
-    """The verdict on every measured cell of some tables (rule: book/protocol.md): table, row, run, metric, verdict."""
-    lines = []
-    for number in numbers:
-        table = study.paper.tables[number]
-        for index, row in enumerate(table.rows):
-            if row.kind == "measured":
-                place = {"table": number, "row": index, "run": row.run}
-                judged = judged_row(study, table, index)
-                lines += [place | {"metric": metric, "verdict": item.verdict} for metric, item in judged.items()]
-    return pd.DataFrame(lines)
-
-
-def cost_table(study: Study, names: Sequence[str], size: tuple[int, int]) -> pd.DataFrame:
-    """What the networks of some runs cost: as published, and in our records.
-
-    Args:
-        study: the paper and the records.
-        names: runs, each with its own network; named as in the ``paper`` profile.
-        size: height and width at which multiply-adds are counted.
-
-    Returns:
-        Indexed by run: parameters and multiply-adds (in 10^9) of the network of the ``paper`` profile, parameters of
-        the one that we trained, and its seconds an optimiser step by the wall clock; NaN where nobody has run it.
-    """
-    from retlib.models import count_parameters, multiply_adds
-
-    runs = study.paper.runs("paper")
-    lines = []
-    for name in names:
-        config, evidence = runs[name], study.evidence(name)
-        model = _shapes(config)
-        contents = [] if evidence is None else [record.content for record in evidence.records]
-        lines.append(
-            {
-                "run": name,
-                "parameters": count_parameters(model),
-                "multiply-adds, 10^9": multiply_adds(model, config.inputs.channels, *size) / 1e9,
-                "our parameters": contents[0]["model"]["parameters"] if contents else None,
-                "our seconds a step (wall clock)": min((c["timing"]["step_s"] for c in contents), default=math.nan),
-                "profile": DASH if evidence is None else profile_text(evidence),
-            }
-        )
-    return pd.DataFrame(lines).set_index("run").astype({"our parameters": "Int64"})
-
-
-def parameters_of(config: RunConfig) -> int:
-    """Count the parameters of a run's network; nothing is computed or trained."""
-    from retlib.models import count_parameters
-
-    return count_parameters(_shapes(config))
-
-
-def _shapes(config: RunConfig) -> nn.Module:
-    """Build the network of a run without memory for its weights."""
-    import torch
-
-    from retlib.models import build_model
-
-    with torch.device("meta"):
-        return build_model(config.model, in_channels=config.inputs.channels, **config.model_options)
-
-
-def open_points(paper: Paper) -> pd.DataFrame:
-    """What the paper leaves open, our choice and the reason; configured values are read from the runs."""
-    return pd.DataFrame(
-        {
-            "open": point.question,
-            "choice": point.choice,
-            "reason": point.reason,
-            "in the config": _configured(paper, point),
-        }
-        for point in paper.open_points
-    )
-
-
-def stated(paper: Paper) -> pd.DataFrame:
-    """What the paper says of its method, where it says it, and the value in our runs."""
-    return pd.DataFrame(
-        {"topic": item.topic, "stated": item.stated, "where": item.where, "in the config": _configured(paper, item)}
-        for item in paper.protocol
-    )
+MINUS = "\N{MINUS SIGN}"
 
 
 def style(frame: pd.DataFrame, caption: str, decimals: int = 4) -> Styler:
@@ -213,16 +40,18 @@ def style(frame: pd.DataFrame, caption: str, decimals: int = 4) -> Styler:
         decimals: digits after the point.
     """
     frame = frame.rename(columns=LABELS)
-    formats = {}
+    form, formats = f".{decimals}f", {}
     for column in frame.columns:
         if column == "difference":
-            formats[column] = lambda value: _number(value, f"+.{decimals}f")
+            formats[column] = lambda value: signed(value, decimals)
         elif any(isinstance(value, tuple) for value in frame[column]):
             formats[column] = lambda value: (
-                DASH if not isinstance(value, tuple) else f"{value[0]:.{decimals}f} to {value[1]:.{decimals}f}"
+                DASH
+                if not isinstance(value, tuple)
+                else f"{number_text(value[0], form)} to {number_text(value[1], form)}"
             )
         elif pd.api.types.is_float_dtype(frame[column]):
-            formats[column] = lambda value: _number(value, f".{decimals}f")
+            formats[column] = lambda value: number_text(value, form)
         else:
             formats[column] = _text
     # A fixed uuid: pandas draws a random one, and a page that is built twice should be the same page.
@@ -244,36 +73,254 @@ def style(frame: pd.DataFrame, caption: str, decimals: int = 4) -> Styler:
     return styler
 
 
+def number_text(value: float, form: str = ".4f") -> str:
+    """Format a number for people: a real minus sign, an em dash for NaN, a space between thousands (``",.0f"``)."""
+    return DASH if math.isnan(value) else format(value, form).replace("-", MINUS).replace(",", " ")
+
+
+def signed(value: float, decimals: int = 4) -> str:
+    """Format a difference with its sign."""
+    return number_text(value, f"+.{decimals}f")
+
+
+def verdict_text(verdict: str | None, half_width: float, decimals: int = 4) -> str:
+    """Word a verdict with the half-width of its interval: ``reproduced (±0.0041)``; an em dash without a verdict."""
+    if verdict is None:
+        return DASH
+    return verdict if math.isnan(half_width) else f"{verdict} (±{half_width:.{decimals}f})"
+
+
+def outcome(holds: Iterable[bool | None]) -> str | None:
+    """Word comparisons: ``holds``, ``fails`` or ``holds in 3 of 5`` of those that can be made; None if none can."""
+    holds = list(holds)
+    known = [item for item in holds if item is not None]
+    if not known:
+        return None
+    text = "holds" if all(known) else f"holds in {sum(known)} of {len(known)}" if any(known) else "fails"
+    return text if len(known) == len(holds) else f"{text}, {len(holds) - len(known)} open"
+
+
+def side_by_side(cells: pd.DataFrame) -> pd.DataFrame:
+    """Arrange a table of a paper as the paper does, with our number beside each printed one.
+
+    Args:
+        cells: rows of one table, from `verdicts.beside_ours`.
+
+    Returns:
+        Indexed by the row's label; two columns a heading, ``paper`` and ``ours``, as text with the digits of the paper
+        and with three at least.
+    """
+    table = cells.assign(
+        paper=[f"{value:.{digits}f}" for value, digits in zip(cells["reported"], cells["decimals"], strict=True)],
+        ours=[number_text(v, f".{max(3, d)}f") for v, d in zip(cells["value"], cells["decimals"], strict=True)],
+    )
+    wide = table.pivot(index="label", columns="heading", values=["paper", "ours"]).swaplevel(axis=1)
+    columns = [(heading, side) for heading in dict.fromkeys(cells["heading"]) for side in ("paper", "ours")]
+    wide = wide.reindex(index=list(dict.fromkeys(cells["label"])), columns=columns)
+    return wide.rename_axis(index=None, columns=[None, None])
+
+
+def details(cells: pd.DataFrame) -> pd.DataFrame:
+    """List the numbers of a table of a paper one a row, with interval and verdict.
+
+    Args:
+        cells: from `verdicts.beside_ours`.
+
+    Returns:
+        Indexed by label and heading: reported, ours, difference, 95 % interval, verdict, what it rests on. A number of
+        one epoch has the range over seeds in place of the interval. ``without seeds that never learned`` is there where
+        a run has such seeds.
+    """
+    intervals = [
+        None if math.isnan(row.low) or (row.epoch and len(row.seeds) < 2) else (row.low, row.high)
+        for row in cells.itertuples()
+    ]
+    frame = pd.DataFrame(
+        {
+            "row": cells["label"],
+            "metric": cells["heading"],
+            "reported": cells["reported"],
+            "ours": cells["value"],
+            "without seeds that never learned": cells["without"],
+            "difference": cells["difference"],
+            "95 % interval": intervals,
+            "verdict": [verdict_text(*pair) for pair in zip(cells["verdict"], cells["half_width"], strict=True)],
+            "rests on": cells["basis"],
+        }
+    )
+    return frame.dropna(axis="columns", how="all").set_index(["row", "metric"])
+
+
+def steps_table(study: Study, steps: Mapping[str, tuple[str, str]], metric: str) -> pd.DataFrame:
+    """Compare what going from one run to another brings, in the paper's tables and in our records.
+
+    Args:
+        study: the paper with our records.
+        steps: the change in words -> (run before it, run after it). Both are taken in one profile and with the seeds
+            that both have.
+        metric: retlib's name.
+
+    Returns:
+        Indexed by the change: paper, ours, 95 % interval (over images and seeds), seeds (lowest and highest
+        difference), conclusion, rests on. The conclusion is open where the interval holds zero or seeds disagree in
+        sign; with one seed it is beyond image noise at best.
+    """
+    scores = study.scores()
+    scores = scores[scores["as_scored"] & (scores["metric"] == metric)]
+    lines = {}
+    for change, (start, end) in steps.items():
+        printed = study.source.printed(start, metric), study.source.printed(end, metric)
+        both = results.same_profile(scores, [start, end])
+        ours = results.difference(both[both["run"] == start], both[both["run"] == end])
+        reported = math.nan if None in printed else printed[1].value - printed[0].value
+        line: dict[str, Any] = {"paper": reported, "ours": math.nan if ours is None else ours.value}
+        if ours is not None:
+            line["95 % interval"] = (ours.low, ours.high)
+            line["seeds"] = (min(ours.seeds), max(ours.seeds)) if len(ours.seeds) > 1 else None
+            line["conclusion"] = _conclusion(reported, ours)
+            line["rests on"] = results.basis_text(ours.profile, len(ours.seeds))
+        lines[change] = line
+    columns = ["paper", "ours", "95 % interval", "seeds", "conclusion", "rests on"]
+    return pd.DataFrame.from_dict(lines, orient="index", columns=columns).rename_axis("change")
+
+
+def _conclusion(reported: float, ours: results.Difference) -> str:
+    if not ours.beyond_noise:
+        return "open"
+    words = "higher" if ours.value > 0 else "lower"
+    if not math.isnan(reported):
+        words = "same direction as the paper" if reported * ours.value > 0 else "opposite direction"
+    return words if len(ours.seeds) > 1 else f"{words}, beyond image noise"
+
+
+def claims_table(lines: pd.DataFrame, paper: Paper) -> pd.DataFrame:
+    """Arrange the claims of a paper: what its own tables say of each, what our records say, and the verdict.
+
+    Args:
+        lines: from `verdicts.ledger`.
+        paper: the paper.
+
+    Returns:
+        Columns where, claim, the paper's tables, our records, verdict, note: why a claim is decided as it is, or what
+        to look at where nothing decides it.
+    """
+    rows = []
+    for claim in paper.claims:
+        own = lines[(lines["group"] == claim.statement) & (lines["where"] == claim.where)]
+        texts = own[["reported", "measured"]].map(lambda value: isinstance(value, str)).all(axis=1)
+        verdicts = own["verdict"].dropna().value_counts(sort=False)
+        counted = [f"{name} ({count})" if len(verdicts) > 1 else name for name, count in verdicts.items()]
+        notes = [*own["note"], claim.note]
+        rows.append(
+            {
+                "where": claim.where,
+                "claim": claim.statement,
+                "the paper's tables": outcome(finding.holds for finding in paper.test_claim(claim)) or DASH,
+                "our records": "; ".join(_with_basis(row) for row in own[texts].itertuples()) or DASH,
+                "verdict": ", ".join(counted) or DASH,
+                "note": " ".join(note for note in notes if note) or None,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _with_basis(row: Any) -> str:
+    return row.measured if not isinstance(row.basis, str) else f"{row.measured} ({row.basis})"
+
+
+def configuration(source: Any, run: str, profiles: Sequence[str] = ("lite", "paper")) -> pd.DataFrame:
+    """List every setting of a run that is not a default, the profiles side by side.
+
+    Args:
+        source: a paper or a study of ours.
+        run: the run's name.
+        profiles: the columns.
+
+    Returns:
+        Indexed by setting (``training.learning_rate``); an em dash where a profile keeps the default or lacks the run.
+    """
+    columns = {}
+    for profile in profiles:
+        planned = source.plan(profile).get(run)
+        columns[profile] = {} if planned is None else dict(_flat(planned.config().stated()))
+    frame = pd.DataFrame({profile: pd.Series(column, dtype=object).map(_short) for profile, column in columns.items()})
+    names = dict.fromkeys(name for column in columns.values() for name in column)
+    shown = [name for name in names if name not in ("profile", "seed", "numerics")]
+    return frame.reindex(shown).fillna(DASH).rename_axis("setting")
+
+
+def _flat(values: Mapping[str, Any], start: str = "") -> list[tuple[str, Any]]:
+    """Write nested settings out as (dotted name, value); lists stay whole."""
+    flat: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        flat += _flat(value, f"{start}{key}.") if isinstance(value, dict) and value else [(f"{start}{key}", value)]
+    return flat
+
+
+def stated(paper: Paper) -> pd.DataFrame:
+    """What the paper says of its method, where it says it, and the value in our runs."""
+    return pd.DataFrame(
+        {"topic": item.topic, "stated": item.stated, "where": item.where, "in the config": _configured(paper, item)}
+        for item in paper.protocol
+    )
+
+
+def open_points(paper: Paper) -> pd.DataFrame:
+    """What the paper leaves open, our choice and the reason; configured values are read from the runs."""
+    return pd.DataFrame(
+        {
+            "open": point.question,
+            "choice": point.choice,
+            "reason": point.reason,
+            "in the config": _configured(paper, point),
+        }
+        for point in paper.open_points
+    )
+
+
 def _configured(paper: Paper, item: Stated | OpenPoint) -> str:
     return "; ".join(f"{path} = {_short(value)}" for path, value in paper.configured(item).items())
 
 
-def _number(value: float, form: str) -> str:
-    if math.isnan(value):
-        return DASH
-    text = format(value, form)
-    return text.replace("-", "\N{MINUS SIGN}")
+def network_costs(configs: Mapping[str, RunConfig], size: tuple[int, int]) -> pd.DataFrame:
+    """Count parameters and multiply-adds of the networks of some runs; nothing is computed or trained.
+
+    Args:
+        configs: run -> its config.
+        size: height and width at which multiply-adds are counted.
+
+    Returns:
+        Indexed by run: parameters, and multiply-adds in 10^9.
+    """
+    from retlib.models import multiply_adds
+
+    counts = {}
+    for run, config in configs.items():
+        gigas = multiply_adds(_shapes(config), config.inputs.channels, *size) / 1e9
+        counts[run] = {"parameters": parameters_of(config), "multiply-adds, 10^9": gigas}
+    return pd.DataFrame.from_dict(counts, orient="index").rename_axis("run").astype({"parameters": "Int64"})
+
+
+def parameters_of(config: RunConfig) -> int:
+    """Count the parameters of a run's network; nothing is computed or trained."""
+    from retlib.models import count_parameters
+
+    return count_parameters(_shapes(config))
+
+
+def _shapes(config: RunConfig) -> nn.Module:
+    """Build the network of a run without memory for its weights."""
+    import torch
+
+    from retlib.models import build_model
+
+    with torch.device("meta"):
+        return build_model(config.model, in_channels=config.inputs.channels, **config.model_options)
 
 
 def _text(value: object) -> str:
     missing = value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
     return DASH if missing else html.escape(str(value))
-
-
-def profile_text(evidence: Evidence, first: bool = False, counted: bool = True) -> str:
-    """The profile that numbers come from, with the number of seeds, those that never learned, and whether it is stale.
-
-    Args:
-        evidence: where the numbers come from.
-        first: whether they are of the first seed alone, as those of single epochs and curves are.
-        counted: whether to tell the number of seeds.
-    """
-    seeds = ""
-    if counted and len(evidence.records) > 1:
-        seeds = f", {'first of ' if first else ''}{len(evidence.records)} seeds"
-    if counted and evidence.never_learned:
-        seeds += f" ({len(evidence.never_learned)} never learned)"
-    return f"{evidence.profile}{seeds}{' (stale)' if evidence.stale else ''}"
 
 
 def _short(value: object) -> str:

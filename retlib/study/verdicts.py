@@ -1,88 +1,308 @@
-"""The verdict on a printed number, by the rule in book/protocol.md: one function for all pages."""
+"""Verdicts: every number and every claim of a paper beside our records, judged by the rule in book/protocol.md."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
-from retlib.study import Printed
-from retlib.study.consistency import Contradiction, contradictions, vessel_shares
-from retlib.study.evidence import Evidence
+import pandas as pd
 
-Verdict = Literal["reproduced", "higher", "lower", "impossible as printed", "preview only", "not run"]
+from retlib.data.registry import get_collection, list_datasets
+from retlib.study import Claim, Paper, Printed, Row, Store, Table, results
+from retlib.study.claims import COSTS
+from retlib.study.consistency import contradictions, vessel_shares
+from retlib.study.notebook import Study
+from retlib.study.printed import is_missing
+from retlib.study.tables import DASH, LABELS, outcome, parameters_of
+
+CLAIM_VERDICTS = ("holds", "holds in part", "fails")
+VERDICTS = ("reproduced", "higher", "lower", "impossible as printed", *CLAIM_VERDICTS, "preview only", "not run")
+KINDS = ("table cell", "claim", "data-set fact")
+COLUMNS = (
+    "paper",
+    "where",  # the table, or the part of the paper
+    "group",  # the table's caption, or the claim
+    "item",  # what the line is about within its group
+    "kind",  # one of KINDS
+    "reported",  # a fraction of one, or how the comparison comes out in the paper's own tables
+    "measured",  # the same of our records
+    "difference",
+    "basis",  # lite, 3 seeds
+    "profile",
+    "verdict",  # None for what no verdict is given on
+    "half_width",  # half the width of the interval that the verdict rests on; NaN where it rests on none
+    "decimals",  # of the reported number
+    "note",
+    "records",  # folders of the records behind the measured number
+)
 
 
-@dataclass(frozen=True)
-class Judged:
-    """A printed number, what our records hold beside it, and the verdict.
-
-    Attributes:
-        printed: the paper's number.
-        evidence: our records; None where they do not hold the metric or there are none.
-        measured: our number, mean over seeds; NaN without evidence.
-        verdict: None for a number that the paper quotes from other work.
-        half_width: half the width of the interval that the verdict rests on; None where it rests on none.
-        against: the contradictions that the number takes part in.
-    """
-
-    printed: Printed
-    evidence: Evidence | None
-    measured: float
-    verdict: Verdict | None
-    half_width: float | None
-    against: tuple[Contradiction, ...]
-
-
-def judge(
-    printed: Mapping[str, Printed],
-    evidence: Evidence | None,
-    records: Path,
-    dataset: str | None,
-    *,
-    epoch: int | None = None,
-    quoted: bool = False,
-) -> dict[str, Judged]:
-    """Judge the numbers that a paper prints for one model, in a row of a table or in a sentence.
+def reported(paper: Paper, numbers: Iterable[str] | None = None) -> pd.DataFrame:
+    """List the numbers that a paper's tables print, one a row.
 
     Args:
-        printed: metric -> number as printed.
-        evidence: our records of the run; None where there are none.
-        records: folder of the records; what was measured on the data sets lies there.
-        dataset: the data set of the numbers.
-        epoch: for numbers of one epoch: which.
-        quoted: whether the paper quotes them from other work, on which no verdict is given.
+        paper: the paper.
+        numbers: of these tables; all by default.
+
+    Returns:
+        Columns table, row (counted from 0), label (what names the row), kind (measured or quoted), dataset, run, epoch,
+        metric, heading, printed, reported (a fraction of one), decimals.
     """
-    found = [] if quoted else contradictions(printed, vessel_shares(records, dataset))
-    judged = {}
-    for metric, number in printed.items():
-        measured = math.nan if evidence is None else evidence.number(metric, epoch)
-        # A record need not hold every metric that papers print, nor an epoch after which training had stopped.
-        known = None if math.isnan(measured) else evidence
-        against = tuple(item for item in found if metric in item.metrics)
-        told, half = (None, None) if quoted else _verdict(number, known, metric, epoch, bool(against))
-        judged[metric] = Judged(number, known, measured, told, half, against)
-    return judged
+    lines = []
+    for number in paper.tables if numbers is None else numbers:
+        table = paper.tables[number]
+        headings = {metric: heading for heading, metric in table.metrics.items()}
+        for index, row in enumerate(table.rows):
+            for dataset, printed in table.values(index).items():
+                place = {"table": number, "row": index, "label": row_label(paper, table, row, dataset)}
+                place |= {"kind": row.kind, "dataset": dataset, "run": row.run, "epoch": row.epoch or 0}
+                for metric, value in printed.items():
+                    heading = headings.get(metric, LABELS.get(metric, metric))
+                    lines.append(place | {"metric": metric, "heading": heading} | _printed(value))
+    return pd.DataFrame(lines)
 
 
-def _verdict(
-    printed: Printed, evidence: Evidence | None, metric: str, epoch: int | None, impossible: bool
-) -> tuple[Verdict, float | None]:
-    """Apply the rule, which does not look at the size of the gap: the verdict, and half the width of its interval."""
+def beside_ours(printed: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Put our measurements, the difference and the verdict beside printed numbers.
+
+    Args:
+        printed: from :func:`reported`, with at least run, epoch, metric, dataset, kind, printed, reported; the rows
+            that name one model on one data set share their (table, row, dataset).
+        study: the paper with our records; each run's best profile is taken.
+
+    Returns:
+        The same rows with value, low, high, profile, seeds, never_learned, basis (see `results.summarise`), without
+        (the value without seeds that never learned, where there are such), records, difference, verdict, half_width,
+        note.
+    """
+    scores = study.scores()
+    scores = results.best_profile(scores[scores["as_scored"]])
+    wanted = scores["run"].isin(printed["run"]) & scores["metric"].isin(printed["metric"])
+    ours = results.summarise(scores[wanted]).assign(epoch=0).set_index("epoch", append=True)
+    if (printed["epoch"] > 0).any():
+        by_epoch = results.summarise_epochs(results.best_profile(study.histories()))
+        ours = pd.concat([ours, by_epoch.reset_index().set_index(ours.index.names)])
+    table = printed.join(ours, on=["run", "metric", "epoch"]).assign(without=math.nan)
+    failed = table["never_learned"].map(lambda seeds: isinstance(seeds, tuple) and len(seeds) > 0)
+    if failed.any():
+        learned = results.summarise(scores[wanted & scores["learned"].astype(bool)])["value"]
+        keys = zip(table["run"], table["metric"], strict=True)
+        table["without"] = pd.Series([learned.get(key, math.nan) for key in keys], index=table.index).where(failed)
+    records = results.best_profile(study.records()).groupby("run")["record"].agg(tuple)
+    table["records"] = table["run"].map(records).where(table["value"].notna())
+    table["difference"] = table["value"] - table["reported"]
+    if (table["profile"] == "smoke").any():  # a number of synthetic images is never put beside a paper's
+        table["difference"] = math.nan
+    return judge(table, study)
+
+
+def judge(table: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Give the verdict on printed numbers beside ours: columns verdict, half_width, note.
+
+    The rule does not look at the size of the gap. A number that cannot stand beside the others of its row is impossible
+    whatever we measured; only ``paper`` records are judged; no verdict is given on what a paper quotes.
+    """
+    table = table.assign(verdict=None, half_width=math.nan, note="")
+    for (_, _, dataset), rows in table.groupby(["table", "row", "dataset"], sort=False):
+        measured = rows[rows["kind"] == "measured"]
+        found = contradictions(
+            dict(zip(measured["metric"], measured["printed"], strict=True)), vessel_shares(study.store.path, dataset)
+        )
+        said: list[Any] = []
+        for index, row in measured.iterrows():
+            against = [item for item in found if row["metric"] in item.metrics]
+            table.loc[index, ["verdict", "half_width"]] = _verdict(row, bool(against))
+            # Said once, at the first of the numbers that take part.
+            table.loc[index, "note"] = " ".join(f"Impossible: {item.why}." for item in against if item not in said)
+            said += against
+    return table
+
+
+def _verdict(row: pd.Series, impossible: bool) -> tuple[str, float]:
     if impossible:
-        return "impossible as printed", None
-    if evidence is None or evidence.profile == "smoke":
-        return "not run", None
-    if evidence.profile != "paper":
-        return "preview only", None
-    low, high = evidence.interval(metric) if epoch is None else evidence.epoch_interval(metric, epoch)
-    if low - printed.half_unit <= printed.value <= high + printed.half_unit:
-        return "reproduced", (high - low) / 2
-    return ("higher" if evidence.number(metric, epoch) > printed.value else "lower"), (high - low) / 2
+        return "impossible as printed", math.nan
+    if not isinstance(row["profile"], str) or row["profile"] == "smoke" or math.isnan(row["value"]):
+        return "not run", math.nan
+    if row["profile"] != "paper":
+        return "preview only", math.nan
+    printed, half = row["printed"], (row["high"] - row["low"]) / 2
+    if row["low"] - printed.half_unit <= printed.value <= row["high"] + printed.half_unit:
+        return "reproduced", half
+    return ("higher" if row["value"] > printed.value else "lower"), half
 
 
-def verdict_text(told: str | None, half_width: float | None, decimals: int = 4) -> str | None:
-    """Word a verdict with the half-width of the interval that it rests on: ``reproduced (±0.0041)``."""
-    return told if half_width is None else f"{told} (±{half_width:.{decimals}f})"
+def ledger(study: Study) -> pd.DataFrame:
+    """List every measured cell of every table and every claim of a paper, reported and measured, with the verdict.
+
+    Returns:
+        :data:`COLUMNS`; tables first, then claims, each in the file's order.
+    """
+    paper = study.source
+    printed = reported(paper)
+    printed = printed[(printed["kind"] == "measured") | printed["run"].notna()]
+    cells = beside_ours(printed, study)
+    cells = cells.rename(columns={"value": "measured"}).assign(paper=paper.key, group="", item="", where="")
+    cells["where"] = "Table " + cells["table"]
+    cells["group"] = cells["table"].map(lambda number: paper.tables[number].caption)
+    cells["item"] = cells["label"] + ": " + cells["heading"]
+    cells["kind"] = "table cell"
+    claims = [line for claim in paper.claims for line in claim_lines(study, claim)]
+    parts = [
+        cells.reindex(columns=COLUMNS).astype(object),
+        pd.DataFrame(claims).reindex(columns=COLUMNS).astype(object),
+    ]
+    return pd.concat([part for part in parts if len(part)], ignore_index=True).astype(
+        {"difference": float, "half_width": float}
+    )
+
+
+def verdict_sentence(lines: pd.DataFrame) -> str:
+    """Say in one sentence what is decided of a paper's table cells and claims.
+
+    Args:
+        lines: from :func:`ledger`, of one paper.
+    """
+    cells = lines[lines["kind"] == "table cell"]
+    counts = cells["verdict"].value_counts()
+    judged = ", ".join(f"{counts[name]} {name}" for name in ("reproduced", "higher", "lower") if name in counts)
+    full = int(cells["verdict"].isin(["reproduced", "higher", "lower"]).sum())
+    parts = [
+        f"{full} of {int(cells['verdict'].notna().sum())} table cells judged at full size"
+        + (f": {judged}" if full else "")
+    ]
+    if impossible := int((lines["verdict"] == "impossible as printed").sum()):
+        parts.append(f"{impossible} printed numbers arithmetically impossible")
+    if preview := counts.get("preview only", 0):
+        parts.append(f"{preview} cells with a preview only")
+    claims = lines[lines["kind"] == "claim"]["verdict"].value_counts()
+    decided = [f"{claims[name]} {name}" for name in CLAIM_VERDICTS if name in claims]
+    return "; ".join(parts) + "." + (f" Claims of the text: {', '.join(decided)}." if decided else "")
+
+
+def claim_lines(study: Study, claim: Claim) -> Iterator[dict[str, Any]]:
+    """Yield the lines of one claim: its numbers, its facts, its comparisons as one, and what a reader decided."""
+    paper = study.source
+    about = {"paper": paper.key, "where": claim.where, "group": claim.statement, "item": "", "note": "", "decimals": 4}
+    about["kind"] = "data-set fact" if claim.kind == "dataset" else "claim"
+    if claim.values:
+        for line in _claimed_numbers(study, claim):
+            yield about | line
+    for finding in paper.test_claim(claim.model_copy(update=_NOTHING | {"facts": claim.facts})):
+        sides = {"reported": _plain(finding.left), "measured": _plain(finding.right), "decimals": 0}
+        yield about | sides | {"item": finding.metric, "verdict": "holds" if finding.holds else "fails"}
+    if claim.compares:
+        yield about | _comparison(study, claim)
+    if claim.decided is not None:
+        yield about | {"verdict": claim.decided, "note": claim.because}
+    elif not claim.compares and not claim.values and not claim.facts:
+        yield about | {"note": claim.check}
+
+
+_NOTHING = {"same_as": None, "compare": (), "gains": (), "below": (), "levels": (), "facts": {}}
+
+
+def _claimed_numbers(study: Study, claim: Claim) -> Iterator[dict[str, Any]]:
+    """Judge the numbers of a claim as a row of a table is judged."""
+    paper, run, epoch, elsewhere = study.source, claim.run, 0, {}
+    if claim.same_as is not None:
+        table = paper.tables[claim.same_as.table]
+        row = table.rows[claim.same_as.row]
+        run, epoch = run or row.run, row.epoch or 0
+        there = table.values(claim.same_as.row)
+        elsewhere = there.get(claim.dataset, next(iter(there.values()), {}))
+    rows = [row for table in paper.tables.values() for row in table.rows if row.run == run]
+    quoted = run is None or (bool(rows) and all(row.kind == "quoted" for row in rows))
+    place = {"table": "", "row": 0, "kind": "quoted" if quoted else "measured", "dataset": claim.dataset or ""}
+    place |= {"run": run, "epoch": epoch}
+    printed = {metric: Printed(text) for metric, text in claim.values.items()}
+    lines = [place | {"metric": metric} | _printed(value) for metric, value in printed.items()]
+    for row in beside_ours(pd.DataFrame(lines), study).itertuples():
+        item = LABELS.get(row.metric, row.metric)
+        if row.metric in elsewhere and elsewhere[row.metric].value != row.reported:
+            item += f" (Table {claim.same_as.table} prints {elsewhere[row.metric].text})"
+        named = ("reported", "difference", "basis", "profile", "verdict", "half_width", "decimals", "note", "records")
+        yield {"item": item, "measured": row.value} | {name: getattr(row, name) for name in named}
+
+
+def _comparison(study: Study, claim: Claim) -> dict[str, Any]:
+    """Hold the comparisons of a claim against the paper's own tables and against our records.
+
+    All runs are taken in one profile and with the seeds that all of them have.
+    """
+    paper = study.source
+    bare = claim.model_copy(update={"same_as": None, "facts": {}})
+    line: dict[str, Any] = {"reported": outcome(finding.holds for finding in paper.test_claim(bare))}
+    runs = claim.runs()
+    if claim.metrics() == {"parameters"}:  # the networks at full size are counted, which needs no training
+        configs = paper.runs("paper")
+        counts = {run: parameters_of(configs[run]) for run in runs if run in configs}
+        ours = [finding.holds for finding in paper.test_claim(bare, lambda run, metric: counts.get(run))]
+        listed = ", ".join(f"{run} {count:,}".replace(",", " ") for run, count in counts.items())
+        note = f"Parameters of the networks at full size, counted without training: {listed}."
+        return line | {"measured": outcome(ours), "verdict": _claim_verdict(ours), "note": note}
+    records = results.same_profile(study.records(), runs)
+    if records.empty:
+        return line | {"verdict": "not run"}
+    shared = set.intersection(*(set(part["seed"]) for _, part in records.groupby("run"))) or set(records["seed"])
+    records = records[records["seed"].isin(shared)]
+    scores = study.scores()
+    scores = scores[scores["as_scored"] & scores["record"].isin(records["record"])]
+    per_seed = scores.groupby(["run", "metric", "seed"])["value"].mean()
+    means = per_seed.groupby(["run", "metric"]).mean()
+
+    def value_of(run: str, metric: str) -> float | None:
+        if metric in COSTS:
+            return records.loc[records["run"] == run, metric].min() if run in set(records["run"]) else None
+        value = means.get((run, metric), math.nan)
+        return None if math.isnan(value) else value
+
+    def curve_of(run: str, column: str) -> Sequence[float] | None:
+        found = next(
+            (Store(study.store.path).get(path.name) for path in records.loc[records["run"] == run, "record"]), None
+        )
+        return None if found is None else [row[column] for row in found.history if column in row]
+
+    ours = [finding.holds for finding in paper.test_claim(bare, value_of, curve_of)]
+    profile, seeds = records["profile"].iloc[0], sorted(set(records["seed"]))
+    never = set(records.loc[~records["learned"].astype(bool), "seed"])
+    return line | {
+        "measured": outcome(ours),
+        "profile": profile,
+        "basis": results.basis_text(profile, len(seeds), len(never), bool(records["stale"].any())),
+        "verdict": _claim_verdict(ours) if profile == "paper" else "preview only",
+        "records": tuple(records["record"]),
+    }
+
+
+def _claim_verdict(holds: Sequence[bool | None]) -> str:
+    if None in holds:
+        return "not run"
+    return "holds" if all(holds) else "holds in part" if any(holds) else "fails"
+
+
+def row_label(paper: Paper, table: Table, row: Row, dataset: str | None) -> str:
+    """Name a row of a table: its first cell of text, with more where two rows share it, and the data set."""
+    texts = [i for i, column in enumerate(table.columns) if column not in table.metrics]
+    used = 1
+    while used < len(texts) and len({tuple(_cells(r, texts[:used])) for r in table.rows}) < len(table.rows):
+        used += 1
+    label = ", ".join(_cells(row, texts[:used])) or DASH
+    if not any(letter.isalpha() for letter in label) and texts:  # "×" under Preprocessing, "1" under Epoch
+        label = f"{table.columns[texts[0]]} {label}"
+    title = get_collection(dataset).title if dataset in list_datasets() and dataset != "phantom" else dataset
+    named = title is None or title.lower() in label.lower() or len(paper.datasets) < 2
+    return label if named else f"{label}, {title}"
+
+
+def _cells(row: Row, places: Iterable[int]) -> list[str]:
+    return [row.cells[place] for place in places if not is_missing(row.cells[place])]
+
+
+def _printed(number: Printed) -> dict[str, Any]:
+    percent = number.percent or number.text.endswith("%")
+    return {"printed": number, "reported": number.value, "decimals": number.decimals + 2 * percent}
+
+
+def _plain(value: float | str | None) -> float | str | None:
+    return float(value) if isinstance(value, str) and value.isdigit() else value

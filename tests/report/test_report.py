@@ -15,9 +15,9 @@ from retlib.papers import load_paper
 from retlib.report import Evidence, Parameters, check_parameters, comparison, judge, open_study, show_roc, style
 from retlib.study import Printed, Record, Store, run
 from retlib.study.evidence import never_learned, paired_difference
+from retlib.study.evidence_verdicts import verdict_text
 from retlib.study.findings import Step, contradiction_sentences, ours, seed_sentences, signed, step_sentence
 from retlib.study.parameters import _KERNEL_NAMES
-from retlib.study.verdicts import verdict_text
 from tests.experiments.conftest import tiny
 
 

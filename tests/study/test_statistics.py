@@ -125,7 +125,9 @@ def test_seeds_that_differ_widen_the_interval() -> None:
     assert alike == pytest.approx(statistics.interval(values[None]))
     apart = statistics.interval(np.stack([values - 0.05, values, values + 0.05]))
     assert apart[1] - apart[0] > 2 * (alike[1] - alike[0])
-    means = statistics.bootstrap_means(np.stack([np.zeros(20), np.ones(20)]))  # the seeds alone vary
+    means = statistics.draw_seeds(
+        statistics.resample_means(np.stack([np.zeros(20), np.ones(20)]))
+    )  # the seeds alone vary
     assert set(np.unique(means)) == {0.0, 0.5, 1.0} and means.mean() == pytest.approx(0.5, abs=0.03)
 
 
