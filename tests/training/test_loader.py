@@ -178,9 +178,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_no_worker_outlives_a_killed_training() -> None:
     """With batches larger than a pipe, so that the workers are stuck in writing them."""
-    killed = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, timeout=60)
-    workers = killed.stdout.split()
-    assert killed.returncode == -signal.SIGKILL and len(workers) == 2, killed.stderr
+    with subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True) as killed:
+        workers = killed.stdout.readline().split()  # to the end it would wait for the workers as well
+    assert killed.returncode == -signal.SIGKILL and len(workers) == 2
     deadline = time.monotonic() + 20
     while (alive := [pid for pid in workers if _runs(pid)]) and time.monotonic() < deadline:
         time.sleep(0.1)
