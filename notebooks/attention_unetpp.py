@@ -216,7 +216,7 @@ CURVES = {"2a, without ResNet": PLAIN, "2b, with ResNet": RESIDUAL}
 report.show_losses(study, CURVES)
 
 # %% tags=["hide-input"]
-stated = paper.claim("loss-floor").statement
+stated = paper.claim("loss-level").statement
 display(
     Markdown("\n".join([f"The paper: *{stated}*", "", *(f"- {s}" for s in report.settled_sentences(study, CURVES))]))
 )

@@ -85,7 +85,7 @@ def network_seconds() -> dict[str, dict[str, float]]:
     """
     import torch
 
-    from retlib.data.phantom import make_phantom
+    from retlib.data.phantoms import make_phantom
     from retlib.preprocessing import prepare, to_input
     from retlib.studies import load_study
     from retlib.study.runner import build

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from retlib.studies import load_study
-from retlib.study import Record, RunConfig, Store, Study, run, statistics
+from retlib.study import Record, RunConfig, Store, StudyFile, run, statistics
 from retlib.study.baselines import METHODS, baseline_configs, find_baseline, has_second_observer, run_baseline
 from retlib.study.notebook import PRECEDENCE, data_folder, open_store
 from retlib.study.parameters import Parameters
@@ -177,7 +177,7 @@ def joined_scores(seeds: Sequence[Sequence[Mapping[str, float]]], images: Sequen
 class Comparison:
     """What the notebook works with: a study of runs under one protocol, parameters, and a store."""
 
-    study: Study
+    study: StudyFile
     parameters: Parameters
     store: Store
 

@@ -1,7 +1,7 @@
-"""Fundus photographs with their labels: DRIVE, STARE, CHASE_DB1, HRF, and phantoms made by code."""
+"""Fundus photographs with their labels: DRIVE, STARE, CHASE_DB1, HRF, and synthetic fundus images."""
 
+from retlib.data.checksums import dataset_fingerprint
 from retlib.data.errors import DataError, DataMissingError
-from retlib.data.fingerprints import dataset_fingerprint
 from retlib.data.fov import estimate_fov
 from retlib.data.registry import Dataset, find_root, list_datasets, load_dataset, split_names
 from retlib.data.sample import FundusSample

@@ -1,4 +1,4 @@
-"""`retlib data`: what is present, whether it is authentic, and how to get the rest."""
+"""`retlib data`: what is present, whether it is authentic, how to get the rest, and how to carry it elsewhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from retlib.data.inspection import Difference
+    from retlib.data.checksums import Difference
+    from retlib.data.collections import Collection
 
 app = typer.Typer(
     name="data",
@@ -23,8 +24,8 @@ Names = Annotated[list[str] | None, typer.Argument(help="Data sets: drive, stare
 
 @app.command()
 def status(root: Root = None) -> None:
-    """Say which data sets are present and what to do for those that are not."""
-    from retlib.data.inspection import inspect_files
+    """Print which data sets are present and what to do for those that are not."""
+    from retlib.data.checksums import inspect_files
     from retlib.data.registry import COLLECTIONS, find_root
 
     folder = find_root(root)
@@ -36,13 +37,16 @@ def status(root: Root = None) -> None:
         files = f"{presence.files}/{presence.files_expected}"
         place = COLLECTIONS[key].directory(folder) if folder else COLLECTIONS[key].folder
         typer.echo(f"{COLLECTIONS[key].title:<12}{presence.state:<10}{samples:>9}{files:>11}   {place}")
-    typer.echo(f"{'phantom':<12}{'built in':<10}{'any':>9}{'none':>11}   made by code when asked for")
+    typer.echo(f"{'phantom':<12}{'built in':<10}{'any':>9}{'none':>11}   synthetic fundus images, drawn when asked for")
     for key, presence in found.items():
         if presence.missing:
             collection = COLLECTIONS[key]
             typer.echo(f"\n{collection.title} is {presence.state} ({collection.terms}; {collection.homepage}).")
             if presence.state == "partial":
-                _print_missing(presence.missing)
+                for path in presence.missing[:3]:
+                    typer.echo(f"  missing: {path}")
+                if len(presence.missing) > 3:
+                    typer.echo(f"  missing: and {len(presence.missing) - 3} more")
             typer.echo(f"  {collection.instructions}")
 
 
@@ -60,12 +64,12 @@ def where(root: Root = None) -> None:
 @app.command()
 def verify(names: Names = None, root: Root = None) -> None:
     """Compare decoded pixels with the committed fingerprints; exit code 1 when something differs."""
-    from retlib.data.inspection import inspect_files, verify_files
-    from retlib.data.registry import COLLECTIONS, find_root, get_collection, require_root
+    from retlib.data.checksums import inspect_files, verify_files
+    from retlib.data.registry import COLLECTIONS, find_root, require_root
 
     folder = find_root(root)
     if names:
-        chosen = [get_collection(_public(name)) for name in names]
+        chosen = _public(names)
         for collection in chosen:
             require_root(collection, root)
     else:
@@ -79,11 +83,8 @@ def verify(names: Names = None, root: Root = None) -> None:
                 typer.echo(f"{item.title}: not present, left out")
     wrong = 0
     for collection in chosen:
-        differences = verify_files(collection, folder, progress=True)
-        _print_differences(collection.title, len(collection.names), differences)
-        wrong += len(differences)
-    if wrong:
-        raise typer.Exit(1)
+        wrong += _print_differences(collection, verify_files(collection, folder, progress=True))
+    raise typer.Exit(1 if wrong else 0)
 
 
 @app.command()
@@ -97,14 +98,11 @@ def fetch(
 
     Exit code 1 when a file differs from the committed fingerprints.
     """
+    from retlib.data.checksums import inspect_files
     from retlib.data.download import fetch_dataset
-    from retlib.data.inspection import inspect_files
-    from retlib.data.registry import find_root, get_collection
 
-    chosen = [get_collection(_public(name)) for name in names]
-    folder = find_root(root)
-    if folder is None:
-        raise ValueError("no data root is named: say where to put the data with --root or the variable RETLIB_DATA")
+    chosen = _public(names)
+    folder = _named_root(root, "to put the data")
     wrong = 0
     for collection in chosen:
         if not force and inspect_files(collection, folder).state == "present":
@@ -112,17 +110,73 @@ def fetch(
             continue
         differences = fetch_dataset(collection, folder, base_url, progress=True)
         typer.echo(f"{collection.title} is in {collection.directory(folder)}")
-        _print_differences(collection.title, len(collection.names), differences)
+        wrong += _print_differences(collection, differences)
+    raise typer.Exit(1 if wrong else 0)
+
+
+@app.command()
+def pack(
+    out: Annotated[Path, typer.Argument(help="Folder for the parts, made where it does not exist.")],
+    names: Names = None,
+    root: Root = None,
+    limit_mib: Annotated[float, typer.Option(help="Largest size of a part in MiB.")] = 60.0,
+) -> None:
+    """Pack data sets into zip parts of limited size, for a machine without a network.
+
+    DRIVE may not be passed on: keep the parts to yourself.
+    """
+    from retlib.data.pack import pack as pack_parts
+    from retlib.data.registry import COLLECTIONS
+
+    for part in pack_parts(_named_root(root, "the data is"), out, limit_mib, _public(names or list(COLLECTIONS))):
+        typer.echo(f"{part}: {part.stat().st_size / 2**20:.1f} MiB")
+
+
+@app.command()
+def unpack(
+    parts: Annotated[list[Path], typer.Argument(help="Parts written by `retlib data pack`, some or all of them.")],
+    root: Root = None,
+) -> None:
+    """Restore packed data sets under the data root and verify them; exit code 1 when a file is not authentic."""
+    from retlib.data.checksums import inspect_files, verify_files
+    from retlib.data.pack import unpack as unpack_parts
+    from retlib.data.registry import COLLECTIONS
+
+    folder = _named_root(root, "to put the data")
+    absent, written = unpack_parts(parts, folder)
+    typer.echo(f"{written} files in {folder}")
+    if absent:
+        typer.echo(f"not among these parts: {', '.join(map(str, absent))}")
+    wrong = 0
+    for collection in COLLECTIONS.values():
+        presence = inspect_files(collection, folder)
+        if presence.state == "missing":
+            continue
+        differences = [item for item in verify_files(collection, folder, progress=True) if item.path.exists()]
+        for item in differences:
+            typer.echo(f"{item.path} {item.problem}")
+        whole = f"{presence.samples} of {presence.samples_expected} samples are whole"
+        typer.echo(f"{collection.title}: {whole}, {len(differences)} files differ from the committed fingerprints")
         wrong += len(differences)
-    if wrong:
-        raise typer.Exit(1)
+    raise typer.Exit(1 if wrong else 0)
 
 
-def _public(name: str) -> str:
-    """Refuse the phantoms, which have no files, and pass every other name on."""
-    if name == "phantom":
+def _public(names: list[str]) -> list[Collection]:
+    """Look up public data sets; the synthetic images, which have no files, are refused."""
+    from retlib.data.registry import get_collection
+
+    if "phantom" in names:
         raise ValueError("phantom has no files: its samples are made by code; choose drive, stare, chase_db1 or hrf")
-    return name
+    return [get_collection(name) for name in names]
+
+
+def _named_root(root: Path | None, purpose: str) -> Path:
+    from retlib.data.registry import find_root
+
+    folder = find_root(root)
+    if folder is None:
+        raise ValueError(f"no data root is named: say where {purpose} with --root or the variable RETLIB_DATA")
+    return folder
 
 
 def _print_root(root: Path | None, folder: Path | None) -> None:
@@ -135,17 +189,12 @@ def _print_root(root: Path | None, folder: Path | None) -> None:
     typer.echo(f"chosen by {how}" + ("" if os.path.isdir(folder) else "; this folder does not exist"))
 
 
-def _print_missing(missing: tuple[Path, ...], shown: int = 3) -> None:
-    for path in missing[:shown]:
-        typer.echo(f"  missing: {path}")
-    if len(missing) > shown:
-        typer.echo(f"  missing: and {len(missing) - shown} more")
-
-
-def _print_differences(title: str, samples: int, differences: list[Difference]) -> None:
-    if not differences:
-        typer.echo(f"{title}: all {samples} samples are authentic")
-        return
+def _print_differences(collection: Collection, differences: list[Difference]) -> int:
+    """Print the files that differ, and return how many there are."""
     for difference in differences:
         typer.echo(f"{difference.path} {difference.problem}")
-    typer.echo(f"{title}: {len(differences)} files differ from the committed fingerprints")
+    if differences:
+        typer.echo(f"{collection.title}: {len(differences)} files differ from the committed fingerprints")
+    else:
+        typer.echo(f"{collection.title}: all {len(collection.names)} samples are authentic")
+    return len(differences)

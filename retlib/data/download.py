@@ -1,19 +1,25 @@
-"""Download what may be downloaded: STARE, CHASE_DB1 and HRF, with pooch, resumed where it was cut off."""
+"""Download STARE, CHASE_DB1 and HRF with pooch, resume what broke off, and unpack it into the official layout."""
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import os
 import shutil
+import tarfile
 import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING
 from urllib.parse import urljoin
 
-from retlib.data.archives import unpack
-from retlib.data.collection import Collection
+from retlib.data.checksums import Difference, inspect_files, verify_files
+from retlib.data.collections import Collection
 from retlib.data.errors import DataError
-from retlib.data.inspection import Difference, inspect_files, verify_files
 from retlib.files import cache_folder
 
 if TYPE_CHECKING:
@@ -21,28 +27,34 @@ if TYPE_CHECKING:
 
 _TIMEOUT = (15, 60)  # seconds to connect, seconds without a byte
 _CHUNK = 2**16
+_LARGEST_FILE = 64 * 2**20  # bytes; the largest file of the four data sets, uncompressed, has 25 MB
+# What reading a broken archive raises; an OSError of the disk that is written to is not among them.
+_BROKEN = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    gzip.BadGzipFile,
+    lzma.LZMAError,
+    zlib.error,
+    EOFError,
+    NotImplementedError,  # a compression that zipfile does not know
+    RuntimeError,  # an encrypted member
+)
 
 
 def fetch_dataset(
-    collection: Collection,
-    root: Path,
-    base_url: str | None = None,
-    cache: Path | None = None,
-    progress: bool = False,
-    retries: int = 3,
+    collection: Collection, root: Path, base_url: str | None = None, progress: bool = False, retries: int = 3
 ) -> list[Difference]:
     """Download a data set, unpack it under the data root in its official layout, and verify it.
 
-    An interrupted download leaves its part in the cache, and the next call goes on from there. The archives
-    are unpacked into a temporary folder beside the data and moved into place when every file is there, so the
-    data root never holds half a data set. Files of the data set that are already there are replaced; others
-    are left alone.
+    An interrupted download leaves its part in the cache (`retlib.files.cache_folder`), and the next call resumes it.
+    The archives are unpacked into a temporary folder beside the data and moved into place when every file is there, so
+    the data root never holds half a data set. Files of the data set that are already there are replaced; others are
+    left alone.
 
     Args:
         collection: The data set.
         root: Data root; made where it does not exist.
         base_url: Address of the folder with the archives, in place of the official one.
-        cache: Folder for the archives while they arrive; `cache_folder` by default.
         progress: Show bars on stderr for what takes more than two seconds.
         retries: How often a broken connection is taken up again.
 
@@ -50,12 +62,12 @@ def fetch_dataset(
         The files that differ from the committed fingerprints; empty when all is well.
 
     Raises:
-        DataError: The data set cannot be downloaded without a registration, the server does not deliver, or
-            the archives are not what they should be; the message says what to do.
+        DataError: The data set cannot be downloaded without a registration, the server does not deliver, or the
+            archives are not what they should be; the message says what to do.
     """
     if not collection.archives:
         raise DataError(f"{collection.title} cannot be downloaded by a program. {collection.instructions}")
-    downloads = (cache or cache_folder()) / "downloads" / collection.key
+    downloads = cache_folder() / "downloads" / collection.key
     base = base_url or collection.archive_base
     archives = [_download(collection, base, name, downloads, progress, retries) for name in collection.archives]
     try:
@@ -71,14 +83,12 @@ def fetch_dataset(
 class ResumingDownloader:
     """Downloader for pooch that keeps what has arrived and asks the server for the rest.
 
-    Attributes:
-        part: File that grows while the download runs; beside it, ``<part>.tag`` keeps the server's mark of
-            the version, so that a file which changed meanwhile is started over.
-        progress: Show a bar on stderr when it takes more than two seconds.
+    Beside ``part``, ``<part>.tag`` keeps the server's mark of the version, so that a file which changed meanwhile is
+    started over.
     """
 
-    part: Path
-    progress: bool = False
+    part: Path  #: File that grows while the download runs.
+    progress: bool = False  #: Show a bar on stderr when it takes more than two seconds.
 
     def __call__(self, url: str, output_file: str, pooch: object) -> None:
         """Download ``url`` to ``output_file``.
@@ -124,24 +134,66 @@ class ResumingDownloader:
             tag.write_text(mark, encoding="utf-8")
         else:
             tag.unlink(missing_ok=True)
-        with (
-            self.part.open("ab" if resumed else "wb") as file,
-            tqdm(
-                desc=self.part.stem,
-                initial=have,
-                total=total,
-                unit="B",
-                unit_scale=True,
-                delay=2,
-                disable=not self.progress,
-            ) as bar,
-        ):
+        show = {"desc": self.part.stem, "unit": "B", "unit_scale": True, "delay": 2, "disable": not self.progress}
+        with self.part.open("ab" if resumed else "wb") as file, tqdm(initial=have, total=total, **show) as bar:
             for chunk in response.iter_content(_CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
         arrived = self.part.stat().st_size
         if total is not None and arrived != total:
             raise requests.ConnectionError(f"{response.url} broke off after {arrived} of {total} bytes")
+
+
+def unpack(collection: Collection, archive: Path, root: Path) -> int:
+    """Unpack the files of a data set from a tar or zip archive to their official places under a root.
+
+    A member is recognised by its file name alone and written to the place that the data set's layout gives it. The
+    folders named in the archive are never followed, so no member can be written elsewhere; whatever is not a file of
+    the data set (read-me files, links, other names) is left out.
+
+    Returns:
+        Number of files written.
+
+    Raises:
+        DataError: The file is no archive, is broken, or holds a file of unreasonable size.
+    """
+    places = {
+        PurePosixPath(choice).name.casefold(): choice
+        for name in collection.names
+        for choices in collection.files(name).values()
+        for choice in reversed(choices)  # where two places differ by case alone, the official one stays
+    }
+    written: set[str] = set()
+    try:
+        for name, size, open_member in _members(archive):
+            place = places.get(PurePosixPath(name.replace("\\", "/")).name.casefold())
+            if place is None or place in written:
+                continue
+            if size > _LARGEST_FILE:
+                raise DataError(f"{archive.name}: {name} has {size} bytes, more than any file of {collection.title}.")
+            target = collection.directory(root) / place
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with open_member() as source, target.open("wb") as destination:
+                shutil.copyfileobj(source, destination)
+            written.add(place)
+    except _BROKEN as error:
+        reason = str(error) or type(error).__name__
+        raise DataError(f"{archive} is no readable tar or zip archive ({reason}); delete it and fetch again") from None
+    return len(written)
+
+
+def _members(archive: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
+    """Iterate over name, size and opener of every regular file in an archive."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as opened:
+            for entry in opened.infolist():
+                if not entry.is_dir():
+                    yield entry.filename, entry.file_size, partial(opened.open, entry)
+    else:
+        with tarfile.open(archive) as opened:
+            for member in opened:
+                if member.isreg():
+                    yield member.name, member.size, partial(opened.extractfile, member)
 
 
 def _download(collection: Collection, base: str, name: str, folder: Path, progress: bool, retries: int) -> Path:
@@ -151,10 +203,10 @@ def _download(collection: Collection, base: str, name: str, folder: Path, progre
     pooch.get_logger().setLevel("WARNING")  # its notes would tear the progress bar
     url = urljoin(base if base.endswith("/") else f"{base}/", name)
     # The archives' checksums are not published; each unpacked file is verified instead.
-    puppy = pooch.create(folder, base, registry={name: None}, urls={name: url}, retry_if_failed=retries)
+    downloader = pooch.create(folder, base, registry={name: None}, urls={name: url}, retry_if_failed=retries)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        return Path(puppy.fetch(name, downloader=ResumingDownloader(folder / f"{name}.part", progress)))
+        return Path(downloader.fetch(name, downloader=ResumingDownloader(folder / f"{name}.part", progress)))
     except (requests.RequestException, ValueError) as error:
         reason = str(error)
     raise DataError(
@@ -178,17 +230,9 @@ def _install(collection: Collection, archives: list[Path], root: Path, progress:
                 f" {len(missing)} files are missing ({names}{more}), so nothing was put into {root}."
             )
         differences = verify_files(collection, staging, progress)
-        _move_into_place(collection.directory(staging), collection.directory(root))
+        source, target = collection.directory(staging), collection.directory(root)
+        if target.exists():  # file by file, beside whatever else lies there
+            shutil.copytree(source, target, copy_function=os.replace, dirs_exist_ok=True)
+        else:
+            source.rename(target)
     return [Difference(root / item.path.relative_to(staging), item.problem) for item in differences]
-
-
-def _move_into_place(source: Path, target: Path) -> None:
-    """Rename the whole folder, or file by file where the target exists already."""
-    if not target.exists():
-        source.rename(target)
-        return
-    for path in sorted(source.rglob("*")):
-        if path.is_file():
-            place = target / path.relative_to(source)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(path, place)

@@ -1,4 +1,4 @@
-"""Errors of the data layer: one message that names the file, what was expected and what to do."""
+"""Errors of the data sets; a message names the file, what was expected and what to do."""
 
 from __future__ import annotations
 

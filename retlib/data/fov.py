@@ -1,9 +1,9 @@
-"""Field of view from the photograph alone, for data sets that ship no mask.
+"""Estimate the field of view from the photograph alone, for data sets that ship no mask.
 
-The retina is lit through a round, sometimes clipped aperture, so its outline is convex, and across it the red
-light falls steeply, however dark the retina is there. `estimate_fov` therefore outlines a reduced photograph
-at many grey levels, keeps the convex outline with the steepest relative fall, which needs no threshold that
-suits one camera, and then moves that outline to the middle of the fall on the full grid.
+The retina is lit through a round, sometimes clipped aperture. So its outline is convex, and across it the red light
+falls steeply, however dark the retina is there. `estimate_fov` therefore outlines a reduced photograph at many grey
+levels, keeps the convex outline with the steepest relative fall, which needs no threshold that suits one camera, and
+then moves that outline to the middle of the fall on the full grid.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
+from retlib.data.sample import describe, is_photograph
+
 _COARSE_PIXELS = 200  # longer side of the reduced photograph in which the outline is searched
 _LEVELS = np.geomspace(6, 100, 12)  # grey levels tried, of 255
 _OPENING = 0.03  # radius of the opening, of the shorter side: removes text, stray light, most of a notch
-_FLOOR = 4.0  # grey levels added before ratios are taken: the noise of a black surround
+_FLOOR = 4.0  # grey levels added before ratios are taken: the noise outside the FOV
 _REACH = 2  # reduced pixels by which the two points of a ratio lie inside and outside the outline
 _FALL_CAP = np.log(3.0)  # a fall to a third is an edge; more of it must not outweigh a gap elsewhere
-_LEAST_FALL = np.log(1.25)  # below this mean fall the photograph has no dark surround
+_LEAST_FALL = np.log(1.25)  # below this mean fall the photograph has nothing dark outside the FOV
 _LEAST_AREA = 0.2  # of the frame
 _LEAST_SIDE = 8  # reduced pixels, below which there is no outline to speak of
 _RAYS = 720  # directions in which the outline is moved to the middle of the fall
@@ -31,18 +33,17 @@ def estimate_fov(image: np.ndarray) -> np.ndarray:
         image: Photograph, uint8 (H, W, 3), RGB.
 
     Returns:
-        bool (H, W), True inside the FOV; True everywhere where the photograph has no dark surround or is only
-        a few pixels high or wide.
+        bool (H, W), True inside the FOV; True everywhere where the photograph has nothing dark outside the FOV or is
+        only a few pixels high or wide.
 
     Raises:
         ValueError: The array is no uint8 (H, W, 3).
     """
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ValueError(f"a photograph has to be uint8 (H, W, 3), got {found}")
+    if not is_photograph(image):
+        raise ValueError(f"a photograph has to be uint8 (H, W, 3), got {describe(image)}")
     from scipy import ndimage
 
-    red = np.ascontiguousarray(image[..., 0])  # the retina reflects red most; the surround is black or grey
+    red = np.ascontiguousarray(image[..., 0])  # the retina reflects red most; the outside is black or grey
     step = max(1, round(max(red.shape) / _COARSE_PIXELS))
     coarse = ndimage.gaussian_filter(np.asarray(Image.fromarray(red).reduce(step), dtype=np.float32), 1)
     if min(coarse.shape) < _LEAST_SIDE:
@@ -56,7 +57,7 @@ def estimate_fov(image: np.ndarray) -> np.ndarray:
 
 
 def _outline(lit: np.ndarray) -> np.ndarray | None:
-    """Convex hull of the largest lit region after opening, or None where it is too small to be a FOV."""
+    """Compute the convex hull of the largest lit region after opening, or None where it is too small to be a FOV."""
     from scipy import ndimage
 
     radius = max(2, round(_OPENING * min(lit.shape)))
@@ -74,7 +75,7 @@ def _outline(lit: np.ndarray) -> np.ndarray | None:
 
 
 def _largest(mask: np.ndarray) -> np.ndarray:
-    """Largest connected region."""
+    """Keep the largest connected region."""
     from scipy import ndimage
 
     labels, count = ndimage.label(mask)
@@ -86,7 +87,7 @@ def _largest(mask: np.ndarray) -> np.ndarray:
 
 
 def _fill_hull(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Mask of the convex hull of points given as (row, column)."""
+    """Fill the convex hull of points given as (row, column)."""
     from scipy.spatial import ConvexHull
 
     corners = points[ConvexHull(points).vertices]
@@ -96,12 +97,11 @@ def _fill_hull(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _fall(level: np.ndarray, hull: np.ndarray) -> tuple[float, float]:
-    """Relative fall of light outwards across an outline, as a mean logarithm.
+    """Compute the relative fall of light outwards across an outline, as a mean logarithm.
 
     Returns:
-        The mean over the whole outline, where it runs along the edge of the frame counting as no fall, by
-        which outlines are compared; and the mean over what lies inside the frame, by which a surround is
-        recognised.
+        The mean over the whole outline, with no fall where it runs along the edge of the frame, to compare outlines;
+        and the mean over the part inside the frame, to recognise a dark outside.
     """
     from scipy import ndimage
 
@@ -128,28 +128,22 @@ def _refine(red: np.ndarray, hull: np.ndarray, step: int) -> np.ndarray:
     centre = np.array(ndimage.center_of_mass(hull))
     angles = np.linspace(0, 2 * np.pi, _RAYS, endpoint=False)
     directions = np.stack([np.sin(angles), np.cos(angles)])
-    inside_hull = ndimage.map_coordinates(
-        hull.astype(np.float32),
-        centre[:, None, None] + directions[:, None] * np.arange(max(hull.shape))[:, None],
-        order=1,
-    )
+    along = centre[:, None, None] + directions[:, None] * np.arange(max(hull.shape))[:, None]
+    inside_hull = ndimage.map_coordinates(hull.astype(np.float32), along, order=1)
     coarse_radius = (inside_hull >= 0.5).sum(axis=0) - 0.5
     centre, radius = (centre + 0.5) * step - 0.5, coarse_radius * step
 
     reach = 3 * step + 3
     offsets = np.arange(-reach, reach + 1)
     radii = radius + offsets[:, None]
-    profile = ndimage.map_coordinates(
-        ndimage.uniform_filter(red, 3).astype(np.float32),
-        centre[:, None, None] + directions[:, None] * radii,
-        order=1,
-        mode="nearest",
-    )
+    along = centre[:, None, None] + directions[:, None] * radii
+    smooth = ndimage.uniform_filter(red, 3).astype(np.float32)
+    profile = ndimage.map_coordinates(smooth, along, order=1, mode="nearest")
     inner, outer = profile[:reach].mean(axis=0), profile[-3:].mean(axis=0)
     beyond = (profile > (inner + outer) / 2).cumprod(axis=0).sum(axis=0)
     sharp = (inner + _FLOOR) / (outer + _FLOOR) > np.exp(_LEAST_FALL)
     radius = np.where(sharp, radii[0] + beyond - 0.5, radius)
     radius = ndimage.median_filter(radius, _SMOOTHING, mode="wrap")
-    # Drawing adds half a pixel, on the safe side: observers label vessels up to the rim.
+    # Drawing adds half a pixel, on the safe side: observers label vessels up to the border.
     outline = np.clip((centre[:, None] + directions * radius).T, 0, np.array(red.shape) - 1)
     return _fill_hull(outline, red.shape)

@@ -1,4 +1,4 @@
-"""From files to arrays. Every file is decoded by Pillow; every mask is binarised the same way."""
+"""Read files into arrays: every file is decoded by Pillow, and every mask is binarised the same way."""
 
 from __future__ import annotations
 
@@ -10,24 +10,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from retlib.data.collection import Collection, sample_files
+from retlib.data.collections import Collection, sample_files
 from retlib.data.errors import DataError
 from retlib.data.fov import estimate_fov
 from retlib.data.sample import FundusSample
 
-_DECODING_ERRORS = (
-    OSError,
-    EOFError,
-    SyntaxError,
-    ValueError,
-    zlib.error,
-    struct.error,
-    Image.DecompressionBombError,
-)
+_DECODING_ERRORS = (OSError, EOFError, SyntaxError, ValueError, zlib.error, struct.error, Image.DecompressionBombError)
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Photograph as uint8 (H, W, 3), RGB.
+    """Read a photograph as uint8 (H, W, 3), RGB.
 
     Raises:
         DataError: The file is truncated or no image.
@@ -36,10 +28,10 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Label or FOV mask as bool (H, W): True where the decoded grey level exceeds 127.
+    """Read a label or FOV mask as bool (H, W): True where the decoded grey level exceeds 127.
 
-    Grey levels and not stored values: the palette of DRIVE's second observer decodes to 3 and 253, HRF's
-    masks are RGB, and three HRF labels have grey edge pixels.
+    Grey levels and not stored values: the palette of DRIVE's second observer decodes to 3 and 253, HRF's masks are RGB,
+    and three HRF labels have grey edge pixels.
 
     Raises:
         DataError: The file is truncated or no image.
@@ -48,7 +40,7 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def read_role(path: Path, role: str) -> np.ndarray:
-    """Array of a file by its role: the photograph for ``"image"``, else a mask."""
+    """Read a file by its role: the photograph for ``"image"``, else a mask."""
     return read_image(path) if role == "image" else read_mask(path)
 
 

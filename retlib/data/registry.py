@@ -9,15 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import overload
 
-from retlib.data.chase_db1 import CHASE_DB1
-from retlib.data.collection import Collection, sample_files
-from retlib.data.drive import DRIVE
+from retlib.data.collections import CHASE_DB1, DRIVE, HRF, STARE, Collection, sample_files
 from retlib.data.errors import DataMissingError
-from retlib.data.hrf import HRF
 from retlib.data.readers import read_sample
 from retlib.data.sample import FundusSample
 from retlib.data.splits import resolve_split
-from retlib.data.stare import STARE
 
 COLLECTIONS: Mapping[str, Collection] = {item.key: item for item in (DRIVE, STARE, CHASE_DB1, HRF)}
 """The public data sets by key."""
@@ -28,19 +24,12 @@ ROOT_VARIABLE = "RETLIB_DATA"
 
 @dataclass(frozen=True, eq=False)
 class Dataset(Sequence[FundusSample]):
-    """Samples of one split, read (or, for phantoms, made) when asked for and not kept.
+    """Samples of one split, read (or, for synthetic images, drawn) when asked for and not kept."""
 
-    Attributes:
-        name: Key of the data set.
-        split: The split as it was asked for.
-        names: Stable names of the samples, sorted; ``dataset[i].name == dataset.names[i]``.
-        read: Name -> sample.
-    """
-
-    name: str
-    split: str
-    names: tuple[str, ...]
-    read: Callable[[str], FundusSample]
+    name: str  #: Key of the data set.
+    split: str  #: The split as it was asked for.
+    names: tuple[str, ...]  #: Stable names of the samples, sorted; ``dataset[i].name == dataset.names[i]``.
+    read: Callable[[str], FundusSample]  #: Name -> sample.
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -62,12 +51,12 @@ class Dataset(Sequence[FundusSample]):
 
 
 def list_datasets() -> list[str]:
-    """Names that `load_dataset` knows: the four public data sets, then the generated one."""
+    """List the names that `load_dataset` knows: the four public data sets, then the synthetic images (``phantom``)."""
     return [*COLLECTIONS, "phantom"]
 
 
 def find_root(root: str | os.PathLike[str] | None = None) -> Path | None:
-    """Folder that holds ``DRIVE/``, ``STARE/``, ``CHASE_DB1/`` and ``HRF/``, whether or not it exists.
+    """Find the folder that holds ``DRIVE/``, ``STARE/``, ``CHASE_DB1/`` and ``HRF/``, whether or not it exists.
 
     The argument where it is given, else the environment variable ``RETLIB_DATA``, else None.
     """
@@ -76,7 +65,7 @@ def find_root(root: str | os.PathLike[str] | None = None) -> Path | None:
 
 
 def get_collection(name: str) -> Collection:
-    """Public data set by its key.
+    """Look up a public data set by its key.
 
     Raises:
         ValueError: There is none of that name; the message lists the names.
@@ -89,23 +78,23 @@ def get_collection(name: str) -> Collection:
 def split_names(
     dataset: str, split: str | None, root: str | os.PathLike[str] | None = None, **options: object
 ) -> tuple[str, ...]:
-    """Names of the samples of a split, sorted, without reading or looking for any file.
+    """List the names of the samples of a split, sorted, without reading or looking for any file.
 
     Args:
         dataset: One of `list_datasets`.
         split: A base or a fold, see `retlib.data.splits`; None for STARE alone.
         root: Not needed; taken so that one set of arguments serves here and in `load_dataset`.
-        **options: Options of the phantoms: ``count``, ``height``, ``width``, ``lesions``.
+        **options: Options of the synthetic images: ``count``, ``height``, ``width``, ``lesions``.
 
     Raises:
         ValueError: Unknown data set, split or option; the message lists the choices.
     """
     if dataset == "phantom":
-        from retlib.data import phantoms
+        from retlib.data.phantoms import phantom_names
 
-        return phantoms.phantom_names(split, **options)
+        return phantom_names(split, **options)
     collection = get_collection(dataset)
-    _refuse_options(dataset, options)
+    refuse_options(dataset, options)
     return resolve_split(collection.title, collection.bases, split, collection.group, collection.default_split)
 
 
@@ -118,8 +107,8 @@ def load_dataset(
         name: One of `list_datasets`.
         split: ``"training"``, ``"test"``, ``"all"``, or a fold such as ``"training/fold1of5-train@7"``
             (`retlib.data.splits` has the grammar). STARE has no official split: None or a fold.
-        root: Data root; None takes the environment variable ``RETLIB_DATA``. Phantoms need none.
-        **options: For phantoms alone: ``count=20``, ``height=584``, ``width=565``, ``lesions=False``.
+        root: Data root; None takes the environment variable ``RETLIB_DATA``. Synthetic images need none.
+        **options: For synthetic images alone: ``count=20``, ``height=584``, ``width=565``, ``lesions=False``.
 
     Raises:
         ValueError: Unknown data set, split or option; the message lists the choices.
@@ -127,9 +116,9 @@ def load_dataset(
     """
     names = split_names(name, split, root, **options)
     if name == "phantom":
-        from retlib.data import phantoms
+        from retlib.data.phantoms import phantom_reader
 
-        return Dataset(name, split or "all", names, phantoms.phantom_reader(**options))
+        return Dataset(name, split or "all", names, phantom_reader(**options))
     collection = get_collection(name)
     folder = require_root(collection, root)
     for sample in names:  # a missing label shows now, not after an hour of training
@@ -138,7 +127,7 @@ def load_dataset(
 
 
 def require_root(collection: Collection, root: str | os.PathLike[str] | None = None) -> Path:
-    """Data root under which the folder of a data set lies.
+    """Find the data root, and check that the folder of a data set lies under it.
 
     Raises:
         DataMissingError: No root is named, or it lacks the folder.
@@ -159,6 +148,7 @@ def require_root(collection: Collection, root: str | os.PathLike[str] | None = N
     return found
 
 
-def _refuse_options(name: str, options: Mapping[str, object]) -> None:
+def refuse_options(name: str, options: Mapping[str, object]) -> None:
+    """Raise a ValueError for any option of a public data set."""
     if options:
         raise ValueError(f"{name} takes no options, got {', '.join(sorted(options))}; only phantom does")

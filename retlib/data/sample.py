@@ -37,29 +37,22 @@ class FundusSample:
         if not isinstance(self.name, str) or not self.name:
             raise DataError(f"a sample's name has to be a non-empty string, got {self.name!r}")
         image = self.image
-        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise DataError(f"{self.name}: image has to be uint8 (H, W, 3), got {_describe(image)}")
+        if not is_photograph(image):
+            raise DataError(f"{self.name}: image has to be uint8 (H, W, 3), got {describe(image)}")
         for role in ("vessels", "fov", "second_observer"):
             mask = getattr(self, role)
             if mask is None and role == "second_observer":
                 continue
             if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != image.shape[:2]:
                 expected = f"bool {image.shape[:2]} like its image"
-                raise DataError(f"{self.name}: {role} has to be {expected}, got {_describe(mask)}")
-
-    @property
-    def height(self) -> int:
-        """Rows of the pixel grid."""
-        return self.image.shape[0]
-
-    @property
-    def width(self) -> int:
-        """Columns of the pixel grid."""
-        return self.image.shape[1]
+                raise DataError(f"{self.name}: {role} has to be {expected}, got {describe(mask)}")
 
 
-def _describe(value: object) -> str:
-    """Type and size of an array, or the type of what is no array."""
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype} {value.shape}"
-    return type(value).__name__
+def is_photograph(value: object) -> bool:
+    """Test whether a value is an array uint8 (H, W, 3)."""
+    return isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3
+
+
+def describe(value: object) -> str:
+    """Name type and size of an array, or the type of anything else."""
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__

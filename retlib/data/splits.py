@@ -1,7 +1,7 @@
-"""Named splits: resolved from names alone, so that a split means the same with and without the files.
+"""Resolve named splits from names alone, so that a split means the same with and without the files.
 
-Grammar: ``[base/]fold{k}of{n}-{train|test}[@{seed}]``, or a bare base (``training``, ``test``, ``all``). A
-fold without a base cuts ``all``; k counts from 1; the seed defaults to 0.
+Grammar: ``[base/]fold{k}of{n}-{train|test}[@{seed}]``, or a bare base (``training``, ``test``, ``all``). A fold without
+a base cuts ``all``; k counts from 1; the seed defaults to 0.
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ def resolve_split(
     group: Callable[[str], str],
     default: str | None = None,
 ) -> tuple[str, ...]:
-    """Names of the samples of a split, sorted.
+    """List the names of the samples of a split, sorted.
 
     Args:
         title: Name of the data set, for messages.
         bases: Base split -> its names.
-        split: A base or a fold in the grammar of this module; None only where ``default`` says what that
-            means.
+        split: A base or a fold in the grammar of this module; None only where ``default`` says what that means.
         group: Name -> group that is never divided between folds.
         default: The base that None stands for.
 
@@ -44,9 +43,8 @@ def resolve_split(
     k, n, seed = int(match["k"]), int(match["n"]), int(match["seed"] or 0)
     groups = len({group(name) for name in names})
     if not 2 <= n <= groups:
-        raise ValueError(
-            f"{title} split {split!r}: n has to lie between 2 and {groups}, the images that can be held apart"
-        )
+        limits = f"between 2 and {groups}, the images that can be held apart"
+        raise ValueError(f"{title} split {split!r}: n has to lie {limits}")
     if not 1 <= k <= n:
         raise ValueError(f"{title} split {split!r}: k counts from 1 to {n}")
     held_out = fold_names(names, k, n, seed, group)
@@ -56,7 +54,7 @@ def resolve_split(
 
 
 def fold_names(names: Sequence[str], k: int, n: int, seed: int, group: Callable[[str], str]) -> tuple[str, ...]:
-    """Names of the held-out part k (1 to n) of n near-equal parts, sorted; a group is never divided."""
+    """List the names of the held-out part k (1 to n) of n near-equal parts, sorted; a group is never divided."""
     groups: dict[str, list[str]] = {}
     for name in sorted(names):
         groups.setdefault(group(name), []).append(name)

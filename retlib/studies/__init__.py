@@ -4,6 +4,6 @@ The runs have the form of a paper's (:mod:`retlib.study.plan`). A study that sea
 of a test split, whatever its file says.
 """
 
-from retlib.study.study_file import list_studies, load_study
+from retlib.study.loader import list_studies, load_study
 
 __all__ = ["list_studies", "load_study"]

@@ -1,74 +1,88 @@
-"""A paper's claims, in words and, where possible, in a form that numbers can answer.
+"""State a paper's claims in words and, where possible, in a form that numbers can test.
 
 The same test runs on the paper's own numbers (does the table bear the sentence out?) and on ours: it is
-given a function that looks a number up, and knows nothing of where numbers come from.
+given functions that look numbers up, and knows nothing of where numbers come from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import gcd
-from typing import Literal
+from pathlib import PurePath
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, ValidationInfo
 
 from retlib.metrics import METRICS
 from retlib.settings import Settings
-from retlib.study.printed import Text, is_number
-
-RECORDED_METRICS = (*METRICS, "betti0_error", "betti1_error", "recall_thin", "recall_medium", "recall_wide")
-"""Metrics that a record holds: `evaluate`'s; inside the FOV also Betti errors and recall by vessel width."""
+from retlib.study.plan import RunName, check_name
+from retlib.study.printed import DatasetName, NumberText, Printed, Text, is_number
 
 COSTS = ("parameters", "step_s")
 """What a run costs, from its record: weights that are trained; seconds of one optimiser step on its machine."""
+
+Metric = Literal[(*METRICS, "betti0_error", "betti1_error", "recall_thin", "recall_medium", "recall_wide", *COSTS)]
+"""A number of a record: `evaluate`'s metrics; inside the FOV also Betti errors and recall by vessel width; costs."""
 
 CURVES = tuple(
     f"{part}_{name}" for part in ("train", "validation") for name in ("loss", "accuracy", "sensitivity", "dice")
 )
 """Columns of a record's history."""
 
-ValueOf = Callable[[str, str], float | None]
-CurveOf = Callable[[str, str], Sequence[float] | None]
+ValueOf = Callable[[str, str], float | None]  # (run, metric)
+CurveOf = Callable[[str, str], Sequence[float] | None]  # (run, curve)
+DifferenceOf = Callable[[str, str, str], tuple[float, float, float] | None]  # (start, end, metric)
+
+
+def _check_quantity(value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, list | tuple) and len(value) == 2:
+        return tuple(check_name("run", name, info) for name in value)
+    return value if isinstance(value, str) and is_number(value) else check_name("run", value, info)
+
+
+Quantity = Annotated[str | tuple[str, str], BeforeValidator(_check_quantity)]
+"""A run; two runs, for the step from the first to the second; or a number as printed."""
 
 
 class Compare(Settings):
-    """The first run has the higher value of every metric, or with ``or_equal`` no lower one."""
+    """One quantity is higher than another in every metric, or higher by a stated size.
 
-    higher: str
-    lower: str
-    metrics: tuple[str, ...]
-    or_equal: bool = False
-
-
-class Gains(Settings):
-    """The step between the first pair of runs raises every metric by more than the second pair's.
-
-    With ``than`` the second pair's step is in that metric.
+    A curve stands for where it settles (see `settled`). A stated size holds when the difference has its sign and lies
+    within a margin of it. By default the margin is half a unit of the size's last printed digit, and half the width of
+    the difference's interval where it has one.
     """
 
-    larger: tuple[str, str]  # (from, to)
-    smaller: tuple[str, str]
-    metrics: tuple[str, ...]
-    than: str | None = None
+    higher: Quantity
+    lower: Quantity
+    metrics: tuple[Literal[(*get_args(Metric), *CURVES)], ...]
+    than: Metric | None = None  # the metric of the lower quantity, where it is another one
+    or_equal: bool = False  # no lower is enough
+    by: NumberText | None = None  # the stated size; "1.6%" is 1.6 percentage points, or 1.6 % if relative
+    relative: bool = False  # the size is a share of the lower quantity
+    margin: NumberText | None = None  # takes the place of the default margin
+
+    def _problems(self) -> Iterator[str]:
+        if self.by is None and (self.relative or self.margin is not None):
+            yield "by: expected a size, to which `relative` and `margin` belong"
+
+    @property
+    def words(self) -> str:
+        """The comparison in words, names of runs included."""
+        higher, lower = (q if isinstance(q, str) else " to ".join(q) for q in (self.higher, self.lower))
+        verb = "no lower than" if self.or_equal else "above" if isinstance(self.higher, str) else "gains more than"
+        text = f"{higher} {verb} {lower}"
+        text += f" in {self.than}" if self.than else ""
+        text += f" by {self.by}" if self.by else ""
+        return text + (" of it" if self.relative else "") + (f", give or take {self.margin}" if self.margin else "")
 
 
 class Below(Settings):
     """The run stays below every quoted row of a table that prints the metric."""
 
-    run: str
+    run: RunName
     table: str
-    metrics: tuple[str, ...]
-
-
-class Level(Settings):
-    """Where a curve settles (see :func:`settled`): above or below a number, or above another run's."""
-
-    run: str
-    curves: tuple[str, ...]
-    above: Text | None = None
-    below: Text | None = None
-    above_run: str | None = None
+    metrics: tuple[Metric, ...]
 
 
 class Place(Settings):
@@ -78,100 +92,57 @@ class Place(Settings):
     row: int
 
 
+Fact = Literal["width", "height", "proportions", "images", "format"]
+
+
 class Claim(Settings):
-    """One claim.
+    """One claim."""
 
-    Attributes:
-        id: Unique in the paper.
-        where: The part of the paper.
-        statement: In our words.
-        dataset: The data set it speaks of, if it is one.
-        run: The run whose record its ``values`` belong to.
-        values: Metric -> number as printed.
-        same_as: The row that should print the same numbers.
-        compare, gains, below, levels: What has to hold for the claim to be true.
-        facts: ``width``, ``height``, ``proportions`` (``"3:2"``), ``images`` or ``format`` of ``dataset``, as the paper
-            states them.
-        kind: ``dataset`` for a statement about a data set, which is counted apart from those about methods and results.
-        decided: What the paper's own text and tables say of it, where no comparison of two numbers does.
-        because: Why it is decided so.
-        check: How to look into it, in words.
-        note: What a reader should know.
-    """
-
-    id: str
-    where: str
-    statement: str
-    dataset: str | None = None
-    run: str | None = None
-    values: dict[str, Text] = Field(default_factory=dict)
-    same_as: Place | None = None
-    compare: tuple[Compare, ...] = ()
-    gains: tuple[Gains, ...] = ()
-    below: tuple[Below, ...] = ()
-    levels: tuple[Level, ...] = ()
-    facts: dict[str, Text] = Field(default_factory=dict)
-    kind: Literal["method", "dataset"] = "method"
-    decided: Literal["holds", "holds in part", "fails"] | None = None
-    because: str = ""
-    check: str = ""
-    note: str = ""
+    id: str  # unique in the paper
+    where: str  # the part of the paper
+    statement: str  # in our words
+    dataset: DatasetName | None = None  # the data set it speaks of, if it is one
+    run: RunName | None = None  # the run whose record its `values` belong to
+    values: dict[Literal[METRICS], NumberText] = Field(default_factory=dict)  # metric -> number as printed
+    same_as: Place | None = None  # the row that should print the same numbers
+    compare: tuple[Compare, ...] = ()  # what has to hold for the claim to be true
+    below: tuple[Below, ...] = ()  # the same
+    facts: dict[Fact, Text] = Field(default_factory=dict)  # of `dataset`, as the paper states them; proportions: "3:2"
+    kind: Literal["method", "dataset"] = "method"  # statements about a data set are counted apart
+    decided: Literal["holds", "holds in part", "fails"] | None = None  # by a reader, where no numbers do
+    because: str = ""  # why it is decided so
+    check: str = ""  # how to look into it, in words
+    note: str = ""  # what a reader should know
 
     @property
     def compares(self) -> bool:
         """Whether it is taken apart into comparisons of two numbers."""
-        return any((self.compare, self.gains, self.below, self.levels))
+        return bool(self.compare or self.below)
 
     def metrics(self) -> set[str]:
-        """Metrics and curves that its comparisons are about."""
-        named = {metric for item in (*self.compare, *self.gains, *self.below) for metric in item.metrics}
-        return named.union(*(item.curves for item in self.levels))
+        """Return the metrics and curves that its comparisons are about."""
+        return {metric for item in (*self.compare, *self.below) for metric in item.metrics}
 
     def runs(self) -> list[str]:
-        """Names of the runs that it speaks of."""
-        found = [self.run] if self.run else []
+        """List the runs that it speaks of, each once."""
+        names = [self.run] if self.run else []
         for item in self.compare:
-            found += [item.higher, item.lower]
-        for item in self.gains:
-            found += [*item.larger, *item.smaller]
-        found += [item.run for item in self.below]
-        for item in self.levels:
-            found += [item.run, *([item.above_run] if item.above_run else [])]
-        return list(dict.fromkeys(found))
+            for quantity in (item.higher, item.lower):
+                names += [quantity] if isinstance(quantity, str) else quantity
+        names += [item.run for item in self.below]
+        return list(filter(_is_run, dict.fromkeys(names)))
 
-    def problems(self) -> list[str]:
-        """What is wrong with the claim, each with its place. Empty for a sound one."""
-        found = []
-        if not (self.values or self.compares or self.facts or self.decided) and not self.check:
-            found.append("check: expected words on how to look into a claim that has nothing to compute")
+    def _problems(self) -> Iterator[str]:
+        if not (self.values or self.compares or self.facts or self.decided or self.check):
+            yield "check: expected words on how to look into a claim that has nothing to compute"
         if (self.decided is not None) != bool(self.because):
-            found.append("because: expected the reason of what is `decided`, and none without it")
+            yield "because: expected the reason of what is `decided`, and none without it"
         if self.decided is not None and (self.compares or self.facts):
-            found.append("decided: expected nothing, since numbers decide the claim")
+            yield "decided: expected nothing, since numbers decide the claim"
         if self.facts and self.kind != "dataset":
-            found.append("kind: expected dataset, since the claim states facts of one")
-        for metric, text in self.values.items():
-            if metric not in METRICS or not is_number(text):
-                found.append(f"values.{metric}: expected a number of one of {', '.join(METRICS)}, got {text!r}")
-        for kind in ("compare", "gains", "below"):
-            for index, item in enumerate(getattr(self, kind)):
-                if unknown := [metric for metric in item.metrics if metric not in (*RECORDED_METRICS, *COSTS)]:
-                    known = ", ".join((*RECORDED_METRICS, *COSTS))
-                    found.append(f"{kind}.{index}.metrics: expected some of {known}, got {', '.join(unknown)}")
-        for index, item in enumerate(self.gains):
-            if item.than is not None and item.than not in (*RECORDED_METRICS, *COSTS):
-                found.append(f"gains.{index}.than: expected one metric, got {item.than!r}")
-        for index, item in enumerate(self.levels):
-            if unknown := [curve for curve in item.curves if curve not in CURVES]:
-                found.append(f"levels.{index}.curves: expected some of {', '.join(CURVES)}, got {', '.join(unknown)}")
-            named = [value for value in (item.above, item.below, item.above_run) if value is not None]
-            if len(named) != 1 or not is_number(item.above or item.below or "0"):
-                found.append(f"levels.{index}: expected either a number in `above` or `below`, or a run in `above_run`")
-        if unknown := sorted(set(self.facts) - set(FACTS)):
-            found.append(f"facts: expected some of {', '.join(FACTS)}, got {', '.join(unknown)}")
+            yield "kind: expected dataset, since the claim states facts of one"
         if self.facts and self.dataset is None:
-            found.append("dataset: expected the data set that the facts are about")
-        return found
+            yield "dataset: expected the data set that the facts are about"
 
 
 @dataclass(frozen=True)
@@ -181,8 +152,8 @@ class Finding:
     Attributes:
         what: The comparison in words, names of runs included.
         metric: The metric, curve or fact compared.
-        left: The value that should be the higher (for facts: the stated one).
-        right: The value that should be the lower (for facts: the true one).
+        left: The value that should be the higher; for sizes and facts the stated one.
+        right: The value that should be the lower; for sizes and facts the measured one.
         holds: Whether it is so; None where a number is missing.
     """
 
@@ -193,101 +164,68 @@ class Finding:
     holds: bool | None
 
 
-def compare(claim: Claim, value_of: ValueOf) -> list[Finding]:
-    """Test the claim's comparisons and gains.
+def compare(claim: Claim, value_of: ValueOf, curve_of: CurveOf, difference_of: DifferenceOf) -> Iterator[Finding]:
+    """Test the comparisons of two quantities that a claim stands on; see `Paper.test_claim` for the arguments."""
 
-    Args:
-        claim: The claim.
-        value_of: (run, metric) -> value, or None where there is none.
-    """
-    found = []
+    def value(quantity: str | tuple[str, str], metric: str) -> float | None:
+        if isinstance(quantity, tuple):
+            start, end = (value(run, metric) for run in quantity)
+            return None if start is None or end is None else end - start
+        if is_number(quantity):
+            return Printed(quantity).value
+        return settled(curve_of(quantity, metric)) if metric in CURVES else value_of(quantity, metric)
+
     for item in claim.compare:
         for metric in item.metrics:
-            values = value_of(item.higher, metric), value_of(item.lower, metric)
-            words = "no lower than" if item.or_equal else "above"
-            found.append(_higher(f"{item.higher} {words} {item.lower}", metric, *values, item.or_equal))
-    for item in claim.gains:
-        for metric in item.metrics:
-            pairs = (item.larger, metric), (item.smaller, item.than or metric)
-            gains = [_difference(value_of(a, name), value_of(b, name)) for (a, b), name in pairs]
-            what = " gains more than ".join(f"{a} to {b}" for a, b in (item.larger, item.smaller))
-            what += f" in {item.than}" if item.than else ""
-            found.append(_higher(what, metric, *gains))
-    return found
-
-
-def compare_levels(claim: Claim, curve_of: CurveOf) -> list[Finding]:
-    """Test where the claim's curves settle.
-
-    Args:
-        claim: The claim.
-        curve_of: (run, column of the history) -> one value an epoch, or None where there is no record.
-    """
-    found = []
-    for item in claim.levels:
-        for column in item.curves:
-            left = settled(curve_of(item.run, column))
-            if item.above is not None:
-                found.append(_higher(f"{item.run} above {item.above}", column, left, float(item.above)))
-            elif item.below is not None:
-                found.append(_higher(f"{item.run} below {item.below}", column, float(item.below), left))
+            left, right = value(item.higher, metric), value(item.lower, item.than or metric)
+            if left is None or right is None:
+                yield Finding(item.words, metric, left, right, None)
+            elif item.by is None:
+                step = round(left - right, 9)  # differences of printed decimals carry noise in the last binary digits
+                yield Finding(item.words, metric, left, right, step > 0 or (item.or_equal and step == 0))
             else:
-                right = settled(curve_of(item.above_run, column))
-                found.append(_higher(f"{item.run} above {item.above_run}", column, left, right))
-    return found
+                interval = None
+                if _is_run(item.lower) and _is_run(item.higher) and metric not in CURVES:
+                    interval = difference_of(item.lower, item.higher, metric)
+                yield _test_size(item, metric, interval or (left - right, 0.0, 0.0), right)
+
+
+def _test_size(item: Compare, metric: str, difference: tuple[float, float, float], lower: float) -> Finding:
+    """Test whether a difference, (difference, low, high), has the stated sign and lies within the margin."""
+    stated = Printed(item.by)
+    if item.relative and not lower:
+        return Finding(item.words, metric, stated.value, None, None)
+    measured, low, high = (value / lower if item.relative else value for value in difference)
+    margin = stated.half_unit + (high - low) / 2 if item.margin is None else Printed(item.margin).value
+    near = round(abs(measured - stated.value) - margin, 9) <= 0
+    return Finding(item.words, metric, stated.value, measured, near and measured * stated.value >= 0)
 
 
 def settled(curve: Sequence[float] | None) -> float | None:
-    """Where a curve settles: its mean over the last tenth of the epochs, one at least; None for no curve."""
+    """Average a curve over the last tenth of its epochs, one at least; None for no curve."""
     if not curve:
         return None
     last = curve[-max(1, len(curve) // 10) :]
     return sum(last) / len(last)
 
 
-FACTS: dict[str, Callable[[str], str]] = {
-    "width": lambda dataset: str(_collection(dataset).width),
-    "height": lambda dataset: str(_collection(dataset).height),
-    "proportions": lambda dataset: _proportions(_collection(dataset)),
-    "images": lambda dataset: str(len(_collection(dataset).names)),
-    "format": lambda dataset: _image_format(dataset),
-}
-"""What can be said of a data set and looked up in its reader."""
-
-
-def compare_facts(claim: Claim) -> list[Finding]:
+def compare_facts(claim: Claim) -> Iterator[Finding]:
     """Hold what the paper states of a data set against the data set itself."""
-    found = []
-    for fact, stated in claim.facts.items():
-        true = FACTS[fact](claim.dataset)
-        found.append(Finding(f"{fact} of {claim.dataset}", fact, stated, true, stated == true))
-    return found
-
-
-def _higher(what: str, metric: str, left: float | None, right: float | None, or_equal: bool = False) -> Finding:
-    if left is None or right is None:
-        return Finding(what, metric, left, right, None)
-    difference = round(left - right, 9)  # differences of printed decimals carry noise in the last binary digits
-    return Finding(what, metric, left, right, difference > 0 or (or_equal and difference == 0))
-
-
-def _difference(start: float | None, end: float | None) -> float | None:
-    return None if start is None or end is None else end - start
-
-
-def _collection(dataset: str):
     from retlib.data.registry import get_collection
 
-    return get_collection(dataset)
+    for fact, stated in claim.facts.items():
+        collection = get_collection(claim.dataset)
+        width, height = collection.width, collection.height
+        file = PurePath(collection.files(collection.names[0])["image"][0].removesuffix(".gz"))
+        known: dict[Fact, str] = {
+            "width": str(width),
+            "height": str(height),
+            "proportions": f"{width // gcd(width, height)}:{height // gcd(width, height)}",
+            "images": str(len(collection.names)),
+            "format": {".tif": "TIFF", ".jpg": "JPEG", ".ppm": "PPM"}[file.suffix.lower()],
+        }
+        yield Finding(f"{fact} of {claim.dataset}", fact, stated, known[fact], stated == known[fact])
 
 
-def _proportions(collection) -> str:
-    """Width to height in lowest terms, ``"3:2"``."""
-    common = gcd(collection.width, collection.height)
-    return f"{collection.width // common}:{collection.height // common}"
-
-
-def _image_format(dataset: str) -> str:
-    collection = _collection(dataset)
-    file = collection.files(collection.names[0])["image"][0].removesuffix(".gz")
-    return {"tif": "TIFF", "jpg": "JPEG", "ppm": "PPM"}[file.rsplit(".", 1)[-1].lower()]
+def _is_run(quantity: str | tuple[str, str]) -> bool:
+    return isinstance(quantity, str) and not is_number(quantity)

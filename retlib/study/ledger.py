@@ -16,6 +16,7 @@ import pandas as pd
 from retlib.data.registry import get_collection, list_datasets
 from retlib.papers import list_papers, load_paper
 from retlib.study import Claim, Finding, Paper, Printed, Row, Store, Table
+from retlib.study.claims import compare_facts
 from retlib.study.consistency import Contradiction
 from retlib.study.evidence import Evidence
 from retlib.study.evidence_tables import profile_text
@@ -173,7 +174,7 @@ def claim_lines(shelf: Shelf, claim: Claim) -> Iterator[Line]:
         if metric in elsewhere and elsewhere[metric].value != printed[metric].value:
             item += f" (Table {claim.same_as.table} prints {elsewhere[metric].text})"
         yield Line(*about, item, kind=kind, **fields)
-    for finding in shelf.paper.test_claim(claim.model_copy(update=_NOTHING | {"facts": claim.facts})):
+    for finding in compare_facts(claim):
         told = "holds" if finding.holds else "fails"
         yield Line(*about, finding.metric, *_fact(finding), verdict=told, decimals=0, kind=kind)
     if claim.compares:
@@ -182,9 +183,6 @@ def claim_lines(shelf: Shelf, claim: Claim) -> Iterator[Line]:
         yield Line(*about, "", verdict=claim.decided, note=claim.because, kind=kind)
     elif not claim.compares and not claim.values and not claim.facts:
         yield Line(*about, "", note=claim.check, kind=kind)
-
-
-_NOTHING = {"same_as": None, "compare": (), "gains": (), "below": (), "levels": (), "facts": {}}
 
 
 def _comparison(shelf: Shelf, claim: Claim, about: tuple[str, str, str]) -> Line:

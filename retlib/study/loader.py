@@ -1,4 +1,4 @@
-"""Reading papers: those that come with retlib by key, any other by path."""
+"""Read the YAML of papers and studies: those that come with retlib by key, a paper of your own by path."""
 
 from __future__ import annotations
 
@@ -6,20 +6,25 @@ import os
 import re
 from collections.abc import Hashable
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from retlib.study.checks import problems
+from retlib.settings import Settings
 from retlib.study.paper import Paper
+from retlib.study.study_file import StudyFile
 
 
 def list_papers() -> list[str]:
-    """Keys of the papers that come with retlib, sorted."""
-    return sorted(
-        entry.name.removesuffix(".yaml") for entry in files("retlib.papers").iterdir() if entry.name.endswith(".yaml")
-    )
+    """List the keys of the papers that come with retlib, sorted."""
+    return _keys("retlib.papers")
+
+
+def list_studies() -> list[str]:
+    """List the keys of the studies, sorted."""
+    return _keys("retlib.studies")
 
 
 def load_paper(key_or_path: str | os.PathLike[str]) -> Paper:
@@ -35,32 +40,30 @@ def load_paper(key_or_path: str | os.PathLike[str]) -> Paper:
     """
     text = os.fspath(key_or_path)
     if text.endswith((".yaml", ".yml")):
-        path = Path(text)
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: there is no such file; expected the YAML of a paper")
-        name, content = str(path), path.read_text(encoding="utf-8")
-    else:
-        if text not in list_papers():
-            raise ValueError(
-                f"unknown paper {text!r}; known: {', '.join(list_papers())}. "
-                "A paper of your own is loaded by the path of its file, which ends in .yaml"
-            )
-        name = f"{text}.yaml"
-        content = files("retlib.papers").joinpath(name).read_text(encoding="utf-8")
-    return parse_paper(content, where=name)
+        if not Path(text).is_file():
+            raise FileNotFoundError(f"{text}: there is no such file; expected the YAML of a paper")
+        return _load(Paper, Path(text), where=text)
+    if text not in list_papers():
+        raise ValueError(
+            f"unknown paper {text!r}; known: {', '.join(list_papers())}. "
+            "A paper of your own is loaded by the path of its file, which ends in .yaml"
+        )
+    return _load(Paper, files("retlib.papers") / f"{text}.yaml", where=f"{text}.yaml")
 
 
-def parse_paper(text: str, where: str) -> Paper:
-    """A paper from the text of its file; ``where`` (the file's name) opens every error message."""
-    values = read_yaml(text, where)
-    paper = Paper.parse(_numbered(values), where=where)
-    if found := problems(paper):
-        raise ValueError("\n".join([f"{where} is not valid:", *(f"  {problem}" for problem in found)]))
-    return paper
+def load_study(key: str) -> StudyFile:
+    """Read a study.
+
+    Raises:
+        ValueError: an unknown key, or a file that does not describe a study.
+    """
+    if key not in list_studies():
+        raise ValueError(f"unknown study {key!r}; known: {', '.join(list_studies())}")
+    return _load(StudyFile, files("retlib.studies") / f"{key}.yaml", where=f"{key}.yaml")
 
 
 def read_yaml(text: str, where: str) -> dict[str, Any]:
-    """The mapping that a YAML text holds; ``where`` opens every error message.
+    """Read a mapping from a YAML text; ``where`` opens every error message.
 
     Raises:
         ValueError: no YAML, a key that is written twice, or no mapping.
@@ -76,15 +79,13 @@ def read_yaml(text: str, where: str) -> dict[str, Any]:
     return values
 
 
-def _numbered(values: dict[str, Any]) -> dict[str, Any]:
-    """Tables and figures carry their own number, so that it is written once."""
-    values = dict(values)
-    for kind in ("tables", "figures"):
-        if isinstance(values.get(kind), dict):
-            values[kind] = {
-                key: {"number": key, **item} if isinstance(item, dict) else item for key, item in values[kind].items()
-            }
-    return values
+def _keys(package: str) -> list[str]:
+    names = (entry.name for entry in files(package).iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+
+
+def _load(model: type[Settings], file: Path | Traversable, where: str) -> Any:
+    return model.parse(read_yaml(file.read_text(encoding="utf-8"), where), where=where)
 
 
 class _Loader(yaml.SafeLoader):

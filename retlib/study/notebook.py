@@ -15,8 +15,7 @@ from retlib.data import find_root
 from retlib.files import cache_folder
 from retlib.papers import load_paper
 from retlib.studies import list_studies, load_study
-from retlib.study import Paper, Record, RunConfig, Store, results, run
-from retlib.study import Study as StudyFile
+from retlib.study import Paper, Record, RunConfig, Store, StudyFile, results, run
 from retlib.study.evidence import Evidence, same_seeds
 from retlib.study.parameters import Parameters
 
@@ -67,8 +66,10 @@ class Study:
 
     def configs(self, name: str, profile: str | None = None) -> list[RunConfig]:
         """The configs of a run, one a seed; empty if the profile does not have this run."""
-        planned = self.source.plan(profile or self.parameters.profile).get(name)
-        return [] if planned is None else [planned.config(seed) for seed in self.seeds(planned.dataset)]
+        profile = profile or self.parameters.profile
+        planned = self.source.plan(profile).get(name)
+        seeds = () if planned is None else self.seeds(planned.dataset)
+        return [self.source.config(name, profile, seed) for seed in seeds]
 
     def train(self, names: Iterable[str], seeds: Sequence[int] | None = None) -> list[Record]:
         """Make the missing records of these runs, as far as the parameters allow it: all of one seed, then the next.
@@ -96,7 +97,7 @@ class Study:
                 for profile in self.profiles
                 for name, planned in self.source.plan(profile).items()
                 for seed in self.seeds(planned.dataset)
-                if (record := self.store.find(planned.config(seed), root=self.root)) is not None
+                if (record := self.store.find(self.source.config(name, profile, seed), root=self.root)) is not None
             ]
         return known["found"]
 
@@ -148,13 +149,17 @@ class Study:
         return min(records, key=lambda record: shown.index(record.profile), default=None)
 
     def _complete(self, scores: pd.DataFrame) -> pd.Series:
-        """Whether every planned fold of a row's group, profile and seed has a record."""
+        """Whether every planned fold of a row's group, profile and seed has a record; True where a run is no fold."""
         planned = Counter(
-            (profile, results.fold_of(name)[0]) for profile in self.profiles for name in self.source.plan(profile)
+            (profile, results.fold_of(name)[0])
+            for profile in self.profiles
+            for name in self.source.plan(profile)
+            if results.fold_of(name)[1]
         )
-        count = scores.groupby(["profile", "group", "seed"])["run"].transform("nunique")
+        folds = scores["run"].where(scores["fold"] > 0)
+        count = folds.groupby([scores["profile"], scores["group"], scores["seed"]]).transform("nunique")
         keys = zip(scores["profile"], scores["group"], strict=True)
-        return count == [planned[key] for key in keys]
+        return (scores["fold"] == 0) | (count == [planned[key] for key in keys])
 
     def evidence(self, name: str, best: bool = True) -> Evidence | None:
         """Our records of a run, the best there are: ``paper`` before ``lite``; None where there are none.

@@ -105,7 +105,7 @@ def _rank_paper(key: str, profile: str, seeds: Sequence[int] | None, roles: Sequ
         for position, (name, planned) in enumerate(paper.plan(profile).items()):
             if not roles or planned.role in roles:
                 tier = {"table": "seeds" if turn else "papers", "fold": "folds"}.get(planned.role, "ablations")
-                run = NamedRun(paper.key, name, tier, planned.config(seed, where=f"{paper.key}: "))
+                run = NamedRun(paper.key, name, tier, paper.config(name, profile, seed))
                 yield (turn, name not in proposed, position), run
 
 

@@ -1,6 +1,6 @@
-"""A paper's runs: layers of settings, from the general to the special, merged into one RunConfig a run.
+"""Merge layers of settings, from the general to the special, into one RunConfig a run.
 
-The section ``runs`` of a paper's YAML::
+The section ``runs`` of a paper's or a study's YAML::
 
     runs:
       base: {...}                   # fields of RunConfig that all runs share
@@ -22,10 +22,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections import Counter
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from retlib.settings import Settings
 
@@ -35,12 +37,29 @@ if TYPE_CHECKING:
 Profile = Literal["smoke", "lite", "paper"]
 PROFILES: tuple[Profile, ...] = ("smoke", "lite", "paper")
 Role = Literal["table", "fold", "ablation", "control"]
+"""A run beside a row of a table; one part of a cross-validation; a table run with one thing changed; a run of ours."""
 
-_DESCRIPTION = ("role", "dataset", "about")
+Loop = dict[str, list[int | str]]
+
+
+def check_name(kind: str, name: Any, info: ValidationInfo, hint: str = "") -> Any:
+    """Check a name against ``context[kind]``: the names that the library defines, or the file in an earlier field.
+
+    Raises:
+        ValueError: the name is not among them; the message lists them and ends in ``hint``.
+    """
+    known = (info.context or {}).get(kind)
+    if known is not None and name not in known:
+        raise ValueError(f"expected a {kind} out of {', '.join(known)}{hint}")
+    return name
+
+
+RunName = Annotated[str, AfterValidator(lambda name, info: check_name("run", name, info))]
+"""The name of a run that the file lists, in any profile."""
 
 
 class Fields(Settings):
-    """Some fields of RunConfig, checked by it once they are merged, and a description of the run."""
+    """Some fields of RunConfig, which checks their values once they are merged, and a description of the run."""
 
     train: dict[str, Any] | None = None
     validation: float | None = None
@@ -52,21 +71,19 @@ class Fields(Settings):
     training: dict[str, Any] | None = None
     inference: dict[str, Any] | None = None
     scoring: dict[str, Any] | None = None
-    # table: stands beside a row; fold: one part of a cross-validation; ablation: a table run with one thing changed;
-    # control: ours, beside no row
     role: Role | None = None
     dataset: str | None = None  # the data set that the run stands for, in every profile
     about: str | None = None
 
-    def given(self) -> dict[str, Any]:
-        """What was written down, nulls included."""
+    def explicit(self) -> dict[str, Any]:
+        """Return the fields that the file sets, nulls included."""
         return {name: getattr(self, name) for name in Fields.model_fields if name in self.model_fields_set}
 
 
 class Variant(Fields):
-    """What a profile changes in a run; ``for`` replaces the run's own."""
+    """Fields that a profile changes in a run; ``for`` replaces the run's own."""
 
-    loop: dict[str, list[int | str]] | None = Field(None, alias="for")
+    loop: Loop | None = Field(None, alias="for")
 
 
 class Part(Fields):
@@ -75,125 +92,149 @@ class Part(Fields):
     profiles: dict[Profile, Fields] = Field(default_factory=dict)
 
 
-class Run(Variant):
+class Template(Variant):
     """One run, or with ``for`` a family of runs."""
 
     use: tuple[str, ...] = ()
     only: tuple[Profile, ...] = PROFILES  # the profiles that have this run
     profiles: dict[Profile, Variant] = Field(default_factory=dict)
 
+    def loop_in(self, profile: Profile) -> Loop:
+        """Return the values to fill in, one list a name in braces, as they are in a profile."""
+        variant = self.profiles.get(profile)
+        return (variant.loop if variant is not None and variant.loop else self.loop) or {}
 
-@dataclass(frozen=True)
-class PlannedRun:
-    """A run of one profile before it is validated: reading it needs no torch.
 
-    Attributes:
-        name: Unique in the paper.
-        profile: Its size.
-        role: ``table``, ``fold`` or ``control``.
-        dataset: The data set it stands for (phantoms take its place in smoke).
-        about: One line for people.
-        settings: Fields of RunConfig, merged.
-    """
+class Entry(NamedTuple):
+    """One run of a plan, as the file describes it; its settings are merged, and not yet validated."""
 
     name: str
-    profile: str
-    role: str
+    role: Role
     dataset: str | None
     about: str
     settings: dict[str, Any]
 
-    def config(self, seed: int = 0, where: str = "") -> RunConfig:
-        """The validated config.
-
-        Raises:
-            ValueError: a field, a model's option or a loss is wrong; the message opens with ``where`` and the
-                run's name.
-        """
-        from retlib.study import RunConfig
-
-        place = f"{where}runs.list.{self.name} (profile {self.profile})"
-        return RunConfig.parse({**self.settings, "profile": self.profile, "seed": seed}, where=place)
-
 
 class Plan(Settings):
-    """The section ``runs`` of a paper."""
+    """The section ``runs`` of a YAML file."""
 
     base: Fields = Fields()
     profiles: dict[Profile, Fields] = Field(default_factory=dict)
     parts: dict[str, Part] = Field(default_factory=dict)
-    entries: dict[str, Run] = Field(alias="list")
+    templates: dict[str, Template] = Field(alias="list")
 
-    def runs(self, profile: str) -> dict[str, PlannedRun]:
-        """The runs of a profile by name, in the order of the file.
+    def _problems(self) -> list[str]:
+        problems = list(self._wrong_templates())
+        for profile in PROFILES if not problems else ():
+            counts = Counter(entry.name for entry in self._expand(profile))
+            if doubled := ", ".join(sorted(name for name, count in counts.items() if count > 1)):
+                problems.append(f"list: expected names that differ, got {doubled} twice in profile {profile}")
+        return problems
+
+    def _wrong_templates(self) -> Iterator[str]:
+        for template, run in self.templates.items():
+            for part in run.use:
+                if part not in self.parts:
+                    known = ", ".join(self.parts) or "(no parts)"
+                    yield f"list.{template}.use: expected some of {known}, got {part!r}"
+            expected = ", ".join(sorted(set(re.findall(r"{(\w+)}", template)))) or "none"
+            for loop in dict.fromkeys(", ".join(sorted(run.loop_in(profile))) or "none" for profile in run.only):
+                if loop != expected:
+                    yield (
+                        f"list.{template}.for: expected the names in braces of the run's name ({expected}), got {loop}"
+                    )
+
+    @cached_property
+    def entries(self) -> dict[Profile, dict[str, Entry]]:
+        """The runs of each profile by name, in the order of the file."""
+        return {profile: {entry.name: entry for entry in self._expand(profile)} for profile in PROFILES}
+
+    def _expand(self, profile: Profile) -> Iterator[Entry]:
+        for template, run in self.templates.items():
+            if profile not in run.only:
+                continue
+            merged = self._merge_layers(run, profile)
+            loop = run.loop_in(profile)
+            for values in itertools.product(*loop.values()):
+                names = dict(zip(loop, values, strict=True))
+                settings = fill(merged, names)
+                role, dataset, about = (settings.pop(key, None) for key in ("role", "dataset", "about"))
+                yield Entry(fill(template, names), role or "table", dataset, about or "", settings)
+
+    def _merge_layers(self, run: Template, profile: Profile) -> dict[str, Any]:
+        layers = [self.base, self.profiles.get(profile)]
+        for part in [*(self.parts[name] for name in run.use), run]:
+            layers += [part, part.profiles.get(profile)]
+        merged: dict[str, Any] = {}
+        for layer in layers:
+            if layer is not None:
+                merged = merge(merged, layer.explicit())
+        return merged
+
+
+class RunsFile(Settings):
+    """A YAML file with a section ``runs``: a paper or a study."""
+
+    key: str  # its name, also the file's
+    title: str  # for headings
+    run_plan: Plan = Field(alias="runs")
+
+    @field_validator("run_plan")
+    @classmethod
+    def _list_runs(cls, plan: Plan, info: ValidationInfo) -> Plan:
+        # For `RunName` in the fields that follow: base classes' fields are validated first.
+        if info.context is not None:
+            info.context["run"] = sorted({name for entries in plan.entries.values() for name in entries})
+        return plan
+
+    def plan(self, profile: str) -> dict[str, Entry]:
+        """List the runs of a profile by name, in the order of the file, without validating them; needs no torch.
 
         Raises:
             ValueError: an unknown profile.
         """
         if profile not in PROFILES:
             raise ValueError(f"unknown profile {profile!r}; known: {', '.join(PROFILES)}")
-        planned = {}
-        for template, run in self.entries.items():
-            if profile not in run.only:
-                continue
-            settings = self._merged(run, profile)
-            for values in _combinations(_loop(run, profile)):
-                filled = fill(settings, values)
-                described = {key: filled.pop(key, None) for key in _DESCRIPTION}
-                name = fill(template, values)
-                planned[name] = PlannedRun(
-                    name,
-                    profile,
-                    described["role"] or "table",
-                    described["dataset"],
-                    described["about"] or "",
-                    filled,
-                )
-        return planned
+        return self.run_plan.entries[profile]
 
-    def names(self) -> set[str]:
-        """Names of the runs of all profiles."""
-        return {name for profile in PROFILES for name in self.runs(profile)}
+    def config(self, name: str, profile: str, seed: int = 0) -> RunConfig:
+        """Validate one run.
 
-    def problems(self) -> list[str]:
-        """What is wrong with the section, each with its place. Empty for a sound one."""
-        found = []
-        for template, run in self.entries.items():
-            place = f"list.{template}"
-            for part in run.use:
-                if part not in self.parts:
-                    found.append(f"{place}.use: expected some of {', '.join(self.parts) or '(no parts)'}, got {part!r}")
-            used = set(re.findall(r"{(\w+)}", template))
-            for looped in {frozenset(_loop(run, profile)) for profile in run.only} - {frozenset(used)}:
-                expected, got = (", ".join(sorted(names)) or "none" for names in (used, looped))
-                found.append(f"{place}.for: expected the names in braces of the run's name ({expected}), got {got}")
-        if found:
-            return found
-        for profile in PROFILES:
-            names = [
-                fill(template, values)
-                for template, run in self.entries.items()
-                if profile in run.only
-                for values in _combinations(_loop(run, profile))
-            ]
-            if doubled := sorted({name for name in names if names.count(name) > 1}):
-                found.append(f"list: expected names that differ, got {', '.join(doubled)} twice in profile {profile}")
-        return found
+        Raises:
+            ValueError: an unknown profile or run; a field, a model's option or a loss is wrong: the message opens with
+                the file's key and the run's name.
+        """
+        from retlib.study import RunConfig
 
-    def _merged(self, run: Run, profile: str) -> dict[str, Any]:
-        layers: list[Fields | None] = [self.base, self.profiles.get(profile)]
-        for name in run.use:
-            layers += [self.parts[name], self.parts[name].profiles.get(profile)]
-        layers += [run, run.profiles.get(profile)]
-        merged: dict[str, Any] = {}
-        for layer in layers:
-            if layer is not None:
-                merged = merge(merged, layer.given())
-        return merged
+        entry = self.plan(profile).get(name)
+        if entry is None:
+            raise ValueError(f"{self.key}: profile {profile} has no run {name!r}")
+        place = f"{self.key}: runs.list.{name} (profile {profile})"
+        return RunConfig.parse({**entry.settings, "profile": profile, "seed": seed}, where=place)
+
+    def runs(
+        self, profile: str, seed: int = 0, *, role: str | None = None, dataset: str | None = None
+    ) -> dict[str, RunConfig]:
+        """Validate the runs of a profile; by name, in the order of the file.
+
+        Args:
+            profile: ``smoke``, ``lite`` or ``paper``.
+            seed: The seed of every run.
+            role: Only runs of this role: ``table``, ``fold``, ``ablation`` or ``control``.
+            dataset: Only runs that stand for this data set.
+
+        Raises:
+            ValueError: an unknown profile; a run that is no valid RunConfig.
+        """
+        return {
+            name: self.config(name, profile, seed)
+            for name, entry in self.plan(profile).items()
+            if role in (None, entry.role) and dataset in (None, entry.dataset)
+        }
 
 
 def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """``over`` on top of ``under``: mappings merge, None removes, anything else replaces. Changes neither."""
+    """Put ``over`` on top of ``under``: mappings merge, None removes, anything else replaces. Changes neither."""
     result = dict(under)
     for key, value in over.items():
         if value is None:
@@ -207,7 +248,7 @@ def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def fill(value: Any, names: dict[str, int | str]) -> Any:
-    """``{k}`` in every text inside ``value`` replaced by ``names["k"]``; other braces stay."""
+    """Replace ``{k}`` by ``names["k"]`` in every text inside ``value``; other braces stay."""
     if isinstance(value, str):
         return re.sub(r"{(\w+)}", lambda match: str(names.get(match[1], match[0])), value)
     if isinstance(value, dict):
@@ -215,12 +256,3 @@ def fill(value: Any, names: dict[str, int | str]) -> Any:
     if isinstance(value, (list, tuple)):
         return [fill(item, names) for item in value]
     return value
-
-
-def _loop(run: Run, profile: str) -> dict[str, list[int | str]]:
-    variant = run.profiles.get(profile)
-    return (variant.loop if variant is not None and variant.loop else run.loop) or {}
-
-
-def _combinations(loop: dict[str, list[int | str]]) -> list[dict[str, int | str]]:
-    return [dict(zip(loop, values, strict=True)) for values in itertools.product(*loop.values())]

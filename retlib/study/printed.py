@@ -1,21 +1,27 @@
-"""A paper's tables: cells as printed, and what they say in retlib's metrics."""
+"""Read the cells of a paper's tables, as printed and as numbers in retlib's metrics."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from retlib.metrics import METRICS
 from retlib.settings import Settings
+from retlib.study.plan import RunName, check_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PRINTED_METRICS = (*METRICS, "loss", "mean_iou")
-"""Metrics that papers print: `retlib.metrics.evaluate`'s, an epoch's loss, IoU averaged over classes."""
+_HINT = " (one that only quoted rows speak of belongs under other_datasets)"
+DatasetName = Annotated[str, AfterValidator(lambda name, info: check_name("data set", name, info, _HINT))]
+"""A data set of retlib's, or one of the paper's ``other_datasets``."""
+
+PrintedMetric = Literal[(*METRICS, "loss", "mean_iou")]
+"""A metric that papers print: one of `retlib.metrics.evaluate`, an epoch's loss, IoU averaged over classes."""
 
 _NUMBER = re.compile(r"[+-]?\d+(\.(?P<decimals>\d+))?(?P<percent>\s?%)?")
 _DASHES = re.compile(r"[-–—]*")
@@ -23,15 +29,10 @@ _DASHES = re.compile(r"[-–—]*")
 
 @dataclass(frozen=True)
 class Printed:
-    """A number as a paper prints it.
-
-    Attributes:
-        text: The characters on the page: ``"0.9500"``, ``"84.03%"``.
-        percent: Whether it is a percentage without saying so; a ``%`` in the text has the same effect.
-    """
+    """A number as a paper prints it: ``"0.9500"``, ``"84.03%"``."""
 
     text: str
-    percent: bool = False
+    percent: bool = False  # it is a percentage without saying so; a % in the text has the same effect
 
     def __post_init__(self) -> None:
         if _NUMBER.fullmatch(self.text) is None:
@@ -54,7 +55,7 @@ class Printed:
 
     @property
     def half_unit(self) -> float:
-        """Half a unit of the last digit, as a fraction of one: what was rounded lies this near."""
+        """Half a unit of the last digit, as a fraction of one: the most that rounding changes."""
         return 0.5 * 10.0**-self.decimals / self._unit
 
     @property
@@ -63,12 +64,12 @@ class Printed:
 
 
 def is_number(cell: str) -> bool:
-    """Whether a cell is one number, perhaps with a percent sign."""
+    """Tell whether a cell is one number, perhaps with a percent sign."""
     return _NUMBER.fullmatch(cell) is not None
 
 
 def is_missing(cell: str | None) -> bool:
-    """Whether a cell is empty or holds dashes alone."""
+    """Tell whether a cell is empty or holds dashes alone."""
     return cell is None or _DASHES.fullmatch(cell.strip()) is not None
 
 
@@ -81,49 +82,32 @@ def _as_printed(value: Any) -> Any:
 Text = Annotated[str, BeforeValidator(_as_printed)]
 """A text as printed; a bare number is an error that says what to do."""
 
+NumberText = Annotated[Text, AfterValidator(lambda text: Printed(text).text)]
+"""The text of one number."""
+
 
 class Row(Settings):
-    """One row of a table.
+    """One row of a table."""
 
-    Attributes:
-        kind: ``measured``: a model that the paper's authors trained; ``quoted``: numbers from the literature.
-        cells: What is printed, one text a column; None or dashes where nothing is.
-        dataset: The data set of the row's numbers; None where ``values`` names several.
-        run: The run whose record stands beside this row; None where nothing of ours does.
-        epoch: The epoch of that run, in a table over epochs.
-        values: Data set -> metric -> number as printed, for rows whose cells are free text.
-        percent: The numbers are percentages though no percent sign says so.
-        note: What a reader should know of this row: an oddity, a contradiction.
-    """
-
-    kind: Literal["measured", "quoted"]
-    cells: tuple[Annotated[str | None, BeforeValidator(_as_printed)], ...]
-    dataset: str | None = None
-    run: str | None = None
-    epoch: int | None = None
-    values: dict[str, dict[str, Text]] = Field(default_factory=dict)
-    percent: bool = False
-    note: str = ""
+    kind: Literal["measured", "quoted"]  # of a model that the paper's authors trained, or from the literature
+    cells: tuple[Annotated[str | None, BeforeValidator(_as_printed)], ...]  # one a column; None or dashes for nothing
+    dataset: DatasetName | None = None  # of the row's numbers; None where `values` names several
+    run: RunName | None = None  # whose record stands beside this row; None where nothing of ours does
+    epoch: int | None = None  # of that run, in a table over epochs
+    values: dict[DatasetName, dict[PrintedMetric, NumberText]] = Field(default_factory=dict)  # where cells are text
+    percent: bool = False  # the numbers are percentages though no percent sign says so
+    note: str = ""  # what a reader should know of this row: an oddity, a contradiction
 
 
 class Table(Settings):
-    """One table of a paper.
+    """One table of a paper."""
 
-    Attributes:
-        number: As the paper counts: ``"4"``.
-        caption: What it shows, in our words.
-        columns: The paper's own headings.
-        metrics: Heading -> retlib's metric, for columns of numbers that a record can stand beside.
-        rows: The rows, in the paper's order.
-        note: What a reader should know of the table.
-    """
-
-    number: str
-    caption: str
-    columns: tuple[Text, ...]
-    metrics: dict[str, str] = Field(default_factory=dict)
-    rows: tuple[Row, ...]
-    note: str = ""
+    number: str  # as the paper counts: "4"
+    caption: str  # what it shows, in our words
+    columns: tuple[Text, ...]  # the paper's own headings
+    metrics: dict[str, PrintedMetric] = Field(default_factory=dict)  # heading -> metric, for numbers like a record's
+    rows: tuple[Row, ...]  # in the paper's order
+    note: str = ""  # what a reader should know of the table
 
     @property
     def reported(self) -> pd.DataFrame:
@@ -134,77 +118,62 @@ class Table(Settings):
         """
         import pandas as pd
 
-        numeric = self.decimals
-        content = {}
-        for index, column in enumerate(self.columns):
-            cells = [None if is_missing(row.cells[index]) else row.cells[index] for row in self.rows]
-            if column in numeric:
-                shown = [float("nan") if cell is None else Printed(cell).shown for cell in cells]
-                content[column] = pd.Series(shown, dtype="float64")
-            else:
-                content[column] = pd.Series(cells, dtype="object")
-        return pd.DataFrame(content, columns=list(self.columns))
+        frame = pd.DataFrame(self._printed_cells(), dtype="object")
+        for column in self.decimals:
+            frame[column] = pd.to_numeric(frame[column].str.rstrip("% ")).astype("float64")
+        return frame
 
     @property
     def decimals(self) -> dict[str, int]:
         """Column of numbers -> digits after the point as printed (the most, where rows differ)."""
-        found = {}
-        for index, column in enumerate(self.columns):
-            cells = [row.cells[index] for row in self.rows if not is_missing(row.cells[index])]
-            if cells and all(is_number(cell) for cell in cells):
-                found[column] = max(Printed(cell).decimals for cell in cells)
-        return found
+        printed = {column: list(filter(None, cells)) for column, cells in self._printed_cells().items()}
+        return {
+            column: max(Printed(cell).decimals for cell in cells)
+            for column, cells in printed.items()
+            if cells and all(map(is_number, cells))
+        }
 
     def values(self, index: int) -> dict[str, dict[str, Printed]]:
-        """What row ``index`` says: data set -> metric -> number; empty where it holds no number."""
+        """Return the numbers of row ``index``: data set -> metric -> number; empty where it holds none."""
         row = self.rows[index]
-        if row.values:
-            return {
-                dataset: {metric: Printed(text, row.percent) for metric, text in metrics.items()}
-                for dataset, metrics in row.values.items()
-            }
-        places = {self.columns.index(column): metric for column, metric in self.metrics.items()}
-        found = {
-            metric: Printed(row.cells[place], row.percent)
-            for place, metric in places.items()
-            if not is_missing(row.cells[place])
+        cells = dict(zip(self.columns, row.cells, strict=True))
+        numbers = {metric: cells[column] for column, metric in self.metrics.items() if not is_missing(cells[column])}
+        return {
+            dataset: {metric: Printed(text, row.percent) for metric, text in texts.items()}
+            for dataset, texts in (row.values or {row.dataset: numbers}).items()
+            if texts
         }
-        return {row.dataset: found} if found else {}
 
-    def problems(self) -> list[str]:
-        """What is wrong with the table, each with its place: ``rows.0.cells: ...``. Empty for a sound one."""
-        found = []
+    def _printed_cells(self) -> dict[str, list[str | None]]:
+        return {
+            column: [None if is_missing(row.cells[index]) else row.cells[index] for row in self.rows]
+            for index, column in enumerate(self.columns)
+        }
+
+    def _problems(self) -> Iterator[str]:
         if len(set(self.columns)) < len(self.columns):
-            found.append(f"columns: expected headings that differ, got {list(self.columns)}")
-        for column, metric in self.metrics.items():
-            if column not in self.columns:
-                found.append(f"metrics.{column}: expected one of the columns {list(self.columns)}")
-            if metric not in PRINTED_METRICS:
-                found.append(f"metrics.{column}: expected one of {', '.join(PRINTED_METRICS)}, got {metric!r}")
+            yield f"columns: expected headings that differ, got {list(self.columns)}"
+        for column in self.metrics.keys() - set(self.columns):
+            yield f"metrics.{column}: expected one of the columns {list(self.columns)}"
         for index, row in enumerate(self.rows):
-            found += [f"rows.{index}.{problem}" for problem in self._row_problems(row)]
-        return found
+            yield from (f"rows.{index}.{problem}" for problem in self._wrong_row(row))
 
-    def _row_problems(self, row: Row) -> list[str]:
+    def _wrong_row(self, row: Row) -> Iterator[str]:
         if len(row.cells) != len(self.columns):
-            return [f"cells: expected {len(self.columns)}, one a column, got {len(row.cells)}: {list(row.cells)}"]
-        found = []
+            yield f"cells: expected {len(self.columns)}, one a column, got {len(row.cells)}: {list(row.cells)}"
+            return
         cells = dict(zip(self.columns, row.cells, strict=True))
         for column in self.metrics.keys() & cells.keys():
             if not is_missing(cells[column]) and not is_number(cells[column]):
-                found.append(f"cells: expected a number or a dash under {column!r}, got {cells[column]!r}")
+                yield f"cells: expected a number or a dash under {column!r}, got {cells[column]!r}"
         if row.values and self.metrics:
-            found.append("values: expected none, the table's `metrics` already say what its columns mean")
+            yield "values: expected none, the table's `metrics` already say what its columns mean"
         if self.metrics and row.dataset is None:
-            found.append("dataset: expected the data set of this row's numbers")
+            yield "dataset: expected the data set of this row's numbers"
         if row.epoch is not None and row.run is None:
-            found.append("run: expected the run that this epoch belongs to")
-        page = " ".join(cell for cell in row.cells if cell)
+            yield "run: expected the run that this epoch belongs to"
+        page = " ".join(filter(None, row.cells))
         for dataset, metrics in row.values.items():
             for metric, text in metrics.items():
-                place = f"values.{dataset}.{metric}"
-                if metric not in PRINTED_METRICS:
-                    found.append(f"{place}: expected a metric out of {', '.join(PRINTED_METRICS)}")
-                if not is_number(text) or not re.search(rf"(?<![\d.]){re.escape(text)}(?!\d)", page):
-                    found.append(f"{place}: expected a number that the row's cells print, got {text!r}")
-        return found
+                if not re.search(rf"(?<![\d.]){re.escape(text)}(?!\d)", page):
+                    yield f"values.{dataset}.{metric}: expected a number that the row's cells print, got {text!r}"

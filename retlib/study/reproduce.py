@@ -25,8 +25,8 @@ from typing import Any
 
 import torch
 
-from retlib.device import usable_cores
-from retlib.study import NUMERICS, Record, RunConfig, Store, pick_device, run
+from retlib.device import pick_device, usable_cores
+from retlib.study import NUMERICS, Record, RunConfig, Store, run
 from retlib.study.pending import NamedRun, count_tiers
 
 CONNECT_S, WORKERS_S = 30.0, 120.0

@@ -42,7 +42,7 @@ def style(frame: pd.DataFrame, caption: str, decimals: int = 4) -> Styler:
     frame = frame.rename(columns=LABELS)
     form, formats = f".{decimals}f", {}
     for column in frame.columns:
-        if column == "difference":
+        if column == "difference" and pd.api.types.is_float_dtype(frame[column]):
             formats[column] = lambda value: signed(value, decimals)
         elif any(isinstance(value, tuple) for value in frame[column]):
             formats[column] = lambda value: (
@@ -107,12 +107,12 @@ def side_by_side(cells: pd.DataFrame) -> pd.DataFrame:
         cells: rows of one table, from `verdicts.beside_ours`.
 
     Returns:
-        Indexed by the row's label; two columns a heading, ``paper`` and ``ours``, as text with the digits of the paper
-        and with three at least.
+        Indexed by the row's label; two columns a heading, ``paper`` and ``ours``, as text: the paper's digits,
+        and four of ours.
     """
     table = cells.assign(
-        paper=[f"{value:.{digits}f}" for value, digits in zip(cells["reported"], cells["decimals"], strict=True)],
-        ours=[number_text(v, f".{max(3, d)}f") for v, d in zip(cells["value"], cells["decimals"], strict=True)],
+        paper=[number_text(v, f".{d}f") for v, d in zip(cells["reported"], cells["decimals"], strict=True)],
+        ours=[number_text(v, f".{max(4, d)}f") for v, d in zip(cells["value"], cells["decimals"], strict=True)],
     )
     wide = table.pivot(index="label", columns="heading", values=["paper", "ours"]).swaplevel(axis=1)
     columns = [(heading, side) for heading in dict.fromkeys(cells["heading"]) for side in ("paper", "ours")]
@@ -241,8 +241,8 @@ def configuration(source: Any, run: str, profiles: Sequence[str] = ("lite", "pap
     """
     columns = {}
     for profile in profiles:
-        planned = source.plan(profile).get(run)
-        columns[profile] = {} if planned is None else dict(_flat(planned.config().stated()))
+        known = run in source.plan(profile)
+        columns[profile] = dict(_flat(source.config(run, profile).stated())) if known else {}
     frame = pd.DataFrame({profile: pd.Series(column, dtype=object).map(_short) for profile, column in columns.items()})
     names = dict.fromkeys(name for column in columns.values() for name in column)
     shown = [name for name in names if name not in ("profile", "seed", "numerics")]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from retlib.data.registry import get_collection, list_datasets
 from retlib.study import Claim, Paper, Printed, Row, Store, Table, results
-from retlib.study.claims import COSTS
+from retlib.study.claims import COSTS, compare_facts
 from retlib.study.consistency import contradictions, vessel_shares
 from retlib.study.notebook import Study
 from retlib.study.printed import is_missing
@@ -91,9 +91,9 @@ def beside_ours(printed: pd.DataFrame, study: Study) -> pd.DataFrame:
         table["without"] = pd.Series([learned.get(key, math.nan) for key in keys], index=table.index).where(failed)
     records = results.best_profile(study.records()).groupby("run")["record"].agg(tuple)
     table["records"] = table["run"].map(records).where(table["value"].notna())
+    # A number of synthetic images is never put beside a paper's.
+    table["reported"] = table["reported"].where(table["profile"] != "smoke")
     table["difference"] = table["value"] - table["reported"]
-    if (table["profile"] == "smoke").any():  # a number of synthetic images is never put beside a paper's
-        table["difference"] = math.nan
     return judge(table, study)
 
 
@@ -188,7 +188,7 @@ def claim_lines(study: Study, claim: Claim) -> Iterator[dict[str, Any]]:
     if claim.values:
         for line in _claimed_numbers(study, claim):
             yield about | line
-    for finding in paper.test_claim(claim.model_copy(update=_NOTHING | {"facts": claim.facts})):
+    for finding in compare_facts(claim):
         sides = {"reported": _plain(finding.left), "measured": _plain(finding.right), "decimals": 0}
         yield about | sides | {"item": finding.metric, "verdict": "holds" if finding.holds else "fails"}
     if claim.compares:
@@ -197,9 +197,6 @@ def claim_lines(study: Study, claim: Claim) -> Iterator[dict[str, Any]]:
         yield about | {"verdict": claim.decided, "note": claim.because}
     elif not claim.compares and not claim.values and not claim.facts:
         yield about | {"note": claim.check}
-
-
-_NOTHING = {"same_as": None, "compare": (), "gains": (), "below": (), "levels": (), "facts": {}}
 
 
 def _claimed_numbers(study: Study, claim: Claim) -> Iterator[dict[str, Any]]:
@@ -263,7 +260,12 @@ def _comparison(study: Study, claim: Claim) -> dict[str, Any]:
         )
         return None if found is None else [row[column] for row in found.history if column in row]
 
-    ours = [finding.holds for finding in paper.test_claim(bare, value_of, curve_of)]
+    def difference_of(start: str, end: str, metric: str) -> tuple[float, float, float] | None:
+        rows = scores[scores["metric"] == metric]
+        paired = results.difference(rows[rows["run"] == start], rows[rows["run"] == end])
+        return None if paired is None else (paired.value, paired.low, paired.high)
+
+    ours = [finding.holds for finding in paper.test_claim(bare, value_of, curve_of, difference_of)]
     profile, seeds = records["profile"].iloc[0], sorted(set(records["seed"]))
     never = set(records.loc[~records["learned"].astype(bool), "seed"])
     return line | {

@@ -9,12 +9,12 @@ import pytest
 
 from retlib.comparison import Comparison, make_fault_records
 from retlib.report import Parameters
-from retlib.study import Store, Study
+from retlib.study import Store, StudyFile
 
 PHANTOMS = {"count": 4, "height": 64, "width": 72}
 
 
-def small_study() -> Study:
+def small_study() -> StudyFile:
     """Runs of a second and less; UNet++ on STARE's place is never made."""
     fold = {"dataset": "stare", "for": {"k": [1, 2]}}
     fold |= {
@@ -28,7 +28,7 @@ def small_study() -> Study:
     def runs(place: dict, name: str, *keys: str) -> dict:
         return {name.format(key): place | {"model": key, "model_options": nets[key]} for key in keys}
 
-    return Study.parse(
+    return StudyFile.parse(
         {
             "key": "small",
             "title": "Small",

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retlib.data.chase_db1 import CHASE_DB1
-from retlib.data.collection import Collection
+from retlib.data.collections import CHASE_DB1, Collection
 
 
 @pytest.fixture

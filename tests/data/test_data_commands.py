@@ -167,5 +167,5 @@ def test_help_and_version():
     assert "data" in runner.invoke(app, ["--help"]).stdout
     code, output = run("--help")
     assert code == 0
-    for command in ("status", "verify", "fetch", "where"):
+    for command in ("status", "verify", "fetch", "where", "pack", "unpack"):
         assert command in output

@@ -13,14 +13,10 @@ import numpy as np
 import pytest
 
 from retlib.data import DataError
-from retlib.data.archives import unpack
-from retlib.data.chase_db1 import CHASE_DB1
-from retlib.data.download import ResumingDownloader, cache_folder, fetch_dataset
-from retlib.data.drive import DRIVE
-from retlib.data.hrf import HRF
-from retlib.data.inspection import inspect_files
+from retlib.data.checksums import inspect_files
+from retlib.data.collections import CHASE_DB1, DRIVE, HRF, STARE
+from retlib.data.download import ResumingDownloader, cache_folder, fetch_dataset, unpack
 from retlib.data.readers import read_sample
-from retlib.data.stare import STARE
 
 
 @pytest.fixture(autouse=True)

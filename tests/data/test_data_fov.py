@@ -11,9 +11,7 @@ import pytest
 from scipy import ndimage
 
 from retlib.data import estimate_fov, load_dataset
-from retlib.data.collection import sample_files
-from retlib.data.drive import DRIVE
-from retlib.data.hrf import HRF
+from retlib.data.collections import DRIVE, HRF, sample_files
 from retlib.data.readers import read_image, read_mask, read_sample
 
 

@@ -105,7 +105,7 @@ def test_unzipped_stare(data_root: Path, tmp_path: Path):
         place.parent.mkdir(parents=True)
         place = place.with_suffix("") if place.suffix == ".gz" else place
         place.write_bytes(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes())
-    from retlib.data.stare import STARE
+    from retlib.data.collections import STARE
 
     plain, zipped = read_sample(STARE, tmp_path, "im0001"), read_sample(STARE, data_root, "im0001")
     for role in ("image", "vessels", "fov", "second_observer"):
@@ -136,7 +136,7 @@ def test_stare_without_a_split_is_all_of_it(data_root: Path):
 
 
 def test_phantoms_are_a_dataset():
-    from retlib.data.phantom import make_phantom
+    from retlib.data.phantoms import make_phantom
 
     opened = load_dataset("phantom", "test", count=3, height=64, width=80, lesions=True)
     assert opened.names == ("phantom-100000", "phantom-100001", "phantom-100002")

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from retlib.device import pick_device
 from retlib.inference import predict_logits, probabilities
 from retlib.metrics import evaluate
 from retlib.models import build_model
@@ -25,7 +26,6 @@ from retlib.study import (
     Store,
     load_samples,
     load_weights,
-    pick_device,
     run,
     run_all,
     runner,

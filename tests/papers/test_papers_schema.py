@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from retlib.papers import list_papers, load_paper
-from retlib.study import Printed
+from retlib.study import Claim, Paper, Printed
 from retlib.study.plan import Plan, fill, merge
 
 TOY = """
@@ -89,7 +89,7 @@ def test_a_paper_outside_the_package_loads_and_plans(toy):
     ]
     assert paper.runs("lite")["hrf-unet-fold1of3"].train.split == "all/fold1of3-train"
     assert paper.runs("lite")["hrf-unet"].model_options == {"width": 8, "depth": 2}
-    assert paper.configured(paper.open_point("rate")) == {"training.learning_rate": 1e-3}
+    assert paper.configured(paper.open_points[0]) == {"training.learning_rate": 1e-3}
     assert load_paper(str(toy)) == paper
     assert paper.test_claim("best") == []
 
@@ -159,6 +159,16 @@ WRONG = {
         'dataset: hrf, facts: {images: "45"}',
         ["claims.0.kind", "dataset"],
     ),
+    "an unknown run in a comparison": (
+        "check: Look at the curves.",
+        "compare: [{higher: hrf-unet, lower: [hrf-unet, net], metrics: [dice]}]",
+        ["claims.0.compare.0.lower", "'net'", "expected a run out of hrf-unet"],
+    ),
+    "a margin of no size": (
+        "check: Look at the curves.",
+        'compare: [{higher: hrf-unet, lower: "0.5", metrics: [dice], margin: "0.1"}]',
+        ["claims.0.compare.0.by", "expected a size"],
+    ),
     "no YAML": ("datasets: [hrf]", "datasets: [hrf", ["line", "expected YAML"]),
 }
 
@@ -195,6 +205,59 @@ def test_a_run_that_cannot_run_is_an_error_before_training(old, new, words, tmp_
         load_paper(path).runs("paper")
     for word in words:
         assert word in str(error.value)
+
+
+def size_claim(tmp_path, *, metric: str = "dice", **fields: object) -> tuple[Paper, Claim]:
+    """The toy with a claim that a run is above another by a stated size."""
+    content = yaml.safe_load(TOY)
+    comparison = {"higher": "hrf-unet-fold1of2", "lower": "hrf-unet", "metrics": [metric]} | fields
+    content["claims"] = [{"id": "size", "where": "Text", "statement": "A step.", "compare": [comparison]}]
+    path = tmp_path / "toy.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return load_paper(path), load_paper(path).claim("size")
+
+
+@pytest.mark.parametrize(
+    ("fields", "step", "width", "holds"),
+    [
+        ({"by": "1.6%"}, 0.0164, None, True),  # rounds to the stated size
+        ({"by": "1.6%"}, 0.0166, None, False),
+        ({"by": "1.6%"}, 0.049, None, False),  # the direction alone is not enough
+        ({"by": "1.6%"}, 0.0266, 0.0204, True),  # half the interval's width is added
+        ({"by": "1.6%"}, 0.0266, 0.0200, False),
+        ({"by": "1.6%"}, -0.001, 0.2, False),  # a wide interval does not turn the sign
+        ({"by": "1.6%", "margin": "0.5%"}, 0.021, 0.0, True),
+        ({"by": "1.6%", "margin": "0.5%"}, 0.022, 0.2, False),  # a stated margin is the whole margin
+        ({"by": "4%", "relative": True}, 0.02, None, True),  # of 0.5
+        ({"by": "4%", "relative": True}, 0.04, None, False),
+        ({"by": "4%", "relative": True}, 0.04, 0.04, True),
+        ({"by": "-1.6%"}, -0.016, None, True),
+    ],
+)
+def test_a_claim_of_a_size_holds_within_a_margin(fields, step, width, holds, tmp_path):
+    paper, claim = size_claim(tmp_path, **fields)
+    values = {"hrf-unet": 0.5, "hrf-unet-fold1of2": 0.5 + step}
+    interval = None if width is None else (lambda start, end, metric: (step, step - width / 2, step + width / 2))
+    (finding,) = paper.test_claim(claim, lambda run, metric: values[run], difference_of=interval)
+    assert finding.holds is holds
+    assert finding.left == Printed(fields["by"]).value
+    assert finding.right == pytest.approx(step / 0.5 if fields.get("relative") else step)
+    (finding,) = paper.test_claim(claim, lambda run, metric: None, difference_of=interval)
+    assert finding.holds is None
+
+
+def test_the_size_of_a_level_and_of_a_step(tmp_path):
+    losses = {"hrf-unet": [1.0] * 9 + [0.28]}
+    paper, claim = size_claim(tmp_path, metric="train_loss", higher="hrf-unet", lower="0.25", by="0.00", margin="0.05")
+    (finding,) = paper.test_claim(claim, curve_of=lambda run, curve: losses.get(run))
+    assert finding.holds and finding.what == "hrf-unet above 0.25 by 0.00, give or take 0.05"
+    losses["hrf-unet"][-1] = 0.53
+    (finding,) = paper.test_claim(claim, curve_of=lambda run, curve: losses.get(run))
+    assert finding.holds is False
+    paper, claim = size_claim(tmp_path, higher=["hrf-unet", "hrf-unet-fold1of2"], lower=["hrf-unet", "hrf-unet"])
+    assert claim.runs() == ["hrf-unet", "hrf-unet-fold1of2"]
+    (finding,) = paper.test_claim(claim, lambda run, metric: 0.5 + 0.1 * run.endswith("fold1of2"))
+    assert finding.holds and finding.what.startswith("hrf-unet to hrf-unet-fold1of2 gains more than")
 
 
 def test_review_values_have_to_stand_in_the_cells(tmp_path):
@@ -255,7 +318,7 @@ def test_layers_merge_from_the_general_to_the_special():
       own: {use: [first], model: own, profiles: {lite: {model: own-lite, validation: null}}}
     """
     plan = Plan.parse(yaml.safe_load(textwrap.dedent(text)))
-    lite = {name: planned.settings for name, planned in plan.runs("lite").items()}
+    lite = {name: planned.settings for name, planned in plan.entries["lite"].items()}
     assert lite["none"] == {
         "model": "profile",
         "validation": 0.2,
@@ -266,6 +329,6 @@ def test_layers_merge_from_the_general_to_the_special():
     assert lite["both"]["model"] == "second"  # and the next part comes after both
     assert lite["own"]["model"] == "own-lite"
     assert "validation" not in lite["own"]  # null removes
-    paper = {name: planned.settings for name, planned in plan.runs("paper").items()}
+    paper = {name: planned.settings for name, planned in plan.entries["paper"].items()}
     assert paper["own"]["model"] == "own"
     assert paper["one"]["model_options"]["width"] == "base"

@@ -76,8 +76,8 @@ claims:
     where: Text
     statement: Big finds thinner vessels than Other.
     compare: [{higher: big, lower: other, metrics: [recall_thin]}]
-  - {id: settles, where: Text, statement: Accuracy settles high., levels: [
-      {run: big, curves: [train_accuracy], above: "0.9"}]}
+  - {id: settles, where: Text, statement: Accuracy settles high., compare: [
+      {higher: big, lower: "0.9", metrics: [train_accuracy]}]}
   - {id: looks, where: Text, statement: It looks good., check: Look at the figure.}
   - id: smaller
     where: Text

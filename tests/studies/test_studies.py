@@ -6,7 +6,7 @@ import pytest
 
 from retlib.models import list_models
 from retlib.studies import list_studies, load_study
-from retlib.study import Study
+from retlib.study import StudyFile
 from retlib.study.plan import PROFILES
 
 
@@ -77,9 +77,9 @@ RECIPE = {
 }
 
 
-def with_run(**fields: object) -> Study:
+def with_run(**fields: object) -> StudyFile:
     run = RECIPE["runs"]["list"]["one"] | fields
-    return Study.parse({**RECIPE, "runs": {"list": {"one": run}}}, where="toy.yaml")
+    return StudyFile.parse({**RECIPE, "runs": {"list": {"one": run}}}, where="toy.yaml")
 
 
 @pytest.mark.parametrize(
