@@ -70,6 +70,7 @@ from retlib.study import (
     verdicts,
 )
 from retlib.study.claims import settled
+from retlib.study.network_figure import Arrow, Box, map_sizes, network_figure
 from retlib.study.photographs import photograph
 from retlib.study.results import best_profile, same_profile, summarise
 from retlib.study.statistics import coverage_note
@@ -272,8 +273,10 @@ for _, row in best_profile(study.records()[lambda r: r["run"].isin([PLAIN, RESID
         "kept": record.content["training"]["kept_epoch"],
     }
     kept[TITLES[row["run"]], row["seed"]] = line
-losses = pd.DataFrame.from_dict(kept, orient="index").rename_axis(["network", "seed"])
-style(losses, "Loss at the first epoch and where it settles.") if len(losses) else print(figures.NO_RECORD)
+losses = pd.DataFrame.from_dict(kept, orient="index")
+style(losses, "Loss at the first epoch and where it settles, by network and seed.") if len(losses) else print(
+    figures.NO_RECORD
+)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Two panels on one scale, without and with ResNet: training and validation loss over the epochs fall, and a dotted line marks the epoch whose weights are scored."}, "figure": {"caption": "Our counterpart of the paper's Figures 2a and 2b: loss without and with ResNet, first seed.", "name": "fig-attention-unetpp-losses"}}
 found = {
@@ -346,56 +349,33 @@ style(
 # ## Architecture
 #
 # Each row of the grid is a level, and each node reads all earlier maps of its row through attention gates, and one map from
-# below. The shape of every map is that of a forward pass at the paper's size, here without computing anything (torch's
-# `meta` device).
+# below. The size of every map is that of a forward pass at the paper's size.
 
 # %%
 config = paper.runs("paper")[RESIDUAL]
-shapes = {}  # (level, column) -> channels, height, width
+network = build_model(config.model, in_channels=config.inputs.channels, **config.model_options)
+sizes = map_sizes(network, config.inputs.channels, *config.inputs.resample)
+maps = {(level, 0): size for level, size in enumerate(sizes["decoder"].takes)}  # (level, column) -> size of the map
+for column, nodes in enumerate(network.decoder.columns, start=1):
+    maps |= {(level, column): sizes[f"decoder.columns.{column - 1}.{level}"].gives for level in range(len(nodes))}
 
-
-def note_encoder(decoder, inputs):
-    """Note the shapes of the encoder's maps, which enter the decoder."""
-    shapes.update({(level, 0): tuple(x.shape[1:]) for level, x in enumerate(inputs[0])})
-
-
-with torch.device("meta"):
-    network = build_model(config.model, in_channels=config.inputs.channels, **config.model_options).eval()
-    network.decoder.register_forward_pre_hook(note_encoder)
-    for column, nodes in enumerate(network.decoder.columns, start=1):
-        for level, node in enumerate(nodes):
-            node.register_forward_hook(
-                lambda node, inputs, x, at=(level, column): shapes.update({at: tuple(x.shape[1:])})
-            )
-    network(torch.zeros(1, config.inputs.channels, *config.inputs.resample))
-
-# %% tags=["hide-input"] mystnb={"image": {"alt": "A triangular grid of fifteen maps: five encoder maps down the left side, ten decoder nodes to the right, solid arrows from below and dashed arrows through attention gates along each row."}, "figure": {"caption": "Our counterpart of the paper's Figure 1, read from the model: channels @ height x width of every map.", "name": "fig-attention-unetpp-grid"}}
-figure, axis = plt.subplots(figsize=(10.5, 5))
-places = {(level, column): (2.0 * column + level, -1.0 * level) for level, column in shapes}
-
-
-def arrow(start, end, line, arc=0.0):
-    """Draw an arrow between two nodes of the grid."""
-    look = {"arrowstyle": "->", "color": "grey", "linestyle": line, "shrinkA": 24, "shrinkB": 26}
-    axis.annotate("", places[end], places[start], arrowprops=look | {"connectionstyle": f"arc3,rad={arc}"}, zorder=1)
-
-
-for (level, column), (channels, height, width) in shapes.items():
-    box = {"boxstyle": "round", "facecolor": "#fbe3c4" if column else "#cfe3f3", "edgecolor": "grey"}
-    text = f"X({level},{column})\n{channels} @ {height}x{width}"
-    axis.text(*places[level, column], text, ha="center", va="center", fontsize=8.5, color="black", bbox=box, zorder=3)
+# %% tags=["hide-input"] mystnb={"image": {"alt": "A triangular grid of fifteen maps: five encoder maps along the left edge, ten decoder nodes to the right, solid arrows from below and dashed arrows through attention gates along each row."}, "figure": {"caption": "Our counterpart of the paper's Figure 1, read from the model: channels @ height \u00d7 width of every map.", "name": "fig-attention-unetpp-grid"}}
+STEP, GATE = "pooled, or enlarged from below", "skip through an attention gate"
+boxes, arrows = {}, []
+for (level, column), size in maps.items():
+    kind = "node of the decoder" if column else "map of the encoder"
+    boxes[f"{level},{column}"] = Box(column + level / 2, level, f"X({level},{column})\n{size}", kind)
     if column:
-        arrow((level + 1, column - 1), (level, column), "-")
+        arrows.append(Arrow(f"{level + 1},{column - 1}", f"{level},{column}", STEP))
     elif level:
-        arrow((level - 1, 0), (level, 0), "-")
-    for earlier in range(column):
-        # Arcs of different heights, so that a far skip does not run through the nodes between.
-        arrow((level, earlier), (level, column), "--", -0.12 * (column - earlier - 1) ** 0.6)
-axis.set(xlim=(-1, 9), ylim=(-4.5, 1.3))
-axis.set_axis_off()
-axis.plot([], [], "-", color="grey", label="pooled, or enlarged from below")
-axis.plot([], [], "--", color="grey", label="skip through an attention gate")
-axis.legend(loc="lower right", frameon=False)
+        arrows.append(Arrow(f"{level - 1},0", f"{level},0", STEP))
+    # Arcs of different heights, so that a far skip does not run through the nodes between.
+    arrows += [
+        Arrow(f"{level},{earlier}", f"{level},{column}", GATE, -0.12 * (column - earlier - 1) ** 0.6)
+        for earlier in range(column)
+    ]
+kinds = {"map of the encoder": "#cfe3f3", "node of the decoder": "#fbe3c4"}
+network_figure(boxes, arrows, kinds, {STEP: ("grey", "-"), GATE: ("grey", "--")})
 plt.show()
 
 # %%
