@@ -85,7 +85,12 @@ paper = study.paper
 study.train([name for role in ("table", "fold", "ablation") for name in paper.runs(parameters.profile, role=role)])
 
 PLAIN, RESIDUAL = "hrf-attention-unetpp", paper.proposed["hrf"]
-TITLES = {"hrf-unet": "U-Net", "hrf-segnet": "SegNet", PLAIN: "Attention U-Net++", RESIDUAL: "with ResNet"}
+TITLES = {
+    "hrf-unet": "U-Net",
+    "hrf-segnet": "SegNet",
+    PLAIN: "Attention U-Net++",
+    RESIDUAL: "Attention U-Net++ with ResNet",
+}
 HEADLINE = paper.printed(RESIDUAL, "dice")
 smoke = parameters.profile == "smoke"  # scores of synthetic images never stand beside the paper's
 
@@ -369,13 +374,16 @@ for (level, column), size in maps.items():
         arrows.append(Arrow(f"{level + 1},{column - 1}", f"{level},{column}", STEP))
     elif level:
         arrows.append(Arrow(f"{level - 1},0", f"{level},0", STEP))
-    # Arcs of different heights, so that a far skip does not run through the nodes between.
+    # A far skip is bent, so that it does not run through the nodes between.
     arrows += [
-        Arrow(f"{level},{earlier}", f"{level},{column}", GATE, -0.12 * (column - earlier - 1) ** 0.6)
+        Arrow(f"{level},{earlier}", f"{level},{column}", GATE, -0.2 * (column - earlier > 1))
         for earlier in range(column)
     ]
 kinds = {"map of the encoder": "#cfe3f3", "node of the decoder": "#fbe3c4"}
-network_figure(boxes, arrows, kinds, {STEP: ("grey", "-"), GATE: ("grey", "--")})
+figure = network_figure(boxes, arrows, kinds, {STEP: ("grey", "-"), GATE: ("grey", "--")})
+room = 0.45  # inches above the first row, for its bent arrows
+figure.axes[0].set_ylim(top=figure.axes[0].get_ylim()[1] + room)
+figure.set_figheight(figure.get_figheight() + room)
 plt.show()
 
 # %%

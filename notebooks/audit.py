@@ -377,7 +377,7 @@ show_inconsistent("R2U-Net report")
 #
 # Its own row, and rows that its introduction quotes.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Three panels, DRIVE, STARE and CHASE_DB1: the vessel share that the ConvLSTM U-Net study's own row and the rows quoted in its introduction imply. The own row lies on the line of the labels inside the field of view."}, "figure": {"caption": "ConvLSTM U-Net: implied vessel shares against the labels.", "name": "fig-audit-convlstm"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Three panels, DRIVE, STARE and CHASE_DB1: the vessel share that the ConvLSTM study's own row and the rows quoted in its introduction imply. The own row lies on the line of the labels inside the field of view."}, "figure": {"caption": "ConvLSTM study: implied vessel shares against the labels.", "name": "fig-audit-convlstm"}}
 draw_shares("ConvLSTM U-Net")
 plt.show()
 

@@ -91,8 +91,10 @@ def case_figure(titles: Mapping[str, np.ndarray], photographs: Mapping[str, Fund
         titles: title of a case -> its error map, uint8 (H, W).
         photographs: title -> the sample, where the machine has the data.
     """
+    height, width = next(iter(titles.values())).shape
     if photographs:
-        figure, axes = plt.subplots(len(titles), 4, figsize=(11, 3 * len(titles)), squeeze=False)
+        size = (11, (2.7 * height / width + 0.3) * len(titles))
+        figure, axes = plt.subplots(len(titles), 4, figsize=size, squeeze=False)
         for row, (title, errors) in zip(axes, titles.items(), strict=True):
             sample = photographs[title]
             show_image(row[0], sample.image, title)
@@ -100,7 +102,9 @@ def case_figure(titles: Mapping[str, np.ndarray], photographs: Mapping[str, Fund
             show_image(row[2], np.isin(errors, (TRUE_VESSEL, FALSE_ALARM)), "prediction")
             show_errors(row[3], errors, "errors")
     else:
-        figure, axes = plt.subplots(1, len(titles), figsize=(3.6 * len(titles), 3.8), squeeze=False)
+        figure, axes = plt.subplots(
+            1, len(titles), figsize=(3.6 * len(titles), 3.6 * height / width + 0.5), squeeze=False
+        )
         for axis, (title, errors) in zip(axes[0], titles.items(), strict=True):
             show_errors(axis, errors, title)
     error_legend(figure)

@@ -38,7 +38,7 @@ def test_single_images_are_those_of_the_records(tmp_path: Path, monkeypatch: pyt
         "U-Net",
         "SegNet",
         "Attention U-Net++",
-        "with ResNet",
+        "Attention U-Net++ with ResNet",
     ]
     label = "hrf:all/fold1of10-test"
     for config, row in zip(PAPER.runs("lite", role="table").values(), rows, strict=True):
@@ -61,7 +61,7 @@ def test_synthetic_images_stand_beside_no_number_of_the_paper(tmp_path: Path, mo
     assert not [out for out in outputs(notebook) if out["output_type"] == "error" or out.get("name") == "stderr"]
     assert "This is a smoke run on synthetic images" in words(notebook)
     headings, *rows = table(notebook, "Dice of single held-out images")
-    assert headings[-1] == "highest" and [row[0] for row in rows] == ["with ResNet"]
+    assert headings[-1] == "highest" and [row[0] for row in rows] == ["Attention U-Net++ with ResNet"]
     measured = next(row for row in table(notebook, "Table 1 (the text") if row[0] == "Attention U-Net with ResNet")
     assert measured[1] == "—" != measured[2]
 
