@@ -207,7 +207,11 @@ def claims_table(lines: pd.DataFrame, paper: Paper) -> pd.DataFrame:
     rows = []
     for claim in paper.claims:
         own = lines[(lines["group"] == claim.statement) & (lines["where"] == claim.where)]
-        texts = own[["reported", "measured"]].map(lambda value: isinstance(value, str)).all(axis=1)
+        # Comparisons alone, which the paper's own tables need not decide: numbers stand in the results.
+        texts = [
+            isinstance(r.measured, str) and (isinstance(r.reported, str) or r.reported is None)
+            for r in own.itertuples()
+        ]
         verdicts = own["verdict"].dropna().value_counts(sort=False)
         counted = [f"{name} ({count})" if len(verdicts) > 1 else name for name, count in verdicts.items()]
         notes = [*own["note"], claim.note]
