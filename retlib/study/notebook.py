@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -18,9 +18,6 @@ from retlib.studies import list_studies, load_study
 from retlib.study import Paper, Record, RunConfig, Store, StudyFile, results, run
 from retlib.study.evidence import Evidence, same_seeds
 from retlib.study.parameters import Parameters
-
-if TYPE_CHECKING:
-    from IPython.display import Markdown
 
 # The better evidence first; a smoke record (phantoms) is evidence of nothing but a working pipeline.
 PRECEDENCE = {"paper": ("paper", "lite"), "lite": ("paper", "lite"), "smoke": ("smoke",)}
@@ -149,13 +146,17 @@ class Study:
         return min(records, key=lambda record: shown.index(record.profile), default=None)
 
     def _complete(self, scores: pd.DataFrame) -> pd.Series:
-        """Whether every planned fold of a row's group, profile and seed has a record."""
+        """Whether every planned fold of a row's group, profile and seed has a record; True where a run is no fold."""
         planned = Counter(
-            (profile, results.fold_of(name)[0]) for profile in self.profiles for name in self.source.plan(profile)
+            (profile, results.fold_of(name)[0])
+            for profile in self.profiles
+            for name in self.source.plan(profile)
+            if results.fold_of(name)[1]
         )
-        count = scores.groupby(["profile", "group", "seed"])["run"].transform("nunique")
+        folds = scores["run"].where(scores["fold"] > 0)
+        count = folds.groupby([scores["profile"], scores["group"], scores["seed"]]).transform("nunique")
         keys = zip(scores["profile"], scores["group"], strict=True)
-        return count == [planned[key] for key in keys]
+        return (scores["fold"] == 0) | (count == [planned[key] for key in keys])
 
     def evidence(self, name: str, best: bool = True) -> Evidence | None:
         """Our records of a run, the best there are: ``paper`` before ``lite``; None where there are none.
@@ -216,7 +217,7 @@ class Study:
         return self._memory[state]
 
 
-def in_short(*sentences: str) -> Markdown:
+def in_short(*sentences: str) -> Any:
     """Make the summary box at the top of a page."""
     from IPython.display import Markdown
 

@@ -1,0 +1,156 @@
+"""Audit one row of a table: which pixels its numbers imply, and whether the numbers fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from retlib.audit import bounds
+from retlib.audit.deviations import Background, FindTolerance, Tolerance, derive_score
+from retlib.audit.intervals import Exact, Number, Reading, read_number, show
+from retlib.audit.matrices import SCORES, SHORT, Matrices, name_scores
+from retlib.audit.prevalence import Share, check_share, implied_share
+from retlib.audit.verdicts import CONSISTENT, ONLY_MEAN, Check, judge, worst
+from retlib.data.registry import COLLECTIONS
+
+POOLED = "scores of one set of pixels, pooled"
+
+
+@dataclass(frozen=True)
+class RowAudit:
+    """Outcome of the audit of one row.
+
+    Attributes:
+        label: Name of the row.
+        where: The table or the part of the text.
+        dataset: The data set that it names; None where it names none.
+        kind: ``measured``, ``quoted``, ``claim`` or empty.
+        scores: Score -> number as printed.
+        readings: Score -> its rounding interval, for the scores that are checked.
+        share: The implied vessel share; None where the row does not determine one.
+        checks: Outcomes, in a fixed order.
+    """
+
+    label: str
+    where: str
+    dataset: str | None
+    kind: str
+    scores: Mapping[str, str]
+    readings: Mapping[str, Reading]
+    share: Share | None
+    checks: tuple[Check, ...]
+
+    @property
+    def verdict(self) -> str | None:
+        """The hardest verdict of its checks; None where there was nothing to check."""
+        return worst(check.verdict for check in self.checks)
+
+
+def audit_row(
+    scores: Mapping[str, Number],
+    *,
+    dataset: str | None = None,
+    test_part: bool = False,
+    background: Background | None = None,
+    label: str = "",
+    where: str = "",
+    kind: str = "",
+) -> RowAudit:
+    """Compare the numbers of one row with one another and with the data set's labels.
+
+    Args:
+        scores: Score -> number (a text as printed, a printed number with the attribute ``text``, or a float). Used are
+            accuracy, sensitivity, specificity, precision, dice and iou; others (AUC, loss) say nothing about one
+            operating point and are ignored.
+        dataset: The data set that was scored, by retlib's name; None if it is not known.
+        test_part: Whether the customary test part was scored (DRIVE's twenty test images); otherwise any of the data
+            set's images may have been.
+        background: Measured shares and deviations, see `load_background`; none by default.
+        label: Name of the row.
+        where: The table or the part of the text.
+        kind: ``measured``, ``quoted`` or ``claim``.
+
+    Raises:
+        ValueError: a number outside [0, 1], or none.
+    """
+    background = background or Background()
+    readings = {name: read_number(scores[name], name) for name in SCORES if name in scores}
+    row = {name: reading.range for name, reading in readings.items()}
+    # A tolerance that was measured on retinal photographs says nothing about other pictures.
+    judged = Background() if dataset is not None and dataset not in COLLECTIONS else background
+    true = judged.shares.get(dataset or "")
+    share = implied_share(readings)
+    region = None
+    if test_part and true is not None and share is not None and share.value is not None:
+        region = true.nearest(float(share.value))
+    tolerance = partial(judged.tolerance, dataset=dataset, dice=_dice(readings), region=region)
+    checks: list[Check] = []
+    if share is not None:
+        share, check = check_share(share, row, true, test_part, tolerance)
+        checks += [check] if check else []
+    identities = list(_identities(row, tolerance))
+    checks += identities + _together(row, identities)
+    printed = {name: getattr(number, "text", str(number)) for name, number in scores.items()}
+    return RowAudit(label, where, dataset, kind, printed, readings, share, tuple(checks))
+
+
+def _dice(readings: Mapping[str, Reading]) -> float | None:
+    """The row's Dice as printed, else derived from its other numbers (three decimals); None if they leave it open."""
+    values = {name: float(reading.value) for name, reading in readings.items()}
+    if "dice" not in values:
+        for given in (("iou",), ("precision", "sensitivity"), ("accuracy", "sensitivity", "specificity")):
+            if set(given) <= values.keys():
+                derived = derive_score("dice", {name: values[name] for name in given})
+                return None if derived is None else round(derived, 3)
+    return values.get("dice")
+
+
+def _identities(row: Mapping[str, Exact], tolerance: FindTolerance) -> Iterable[Check]:
+    """Check the numbers of the row that the others determine."""
+
+    def check(target: str, given: tuple[str, ...], bound: Exact | None = None) -> Check:
+        return _identity(target, given, row, tolerance(target, given), bound)
+
+    if {"dice", "iou"} <= row.keys():
+        yield check("dice", ("iou",), bounds.dice_of_iou(row["iou"]))
+    if {"precision", "sensitivity"} <= row.keys():
+        for target, bound in (("dice", bounds.dice_of_precision), ("iou", bounds.iou_of_precision)):
+            if target in row:
+                limit = bound(row["precision"], row["sensitivity"])
+                yield check(target, ("precision", "sensitivity"), limit)
+    rates = ("accuracy", "sensitivity", "specificity")
+    if set(rates) <= row.keys() and Matrices({name: row[name] for name in rates}):
+        for target in ("dice", "iou", "precision"):
+            if target in row:
+                yield check(target, rates)
+
+
+def _identity(
+    target: str,
+    given: tuple[str, ...],
+    row: Mapping[str, Exact],
+    tolerance: Tolerance | None,
+    bound: Exact | None,
+) -> Check:
+    pooled = Matrices({name: row[name] for name in given}).range(target)
+    verdict, basis = judge(row[target], pooled, tolerance, bound)
+    said = f"{SHORT[target]} by {name_scores(given)} = {show(pooled) if pooled else 'none'}"
+    said += f"; printed {show(row[target], 5)}"
+    if verdict != CONSISTENT:
+        if basis == "bound":
+            said += f"; any mean over images lies in {show(bound)}"
+        elif tolerance is not None:
+            said += f"; {tolerance.describe(SHORT[target])}"
+    name = f"{SHORT[target]} against {name_scores(given)}"
+    return Check(name, (target, *given), POOLED, said, verdict, basis)
+
+
+def _together(row: Mapping[str, Exact], identities: list[Check]) -> list[Check]:
+    """Check, where no identity has failed, whether one confusion matrix rounds to all numbers of the row."""
+    possible = bool(Matrices(row))
+    if any(check.verdict != CONSISTENT for check in identities) or (possible and len(identities) < 2):
+        return []
+    said = f"{'a' if possible else 'no'} confusion matrix rounds to all of {name_scores(row)}"
+    verdict, basis = (CONSISTENT, "rounding") if possible else (ONLY_MEAN, "pooled")
+    return [Check("all together", tuple(row), POOLED, said, verdict, basis)]

@@ -1,0 +1,101 @@
+"""Audit a paper: every row of its tables, the rows of a table together, the text against the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from retlib.audit import SCORES, Background, RowAudit, audit_row, check_one_share, check_text
+from retlib.papers import load_paper
+from retlib.study import Claim, Paper, Printed, Row, Table
+from retlib.study.printed import is_missing
+
+
+def audit_paper(paper: Paper | str, background: Background) -> list[RowAudit]:
+    """Audit the tables of a paper and the claims of its text that print numbers.
+
+    Which images were scored is taken from the paper's runs: a measured row whose run is tested on a customary test part
+    is compared with that part; a row of one epoch (validation images) or from the literature with any photographs.
+
+    Args:
+        paper: The paper or its key.
+        background: Measured shares and deviations.
+
+    Returns:
+        Tables first, in the paper's order (rows, then the rows together), then claims. A row without a number that can
+        be checked has no checks.
+    """
+    paper = load_paper(paper) if isinstance(paper, str) else paper
+    audits: list[RowAudit] = []
+    for table in paper.tables.values():
+        audits += _audit_table(paper, table, background)
+    for claim in paper.claims:
+        if claim.values:
+            audits += _audit_claim(paper, claim, background)
+    return audits
+
+
+def _audit_table(paper: Paper, table: Table, background: Background) -> Iterator[RowAudit]:
+    where = f"Table {table.number}" if table.number.isdigit() else table.number
+    measured: dict[str | None, list[RowAudit]] = {}
+    for index, row in enumerate(table.rows):
+        for dataset, printed in table.values(index).items():
+            audit = audit_row(
+                printed,
+                dataset=dataset,
+                test_part=row.epoch is None and scored_test_part(paper, row.run, dataset),
+                background=background,
+                label=_label(table, row, index),
+                where=where,
+                kind=row.kind,
+            )
+            yield audit
+            if row.kind == "measured":
+                measured.setdefault(dataset, []).append(audit)
+    for dataset, rows in measured.items():
+        check = check_one_share(rows)
+        if check is not None:
+            yield RowAudit("all rows", where, dataset, "measured", {}, {}, None, (check,))
+
+
+def _audit_claim(paper: Paper, claim: Claim, background: Background) -> Iterator[RowAudit]:
+    said = {metric: Printed(text) for metric, text in claim.values.items()}
+    audit = audit_row(
+        said,
+        dataset=claim.dataset,
+        test_part=scored_test_part(paper, claim.run, claim.dataset),
+        background=background,
+        label=claim.id,
+        where=claim.where,
+        kind="claim",
+    )
+    text = None
+    if claim.same_as is not None:
+        row = paper.tables[claim.same_as.table].values(claim.same_as.row)
+        text = check_text(said, _of(row, claim.dataset), f"Table {claim.same_as.table}")
+        # Numbers that only repeat a row were checked there.
+        repeats = text is not None and text.verdict == "consistent"
+        checks = (text,) if repeats else (*([text] if text else []), *audit.checks)
+        audit = replace(audit, checks=checks)
+    if len(said.keys() & SCORES.keys()) > 1 or text is not None:
+        yield audit
+
+
+def _of(values: Mapping[str, Mapping[str, Printed]], dataset: str | None) -> Mapping[str, Printed]:
+    return values.get(dataset, next(iter(values.values()), {}))
+
+
+def scored_test_part(paper: Paper, run: str | None, dataset: str | None) -> bool:
+    """Check whether a run of the ``paper`` profile is scored on the customary test part of a data set."""
+    planned = paper.plan("paper").get(run) if run is not None else None
+    tests = [] if planned is None else planned.settings.get("test", [])
+    return any(test.get("dataset") == dataset and test.get("split") == "test" for test in tests)
+
+
+def _label(table: Table, row: Row, index: int) -> str:
+    """Name a row by its first text cell, with the heading where it holds no letter; else by its number."""
+    texts = [i for i, column in enumerate(table.columns) if column not in table.metrics]
+    cell = next((row.cells[i] for i in texts if not is_missing(row.cells[i])), None)
+    if cell is None:
+        return "own row" if row.kind == "measured" else f"row {index + 1}"
+    return cell if any(letter.isalpha() for letter in cell) else f"{table.columns[texts[0]]} {cell}"
