@@ -24,7 +24,7 @@ if "google.colab" in sys.modules:
 # # Retinal vessel segmentation: a reproducibility study of five papers
 #
 # Papers on retinal vessel segmentation report accuracies that differ in the third decimal and are computed in ways that
-# differ far more: on other splits, on other pixels, at other thresholds {cite:p}`Kovacs2022`. This book builds what five of
+# differ far more: on other splits, on other pixels, at other thresholds. This book builds what five of
 # them describe, runs it on the data sets they name, and prints every cell of their tables beside the number that we measured.
 
 # %% tags=["parameters", "hide-cell"]
@@ -167,15 +167,15 @@ styler.format({"full-size verdicts": str})
 #
 # | question | page |
 # |---|---|
-# | How is a table read, what is a preview? | {doc}`/book/how-to-read`, {doc}`/book/glossary` |
-# | By which rule is a number judged? | {doc}`/book/protocol` |
-# | Every printed number and claim, in one place | {doc}`/notebooks/verdicts` |
-# | Do the printed numbers fit together? | {doc}`/notebooks/audit` |
-# | Which network is better, all else equal? | {doc}`/notebooks/one_protocol` |
-# | How much is architecture, how much is recipe? | {doc}`/notebooks/recipe` |
-# | What happens on another camera? | {doc}`/notebooks/transfer` |
-# | Segment a photograph of my own | {doc}`/book/predict` |
-# | Run it again, add a paper | {doc}`/book/reproduce`, {doc}`/book/add-a-paper` |
+# | How is a table read, what is a preview? | [How to read this book](../book/how-to-read.md), [Glossary](../book/glossary.md) |
+# | By which rule is a number judged? | [Protocol](../book/protocol.md) |
+# | Every printed number and claim, in one place | [Every claim and its verdict](verdicts.ipynb) |
+# | Do the printed numbers fit together? | [The audit](audit.ipynb) |
+# | Which network is better, all else equal? | [One protocol](one_protocol.ipynb) |
+# | How much is architecture, how much is recipe? | [Training-recipe ablation](recipe.ipynb) |
+# | What happens on another camera? | [Cross-dataset](transfer.ipynb) |
+# | Segment a photograph of my own | [Segment your own image](../book/predict.md) |
+# | Run it again, add a paper | [Batch reproduction](../book/reproduce.md), [How to add a paper](../book/add-a-paper.md) |
 #
 # ## Two commands
 #
@@ -185,7 +185,7 @@ styler.format({"full-size verdicts": str})
 # ```
 #
 # Both work on a machine with Python 3.11 or newer and `make`, with or without the data sets. Without them the tables still
-# come from the committed records, and the pipelines run on synthetic fundus images. {doc}`/book/data` says how to get the
+# come from the committed records, and the pipelines run on synthetic fundus images. [The page on data](../book/data.md) says how to get the
 # real ones.
 #
 # ## Why these five papers
@@ -196,4 +196,4 @@ styler.format({"full-size verdicts": str})
 #
 # ## Cite
 #
-# The file `CITATION.cff` of the repository has the entry; please cite the papers, too ({doc}`/book/references`).
+# The file `CITATION.cff` of the repository has the entry; please cite the papers, too ([References](../book/references.md)).
