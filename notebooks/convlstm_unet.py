@@ -54,12 +54,12 @@ from IPython.display import Markdown, display
 
 from retlib import report
 from retlib.augmentation import augment, build_augmentation
-from retlib.batches import cut_patch
 from retlib.data import load_dataset
 from retlib.models import build_model, count_parameters
 from retlib.preprocessing import prepare
 from retlib.report import operating
 from retlib.study import figures, findings, run
+from retlib.training import cut_patch, random_corner
 
 figures.set_style()
 study = report.open_study("convlstm-unet", parameters)
@@ -188,7 +188,8 @@ else:
     sample = load_dataset("phantom", "training", count=1)[0]
 prepared = prepare(sample, config.inputs)
 pipeline = build_augmentation(config.training.augmentation)
-patches = [cut_patch(prepared, config.training.patches, seed) for seed in range(3)]
+settings = config.training.patches
+patches = [cut_patch(prepared, settings, random_corner(prepared, settings, seed)) for seed in range(3)]
 shown = [image for seed, patch in enumerate(patches) for image in (patch.image, augment(pipeline, patch, seed).image)]
 figure, axes = plt.subplots(2, len(patches), figsize=(2.2 * len(patches), 4.6))
 for place, (axis, image) in enumerate(zip(axes.T.flat, shown, strict=True)):

@@ -20,8 +20,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from retlib.acceleration import processor_flags
-from retlib.inference import has_bfloat16, pick_device
+from retlib.device import has_bfloat16, pick_device
 from retlib.papers import list_papers, load_paper
 from retlib.studies import list_studies, load_study
 from retlib.study import RunConfig, rehearse
@@ -77,10 +76,10 @@ def sums(line: Mapping[str, Any], members: Members) -> dict[str, Any]:
 
 def describe_machine(columns: Sequence[str]) -> dict[str, Any]:
     """Describe the processor, its cores and bfloat16 units, threads, torch's version, the date, and the GPU in use."""
-    flags = processor_flags() or ()
+    able = torch.cpu.get_capabilities()
     facts = {name: value for name, value in machine().items() if name != "load"}
     facts |= {"threads": torch.get_num_threads(), "date": today()}
-    facts |= {flag: flag in flags for flag in ("amx_bf16", "avx512_bf16")}
+    facts |= {flag: bool(able.get(flag)) for flag in ("amx_bf16", "avx512_bf16")}
     return facts | ({"gpu": torch.cuda.get_device_name()} if "gpu" in columns else {})
 
 
