@@ -60,7 +60,7 @@ from retlib.inference import predict_logits
 from retlib.metrics import evaluate
 from retlib.models import build_model, count_parameters, model_options, multiply_adds
 from retlib.preprocessing import prepare
-from retlib.study import beside_ours, figures, in_short, ledger, open_study, reported, results, style, tables, verdicts
+from retlib.study import beside_ours, figures, in_short, open_study, reported, results, style, tables, verdicts
 from retlib.study.results import best_profile, same_profile, summarise
 from retlib.study.rules import collapse
 from retlib.training import fit
@@ -100,7 +100,7 @@ def seeds_text(count):
 
 
 # %% tags=["hide-input"]
-scores, histories, lines = study.scores(), study.histories(), ledger(study)
+scores, histories, lines = study.scores(), study.histories(), verdicts.ledger(study)
 test_dice = scores[scores["as_scored"] & (scores["metric"] == "dice")]
 endings = collapse.endings(histories).merge(
     test_dice[["run", "profile", "seed", "value"]].rename(columns={"value": "test Dice"}), how="left"
