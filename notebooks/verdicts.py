@@ -46,7 +46,7 @@ from IPython.display import HTML, display
 
 from retlib.papers import list_papers
 from retlib.study import in_short, ledger, open_study, style
-from retlib.study.tables import DASH, number_text, verdict_text
+from retlib.study.tables import DASH, number_text, record_link, verdict_text
 
 studies = {key: open_study(key, parameters) for key in list_papers()}
 papers = {key: study.paper for key, study in studies.items()}
@@ -117,7 +117,7 @@ style(summary.rename(index=links), "Verdicts by paper.")
 #
 # A `lite` number comes from a narrow network and a short training: a preview, on which no verdict is given. `not run` stands
 # where there is no record at all. Beside a verdict on a number stands half the width of the interval that it rests on. The
-# rule is {ref}`here <verdict-rule>`. With scripts on, each table can be searched and sorted.
+# rule is in the [protocol](../book/protocol.md). With scripts on, each table can be searched and sorted.
 
 
 # %% tags=["hide-input"]
@@ -147,7 +147,7 @@ for key, paper in papers.items():
             "reported": [text(row.reported, row.decimals) for row in own.itertuples()],
             "measured": [text(row.measured, row.decimals) for row in own.itertuples()],
             "difference": [text(row.difference, row.decimals, "+") for row in own.itertuples()],
-            "rests on": own["basis"],
+            "rests on": [record_link(*pair) for pair in zip(own["basis"], own["records"], strict=True)],
             "verdict": [verdict_text(row.verdict, row.half_width, row.decimals) for row in own.itertuples()],
             "note": own["note"].str.replace("`", ""),
         }
