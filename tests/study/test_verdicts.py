@@ -374,7 +374,9 @@ def test_the_table_of_details(toy: Path) -> None:
     row = frame.loc[("Big, 2025", "Dice")]
     assert row["ours"] == pytest.approx(0.8) and row["verdict"].startswith("reproduced (±0.")
     low, high = row["95 % interval"]
-    assert low < 0.8 < high and row["rests on"] == "paper"
+    assert low < 0.8 < high
+    folder = next((toy.parent / "records").glob("*/record.json")).parent.name
+    assert row["rests on"] == f'<a href="records.html#r-{folder}">paper</a>'
     assert frame.loc[("Small, 2021", "Dice"), "verdict"] == tables.DASH
     assert "without seeds that never learned" not in frame
     epochs = tables.details(beside_ours(reported(study.paper, ["2"]), study))
@@ -387,7 +389,7 @@ def test_seeds_that_never_learned_are_in_the_mean_and_shown_apart(toy: Path) -> 
     study = opened(toy, (0, 1))
     row = tables.details(beside_ours(reported(study.paper, ["1"]), study)).loc[("Big, 2025", "Dice")]
     assert row["ours"] == pytest.approx(0.4) and row["without seeds that never learned"] == pytest.approx(0.8)
-    assert row["rests on"] == "lite, 2 seeds (1 never learned)"
+    assert ">lite, 2 seeds (1 never learned)</a>" in row["rests on"]
 
 
 def test_the_papers_digits_and_ours_stand_side_by_side(toy: Path) -> None:
