@@ -405,6 +405,7 @@ style(tables.stated(paper), "What the paper states, and the value in our full-si
 config = paper.runs("paper")[MAIN]
 variants = {
     "as run for Table 1": config.model_options,
+    "as previewed (lite), a quarter of the width": paper.runs("lite")[MAIN].model_options,
     "as run, reading both ways": config.model_options | {"direction": "bidirectional"},
     "as run, nothing between the last pooling and the first up-sampling": config.model_options | {"dense_blocks": 0},
     "BCDU-Net D1 as coded": {"head": "family", "dense_blocks": 1},
@@ -416,7 +417,7 @@ counts = {
     for title, options in variants.items()
 }
 table = pd.DataFrame({"network": counts.keys(), "parameters": [tables.number_text(n, ",.0f") for n in counts.values()]})
-style(table, "Parameters of the network at full width and of its variants, one channel in.")
+style(table, "Parameters of the network and of its variants, one channel in.")
 
 # %% [markdown]
 # ### What the network sees
