@@ -7,36 +7,18 @@
 # ---
 
 # %% tags=["remove-cell"]
-# Colab set-up: fetch this version of the study and the few small packages that Colab lacks. Nothing here moves
-# Colab's numpy, torch or OpenCV, and outside Colab the cell does nothing. (`make notebooks` writes this cell.)
+# On Colab: clone this version of the study and install what Colab lacks. Elsewhere this cell does nothing.
+import os
+import runpy
+import subprocess
 import sys
 
-
-def _set_up_colab():
-    import os
-    import subprocess
-    from importlib import metadata
-
-    folder = "/content/retlib-v0.1.0"
-    if not os.path.isdir(folder):
-        source = "https://github.com/example/retlib"
-        subprocess.run(["git", "clone", "--quiet", "--depth=1", "--branch=v0.1.0", source, folder], check=True)
-    wanted = {
-        "albumentations": "2.0.8",
-        "albucore": "0.0.24",
-        "simsimd": "6.5.16",
-        "stringzilla": "5.3.2",
-        "pooch": "1.9.0",
-    }
-    present = {d.name.lower(): d.version for d in metadata.distributions()}
-    lacking = [f"{name}=={version}" for name, version in wanted.items() if present.get(name) != version]
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-    subprocess.run([*pip, folder, *lacking], check=True)
-    os.chdir(f"{folder}/notebooks")
-
-
 if "google.colab" in sys.modules:
-    _set_up_colab()
+    _study = "/content/retlib-v0.1.0"
+    _clone = f"git clone --quiet --depth=1 --branch=v0.1.0 https://github.com/example/retlib {_study}"
+    if not os.path.isdir(_study):
+        subprocess.run(_clone.split(), check=True)
+    runpy.run_path(f"{_study}/book/_tools/colab.py", run_name="__main__")
 
 # %% [markdown]
 # # ConvLSTM U-Net
@@ -69,7 +51,6 @@ from IPython.display import Markdown, display
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from retlib.augmentation import augment, build_augmentation
-from retlib.batches import cut_patch
 from retlib.data import load_dataset
 from retlib.inference import predict_logits
 from retlib.metrics import evaluate
@@ -78,17 +59,11 @@ from retlib.preprocessing import prepare
 from retlib.study import beside_ours, figures, in_short, ledger, open_study, reported, style, tables, verdicts
 from retlib.study.results import best_profile, never_learned, same_profile, summarise
 from retlib.study.rules.operating_point import RATES, Point, implied_share, point_at, vessel_share
-from retlib.training import fit
+from retlib.training import cut_patch, fit, random_corner
 
 figures.set_style()
+set_matplotlib_formats("svg", metadata={"Date": None})
 plt.rcParams["svg.hashsalt"] = "convlstm-unet"  # a page that is built twice is the same page
-
-
-def draw_charts():
-    """Draw the figures that follow as vectors."""
-    set_matplotlib_formats("svg", metadata={"Date": None})
-
-
 study = open_study("convlstm-unet", parameters)
 paper = study.paper
 TABLE_RUNS = list(paper.runs(parameters.profile, role="table"))
@@ -121,9 +96,7 @@ printed = paper.tables["1"].values(0)["drive"]
 target = Point(printed["sensitivity"].value, printed["specificity"].value)
 share = implied_share(printed)
 record = study.record(MAIN)  # of the first seed, for curves and thresholds
-histogram = None
-if record is not None:
-    histogram = record.histograms().select(region=record.content["config"]["scoring"]["region"], pooled=True)
+histogram = record and record.histograms().select(region=record.config.scoring.region, pooled=True)
 
 steps = FACTORS | OUR_OWN
 metrics = {"AUC": "auc", "Dice": "dice", "sensitivity": "sensitivity", "specificity": "specificity"}
@@ -185,14 +158,12 @@ style(tables.details(cells), "Table 1: intervals and verdicts.")
 # histograms. Curves, thresholds and photographs on this page are of the first seed.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Precision-recall curve of our network on DRIVE's test images; the paper's operating point is marked at high precision."}, "figure": {"caption": "Our counterpart of the paper's Figure 2: precision and recall inside the FOV, with the paper's point.", "name": "fig-convlstm-pr"}}
-draw_charts()
-curves = {} if record is None else {f"ours ({record.profile})": histogram}
 shown = parameters.profile != "smoke"  # a number of synthetic images never stands beside a paper's
-if curves:
+if histogram:
+    title = f"ours ({record.profile})"
+    precision, recall, _ = histogram.pr_curve()
     figure, axis = plt.subplots(figsize=(5.5, 4))
-    for title, pooled in curves.items():
-        precision, recall, _ = pooled.pr_curve()
-        axis.plot(recall, precision, label=f"{title}, AP {pooled.average_precision():.3f}")
+    axis.plot(recall, precision, label=f"{title}, AP {histogram.average_precision():.3f}")
     if shown:
         axis.plot(target.sensitivity, printed["precision"].value, "ko", fillstyle="none", label="the paper's point")
     axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall (sensitivity)", ylabel="precision")
@@ -202,10 +173,10 @@ else:
     print(figures.NO_RECORD)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "ROC curve of our network on DRIVE's test images for false-positive rates up to one tenth; the paper's operating point is marked."}, "figure": {"caption": "Our counterpart of the paper's Figure 3: ROC curve inside the FOV for false-positive rates up to 0.1, with the paper's point. The whole range is beside the slider below.", "name": "fig-convlstm-roc"}}
-if curves:
+if histogram:
     where = "inside the FOV"
     marked = {"the paper's point": (1 - target.specificity, target.sensitivity)} if shown else {}
-    figures.roc_figure({where: curves}, {where: marked})
+    figures.roc_figure({where: {title: histogram}}, {where: marked})
     plt.show()
 else:
     print(figures.NO_RECORD)
@@ -222,7 +193,7 @@ rows = {}
 if shown:
     rows["the paper, as printed"] = {metric: printed[metric].value for metric in RATES}
     rows["the paper, from its point and vessel share"] = target.scores(share.value)
-if histogram is not None:
+if histogram:
     threshold = record.content["threshold"]
     rows["ours, at our threshold"] = {"threshold": threshold} | histogram.metrics(threshold)
     for name in ("specificity", "sensitivity"):
@@ -246,7 +217,7 @@ if shown:
 # its scores follow, the paper's point stays.
 
 # %% tags=["hide-input"]
-if histogram is not None:
+if histogram:
     kept = {"the paper's point": {metric: printed[metric].value for metric in RATES}} if shown else {}
     caption = f"Our run ({record.profile}, first seed) on DRIVE's test images inside the FOV, all pixels pooled."
     display(figures.threshold_explorer(histogram, threshold, kept, caption if shown else "Synthetic images."))
@@ -434,7 +405,8 @@ prepared = prepare(sample, config.inputs)
 pipeline = build_augmentation(config.training.augmentation)
 figure, axes = plt.subplots(2, 3, figsize=(6.6, 4.6))
 for seed, (above, below) in enumerate(axes.T):
-    patch = cut_patch(prepared, config.training.patches, seed)
+    corner = random_corner(prepared, config.training.patches, seed)
+    patch = cut_patch(prepared, config.training.patches, corner)
     for axis, title, image in (
         (above, "patch", patch.image),
         (below, "augmented", augment(pipeline, patch, seed).image),

@@ -7,20 +7,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from retlib.data import find_root
 from retlib.files import cache_folder
-from retlib.papers import load_paper
-from retlib.studies import list_studies, load_study
 from retlib.study import Paper, Record, RunConfig, Store, StudyFile, results, run
 from retlib.study.evidence import Evidence, same_seeds
+from retlib.study.loader import list_studies, load_paper, load_study
 from retlib.study.parameters import Parameters
-
-if TYPE_CHECKING:
-    from IPython.display import Markdown
 
 # The better evidence first; a smoke record (phantoms) is evidence of nothing but a working pipeline.
 PRECEDENCE = {"paper": ("paper", "lite"), "lite": ("paper", "lite"), "smoke": ("smoke",)}
@@ -220,7 +216,7 @@ class Study:
         return self._memory[state]
 
 
-def in_short(*sentences: str) -> Markdown:
+def in_short(*sentences: str) -> Any:
     """Make the summary box at the top of a page."""
     from IPython.display import Markdown
 

@@ -25,8 +25,8 @@ from typing import Any
 
 import torch
 
-from retlib.batches.supply import cores
-from retlib.study import NUMERICS, Record, RunConfig, Store, pick_device, run
+from retlib.device import pick_device, usable_cores
+from retlib.study import NUMERICS, Record, RunConfig, Store, run
 from retlib.study.pending import NamedRun, count_tiers
 
 CONNECT_S, WORKERS_S = 30.0, 120.0
@@ -59,7 +59,7 @@ class ProcessExecutor(Executor):
         self._open()
 
     def _open(self) -> None:
-        threads = max(1, cores() // self._jobs)
+        threads = max(1, usable_cores() // self._jobs)
         context = get_context("spawn")
         self._pool = ProcessPoolExecutor(self._jobs, context, initializer=_begin_process, initargs=(threads,))
 

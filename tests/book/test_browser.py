@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +12,10 @@ import pytest
 
 from retlib.metrics import ScoreHistograms
 from retlib.study.figures import threshold_explorer
+from tests.benchmarks.bench import find_browser
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra [test]")
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -43,12 +42,6 @@ TOO_WIDE = """() => {
     .filter(node => getComputedStyle(node).visibility !== 'hidden' && !scrolls(node))
     .slice(0, 3).map(node => node.tagName + ' ' + node.className + ': ' + node.textContent.trim().slice(0, 60));
 }"""
-
-
-def find_browser() -> str | None:
-    """Path of a Chromium, the way tools/browser.sh looks for one."""
-    named = os.environ.get("RETLIB_BROWSER")
-    return named or next((path for path in map(shutil.which, NAMES) if path), None)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +114,7 @@ def test_every_page_is_sound(browser: object, site: Path, size: tuple[int, int])
 def test_the_first_page_is_where_it_is_said_to_be(browser: object, site: Path) -> None:
     visit = Visit(browser, WIDTHS["wide"])
     page = visit.open(site / "index.html")
-    page.wait_for_url("**/book/index.html")
+    page.wait_for_url("**/notebooks/index.html")
     assert "re‑executed" in page.locator("article h1").first.inner_text()
     assert visit.faults == []
     visit.context.close()

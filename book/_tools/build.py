@@ -1,0 +1,167 @@
+"""Execute every notebook and render the book.
+
+    python book/_tools/build.py                            the whole book into _build/html
+    python book/_tools/build.py --only resaspp-unet        execute one notebook, render nothing
+    python book/_tools/build.py -p profile smoke           with papermill parameters
+
+The executed notebooks are staged beside a copy of book/, _config.yml and _toc.yml in _build/src under their committed
+relative paths, and rendered there: every button of the book then points at a tracked file, and nothing in the
+checkout changes. _build/html exists only when the last build succeeded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from address import github_origin, with_address
+from pairing import ROOT, NotebookError, execute, find_notebook, own_kernel, parse_parameters, stale_files
+
+
+def check_pairs(root: Path = ROOT) -> None:
+    """Refuse to build from notebooks that differ from their scripts."""
+    if stale := stale_files(root):
+        names = ", ".join(str(path.relative_to(root)) for path in stale)
+        raise NotebookError(f"out of date: {names}. Run `make notebooks`, look at the difference and build again.")
+
+
+def stage(output: Path, root: Path = ROOT) -> Path:
+    """Copy the book's sources to ``output/src``, with the buttons that the repository's address allows."""
+    source = output / "src"
+    shutil.rmtree(source, ignore_errors=True)
+    (source / "notebooks").mkdir(parents=True)
+    shutil.copytree(root / "book", source / "book", ignore=shutil.ignore_patterns("__pycache__", ".*", "_tools"))
+    shutil.copy2(root / "_toc.yml", source)
+    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    if note := with_address(config, github_origin(root)):
+        print(note, flush=True)
+    (source / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return source
+
+
+def tidy(path: Path) -> None:
+    """Drop timings and file names that papermill adds; refuse a figure without an alternative text."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    notebook["metadata"].pop("papermill", None)
+    for cell in notebook["cells"]:
+        for key in ("papermill", "execution"):
+            cell["metadata"].pop(key, None)
+        has_image = any(kind.startswith("image/") for out in cell.get("outputs", []) for kind in out.get("data", {}))
+        if has_image and not cell["metadata"].get("mystnb", {}).get("image", {}).get("alt"):
+            head = "".join(cell["source"]).strip().splitlines()[:2]
+            raise NotebookError(
+                f"notebooks/{path.name}: a figure has no alternative text; give its cell the metadata "
+                f'mystnb={{"image": {{"alt": "..."}}}}. The cell begins: {" / ".join(head)}'
+            )
+    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def execute_all(
+    notebooks: Sequence[Path], source: Path, parameters: Mapping[str, Any], progress: bool = True
+) -> dict[str, float]:
+    """Execute ``notebooks`` into ``source/notebooks``; return seconds by name."""
+    times = {}
+    with own_kernel(source.parent / "kernel", quiet=True):
+        for number, notebook in enumerate(notebooks, start=1):
+            print(f"[{number}/{len(notebooks)}] notebooks/{notebook.name}", flush=True)
+            target = source / "notebooks" / notebook.name
+            times[notebook.stem] = execute(notebook, target, parameters, cwd=target.parent, progress=progress)
+            tidy(target)
+    return times
+
+
+def render(source: Path, output: Path) -> Path:
+    """Render the staged book with warnings as errors and put it in ``output/html``."""
+    site = output / "site"
+    shutil.rmtree(site, ignore_errors=True)
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(source)]
+    command += ["--path-output", str(site), "--all", "-W", "-n", "--keep-going"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_ALBUMENTATIONS_UPDATE": "1", "NO_COLOR": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    log = output / "render.log"
+    text = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
+    log.write_text(text, encoding="utf-8")
+    if done.returncode:
+        complaints = [line[:400] for line in text.splitlines() if re.search(r"WARNING|ERROR|CRITICAL", line)]
+        shown = "\n".join(dict.fromkeys(complaints)).replace(f"{source}{os.sep}", "") or text[-3000:]
+        raise NotebookError(f"the book was not rendered; the whole output: {log}\n\n{shown}")
+    html = output / "html"
+    shutil.rmtree(html, ignore_errors=True)
+    (site / "_build" / "html").rename(html)
+    shutil.rmtree(site, ignore_errors=True)
+    return html
+
+
+def build(
+    output: Path,
+    only: Sequence[str] = (),
+    parameters: Mapping[str, Any] | None = None,
+    progress: bool = True,
+    root: Path = ROOT,
+) -> Path | None:
+    """Execute the notebooks and render the book.
+
+    Args:
+        output: build folder; ``src``, ``html`` and ``render.log`` go into it.
+        only: keys of the notebooks to execute; then nothing is rendered.
+        parameters: papermill parameters for every notebook that is executed.
+        progress: show papermill's progress bars.
+        root: the checkout.
+
+    Returns:
+        Folder of the pages; None with ``only``.
+
+    Raises:
+        NotebookError: a notebook is out of date or failed, or the renderer warned.
+    """
+    start = time.perf_counter()
+    if not only:
+        shutil.rmtree(output / "html", ignore_errors=True)
+    check_pairs(root)
+    chosen = [find_notebook(key, root) for key in only] or sorted((root / "notebooks").glob("*.ipynb"))
+    source = stage(output, root)
+    times = execute_all(chosen, source, parameters or {}, progress)
+    html = None
+    if not only:
+        print("rendering", flush=True)
+        before = time.perf_counter()
+        html = render(source, output)
+        times["rendering"] = time.perf_counter() - before
+    for name, seconds in times.items():
+        print(f"  {name:<24}{seconds:6.1f} s")
+    print(f"  {'total':<24}{time.perf_counter() - start:6.1f} s")
+    return html
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=[], metavar="KEY", help="execute these notebooks, render nothing")
+    parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    parser.add_argument("--output", type=Path, default=ROOT / "_build", help="build folder (default: _build)")
+    options = parser.parse_args(arguments)
+    output = options.output.resolve()
+    try:
+        html = build(output, options.only, parse_parameters(options.parameter))
+    except NotebookError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    if html:
+        print(f"\nThe book is ready: open {(html / 'index.html').as_uri()}")
+    else:
+        print(f"\nThe executed notebooks are in {output / 'src' / 'notebooks'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""Recognise fundus photographs by a fixed rule on eight measures, without a network."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+_SIDE = 256  # pixels to which the longer side of the FOV is scaled, so that a camera's resolution does not matter
+_BORDER = 6  # pixels at the border of the FOV that are left out
+_DARKEST = 8.0  # grey levels added before logarithms are taken
+_BACKGROUND = 12.0  # pixels, the standard deviation of the blur that gives the background
+_LINE, _LENGTH, _DIRECTIONS = 1.6, 15, 12  # line filters: standard deviation and length in pixels, orientations
+_LEAST_SIDE = 150  # pixels of the FOV in the photograph
+
+RULE = {
+    "light": (10, math.inf, "it is nearly black"),
+    "red": (0.7, math.inf, "its colours are not those of a retina, where red is the strongest"),
+    "contrast": (0.02, 0.2, "its contrast is not that of a retina"),
+    "line_strength": (0.008, 0.16, "its lines are not as faint as vessels are"),
+    "darker_lines": (1, math.inf, "its lines are not darker than what lies around them"),
+    "extent": (0.55, math.inf, "no dark lines run through it as vessels do"),
+    "long_share": (0.6, math.inf, "its dark lines are scraps, not long vessels"),
+    "blank": (-math.inf, 0.5, "large parts of it are perfectly plain"),
+}
+"""Measure (see `measure_fundus`) -> least and greatest value of a fundus photograph, reason that is given outside."""
+
+
+class NotAFundusError(ValueError):
+    """The image does not look like a fundus photograph; the message says why."""
+
+
+@dataclass(frozen=True)
+class FundusCheck:
+    """Hold the result of the rule.
+
+    Attributes:
+        measures: measure -> value; empty where the FOV is too small to measure.
+        reasons: why this is no fundus photograph, in words; empty if it passes.
+    """
+
+    measures: dict[str, float]
+    reasons: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the rule accepts the photograph."""
+        return not self.reasons
+
+
+def check_fundus(image: np.ndarray, fov: np.ndarray) -> FundusCheck:
+    """Apply the rule to a photograph, uint8 (H, W, 3), RGB, with its field of view, bool (H, W), see `find_fov`."""
+    width, height = cv2.boundingRect(fov.astype(np.uint8))[2:]
+    if min(height, width) < _LEAST_SIDE:
+        small = f"its field of view is {width} x {height} pixels, where {_LEAST_SIDE} x {_LEAST_SIDE} is the least"
+        return FundusCheck({}, (small,))
+    measures = measure_fundus(image, fov)
+    # A measure that is NaN is refused too.
+    reasons = (reason for name, (least, most, reason) in RULE.items() if not least <= measures[name] <= most)
+    return FundusCheck(measures, tuple(reasons))
+
+
+def measure_fundus(image: np.ndarray, fov: np.ndarray) -> dict[str, float]:
+    """Compute eight measures inside the field of view, scaled to 256 pixels.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        fov: bool (H, W) with at least one pixel inside.
+
+    Returns:
+        ``light``: mean of the brightest channel, 0 to 255. ``red``: share of pixels in which no channel exceeds red,
+        1 for a gray picture. ``contrast``: standard deviation of the logarithm of green over its background.
+        ``line_strength``: 95th percentile of the response to dark lines, in the same unit. ``darker_lines``: that
+        percentile over the one of bright lines. ``extent``: diagonal of the largest connected component of the tenth of
+        the pixels with the strongest response, over the longer side. ``long_share``: share of these pixels in those
+        longer than a fifth of that side. ``blank``: share of pixels that equal their neighbours in all channels.
+    """
+    picture, mask = _reduced(image, fov)
+    inside = cv2.erode(np.pad(mask, 1), np.ones((2 * _BORDER + 1,) * 2))[1:-1, 1:-1] > 0
+    if not inside.any():
+        inside = mask > 0
+    pixels = picture[inside]
+    flat = _flattened(picture[..., 1], mask)
+    dark, bright = _lines(flat)
+    strong = np.percentile(dark[inside], 90)
+    extent, long_share = _component_lengths((dark > max(strong, 1e-6)) & inside)
+    line = float(np.percentile(dark[inside], 95))
+    steps = cv2.morphologyEx(picture, cv2.MORPH_GRADIENT, np.ones((3, 3))).max(axis=2)
+    return {
+        "light": float(pixels.max(axis=1).mean()),
+        "red": float((pixels[:, 0] + 3 >= pixels.max(axis=1)).mean()),
+        "contrast": float(flat[inside].std()),
+        "line_strength": line,
+        "darker_lines": line / max(float(np.percentile(bright[inside], 95)), 1e-6),
+        "extent": extent,
+        "long_share": long_share,
+        "blank": float((steps[inside] < 1e-3).mean()),
+    }
+
+
+def _reduced(image: np.ndarray, fov: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scale the FOV's bounding box to 256 pixels: float32 (h, w, 3) and uint8 (h, w) of 0 and 1."""
+    left, top, width, height = cv2.boundingRect(fov.astype(np.uint8))
+    window = np.s_[top : top + height, left : left + width]
+    scale = _SIDE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    picture = cv2.resize(image[window], size, interpolation=how).astype(np.float32)
+    return picture, cv2.resize(fov[window].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+
+
+def _flattened(green: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Divide green by its background, blurred inside the mask only, and take the logarithm; 0 outside the mask."""
+    level, weight = np.log(green + _DARKEST), mask.astype(np.float32)
+
+    def blur(values: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(values, (0, 0), _BACKGROUND, borderType=cv2.BORDER_CONSTANT)
+
+    return np.where(mask > 0, level - blur(level * weight) / np.maximum(blur(weight), 1e-3), 0).astype(np.float32)
+
+
+def _lines(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Filter for straight lines in twelve directions: greatest response to dark and to bright lines, (h, w) each."""
+    reach = _LENGTH // 2 + 4
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float32)
+    dark = bright = np.zeros_like(flat)
+    for angle in np.arange(_DIRECTIONS) * np.pi / _DIRECTIONS:
+        along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+        segment = np.abs(along) <= _LENGTH / 2
+        profile = (1 - (across / _LINE) ** 2) * np.exp(-((across / _LINE) ** 2) / 2) * segment
+        window = np.exp(-((across / (2 * _LINE)) ** 2) / 2) * segment
+        kernel = profile - profile.sum() / window.sum() * window  # zero response to a plain area
+        response = cv2.filter2D(flat, -1, kernel / np.abs(kernel).sum(), borderType=cv2.BORDER_REFLECT)
+        dark, bright = np.maximum(dark, -response), np.maximum(bright, response)
+    return dark, bright
+
+
+def _component_lengths(lines: np.ndarray) -> tuple[float, float]:
+    """Return the largest component's diagonal and the share of pixels in components longer than a fifth of the side."""
+    count, _, stats, _ = cv2.connectedComponentsWithStats(lines.astype(np.uint8), connectivity=8)
+    if count < 2:
+        return 0.0, 0.0
+    diagonal = np.hypot(stats[1:, cv2.CC_STAT_WIDTH], stats[1:, cv2.CC_STAT_HEIGHT])
+    area = stats[1:, cv2.CC_STAT_AREA]
+    return float(diagonal.max() / _SIDE), float(area[diagonal > _SIDE / 5].sum() / area.sum())
