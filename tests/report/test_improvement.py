@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 
 from retlib.report import Evidence, Parameters, fine_structure, gains, open_study
-from retlib.report.operating import factor_step
 from retlib.study import Record, run
-from retlib.study.evidence import paired_difference
 from retlib.study.findings import signed
 from tests.experiments.conftest import tiny
 
@@ -92,16 +90,3 @@ def test_thin_vessels_are_compared_image_by_image(study, records, monkeypatch) -
     low, high = frame.loc["drive-af-unet", "95 % interval"]
     assert low <= difference <= high
     assert math.isnan(frame.loc["drive-unet", "difference"]) and frame.loc["drive-unet", "95 % interval"] is None
-
-
-@pytest.mark.parametrize("metric", ["dice", "auc"])
-def test_a_factor_of_one_seed_is_held_against_that_seed(study, records, monkeypatch, metric: str) -> None:
-    start, end = records["drive-unet"], records["drive-af-unet"]
-    give(monkeypatch, {"drive-unet": start, "drive-af-unet": end[1:]})
-    found = factor_step(study, "drive-unet", "drive-af-unet", metric)
-    if metric == "dice":
-        alone = (Evidence("run", "lite", (record,)) for record in (start[1], end[1]))
-        assert found == paired_difference(*alone, metric)
-    else:
-        change = end[1].per_image()["auc"] - start[1].per_image()["auc"]
-        assert found[0] == pytest.approx(np.nanmean(change))
