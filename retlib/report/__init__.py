@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from retlib.report.architecture import architecture_figure
 from retlib.report.distribution import (
     held_out,
     settled_sentences,
@@ -11,9 +10,7 @@ from retlib.report.distribution import (
     show_overlay,
     where_it_falls,
 )
-from retlib.report.improvement import fine_structure, gains
 from retlib.report.nested_grid import grid_figure, grid_nodes
-from retlib.report.thin import show_thin
 from retlib.study.evidence import Evidence
 from retlib.study.evidence_tables import comparison, cost_table, verdicts, with_our_row
 from retlib.study.evidence_verdicts import judge
@@ -37,7 +34,6 @@ __all__ = [
     "Parameters",
     "Study",
     "all_verdicts",
-    "architecture_figure",
     "book_records",
     "branch_row",
     "check_parameters",
@@ -46,9 +42,7 @@ __all__ = [
     "cost_table",
     "count_text",
     "cross_dataset",
-    "fine_structure",
     "folds",
-    "gains",
     "grid_figure",
     "grid_nodes",
     "held_out",
@@ -64,7 +58,6 @@ __all__ = [
     "show_losses",
     "show_overlay",
     "show_roc",
-    "show_thin",
     "stated",
     "style",
     "verdict_counts",
