@@ -104,7 +104,6 @@ def percent(run, column):
     return f"{signed(more.loc[run, column], 1)} %"
 
 
-*_, dense = STEPS
 over_unet = ["DRIVE: U-Net to AF-UNet", "STARE: U-Net to AF-UNet"]
 if parameters.profile == "smoke":
     display(
@@ -123,7 +122,7 @@ else:
             verdicts.verdict_sentence(lines),
             f"**Arithmetically impossible as printed:** {where} of {impossible['where'].iloc[0]}.",
             f"**The gain over U-Net {gain} in our runs**, by F1-score. {'. '.join(map(compared, over_unet))}. "
-            f"All finer stages at every level, which the paper calls redundant: {compared(dense).partition(': ')[2]}.",
+            f"All finer stages at every level, which the paper calls redundant: {compared(list(STEPS)[-1]).partition(': ')[2]}.",
             f"Cost of AF-UNet at full width: {percent('drive-unet', 'parameters')} parameters and "
             f"{percent('drive-unet', 'multiply-adds, 10^9')} multiply-adds against U-Net; "
             f"{percent('drive-attention-unet', 'parameters')} and "
@@ -165,11 +164,11 @@ def draw_network(run):
     arrows.append(Arrow(list(boxes)[-1], "head", down))
     boxes["head"] = Box(2, -1, f"1×1 convolution\n{sizes['head'].gives}", a_map)
     network_figure(boxes, arrows, box_kinds, arrow_kinds)
-    plt.show()
 
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "A U-shaped network: four encoder stages, a bridge and four decoder levels. Gray arrows join stages of equal size; an orange arrow joins each of the first three encoder stages to the decoder level below it."}, "figure": {"caption": "Our counterpart of the paper's Figure 1, drawn from our model: AF-UNet with one asymmetric skip a level, which is our default.", "name": "fig-af-unet-architecture"}}
 draw_network("drive-af-unet")
+plt.show()
 
 # %% [markdown]
 # ## Results
@@ -263,6 +262,7 @@ display(
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "The same network with six orange arrows: every decoder level but the first is joined to all finer encoder stages."}, "figure": {"caption": "The dense reading, for comparison: all finer stages at every level.", "name": "fig-af-unet-dense"}}
 draw_network(DENSE)
+plt.show()
 
 # %% [markdown]
 # ## Thin vessels
@@ -344,7 +344,6 @@ def show_boxes(runs):
     figures.error_legend(figure)
     if left_out := [title for title in records if title not in maps]:
         figure.suptitle(f"No error map of this image is kept for {', '.join(left_out)}", fontsize=10)
-    plt.show()
 
 
 FIGURE_2 = {"AF-UNet": "af-unet", "U-Net": "unet", "ResUNet": "resunet", "ResUNet++": "resunetpp"}
@@ -352,9 +351,11 @@ set_matplotlib_formats("retina")
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "A DRIVE test image with three boxes around thin vessels, and the boxes enlarged for each model: detected vessels in gray, missed ones in orange, false positives in blue."}, "figure": {"caption": "Our counterpart of the paper's Figure 2, DRIVE: thin vessels in the same boxes, and the share of their centre line that each model detects.", "name": "fig-af-unet-thin-drive"}}
 show_boxes({title: f"drive-{name}" for title, name in FIGURE_2.items()})
+plt.show()
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "A STARE test image with three boxes around thin vessels, and the boxes enlarged for each model: detected vessels in gray, missed ones in orange, false positives in blue."}, "figure": {"caption": "The same on STARE.", "name": "fig-af-unet-thin-stare"}}
 show_boxes({title: f"stare-{name}" for title, name in FIGURE_2.items()})
+plt.show()
 
 # %% [markdown]
 # ## Qualitative results
@@ -416,8 +417,7 @@ style(tables.open_points(paper), "What the paper leaves open, and our choices.")
 #
 # - A preview trains a network of three sixteenths of the paper's width for few steps. It says what the networks do with
 #   that budget, and no more: a network that learns more slowly can still be the better one at full size.
-# - STARE has no official split, and our test part has few images.
-# - The dense reading has been previewed on DRIVE with fewer seeds than the tables; see the column "rests on".
+# - STARE has no official split, and our test part has few images. The dense reading has no run on STARE.
 
 # %% [markdown]
 # ## The pipeline, line by line

@@ -12,16 +12,14 @@ from retlib.report.distribution import (
 )
 from retlib.report.nested_grid import grid_figure, grid_nodes
 from retlib.study.evidence import Evidence
-from retlib.study.evidence_tables import comparison, cost_table, verdicts, with_our_row
+from retlib.study.evidence_tables import comparison, cost_table, verdicts
 from retlib.study.evidence_verdicts import judge
 from retlib.study.figures import show_cases, show_roc
 from retlib.study.ledger import all_verdicts, ledger_lines, verdict_counts
 from retlib.study.notebook import Study, book_records, open_study
 from retlib.study.overview import (
-    branch_row,
     claims,
     count_text,
-    cross_dataset,
     folds,
     inside_fov,
     profiles,
@@ -35,13 +33,11 @@ __all__ = [
     "Study",
     "all_verdicts",
     "book_records",
-    "branch_row",
     "check_parameters",
     "claims",
     "comparison",
     "cost_table",
     "count_text",
-    "cross_dataset",
     "folds",
     "grid_figure",
     "grid_nodes",
@@ -63,5 +59,4 @@ __all__ = [
     "verdict_counts",
     "verdicts",
     "where_it_falls",
-    "with_our_row",
 ]

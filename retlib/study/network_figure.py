@@ -37,14 +37,7 @@ class Maps(NamedTuple):
 
 
 class Box(NamedTuple):
-    """A box of the drawing.
-
-    Attributes:
-        column: place from the left; fractions and negative numbers are allowed.
-        row: place from the top.
-        text: inside the box, lines separated by a newline.
-        kind: a key of ``box_kinds`` of :func:`network_figure`.
-    """
+    """A box at a place of the grid (fractions and negative numbers are allowed), with its text and its kind."""
 
     column: float
     row: float
@@ -53,14 +46,7 @@ class Box(NamedTuple):
 
 
 class Arrow(NamedTuple):
-    """An arrow between two boxes.
-
-    Attributes:
-        start: key of a box.
-        end: key of a box.
-        kind: a key of ``arrow_kinds`` of :func:`network_figure`.
-        bend: 0 is straight; a positive number bends the arrow to its right, by this share of its length.
-    """
+    """An arrow from one box to another, by their keys; ``bend`` is the share of its length that it bends aside."""
 
     start: str
     end: str
@@ -71,13 +57,8 @@ class Arrow(NamedTuple):
 def map_sizes(model: nn.Module, channels: int, height: int, width: int) -> dict[str, Maps]:
     """Read the sizes of a network's maps during a forward pass over one image.
 
-    Shapes alone are followed (torch's ``meta`` device): nothing is computed, and the model stays as it is.
-
-    Args:
-        model: any network for images.
-        channels: of the image.
-        height: of the image, pixels.
-        width: of the image, pixels.
+    Shapes alone are followed (torch's ``meta`` device): nothing is computed, and the model stays as it is. Height and
+    width are in pixels.
 
     Returns:
         Name of a module, as ``get_submodule`` takes it -> its maps in its last call. Modules that give anything but one

@@ -72,21 +72,6 @@ def folds(study: Study, names: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def cross_dataset(study: Study, names: Sequence[str], metrics: Sequence[str] = ("auc", *CORE)) -> pd.DataFrame:
-    """Every run scored on its own test images and on the other data set's."""
-    lines = []
-    for name in names:
-        evidence = study.evidence(name)
-        if evidence is None:
-            lines.append({"run": name, "tested on": DASH} | dict.fromkeys(metrics, np.nan) | {"profile": DASH})
-            continue
-        for label in evidence.records[0].content["tests"]:
-            line = {"run": name, "tested on": label}
-            line |= {metric: evidence.value(metric, label) for metric in metrics}
-            lines.append(line | {"profile": profile_text(evidence)})
-    return pd.DataFrame(lines).set_index(["run", "tested on"])
-
-
 def inside_fov(study: Study, names: Sequence[str], metrics: Sequence[str] = FOV_METRICS) -> pd.DataFrame:
     """Every run on its own test images, inside the FOV, mean over images."""
     lines = []
@@ -98,13 +83,3 @@ def inside_fov(study: Study, names: Sequence[str], metrics: Sequence[str] = FOV_
         }
         lines.append({"run": name} | values | {"profile": DASH if evidence is None else profile_text(evidence)})
     return pd.DataFrame(lines).set_index("run")
-
-
-def branch_row(branch: dict[str, float]) -> dict[str, object]:
-    """One line on one ASPP branch, see retlib.models.aspp_branches."""
-    return {
-        "map": f"{branch['map_height']}x{branch['map_width']}",
-        "rate": branch["rate"],
-        "taps alive": f"{branch['live_taps']} of 9",
-        "share inside the map": branch["inside"],
-    }

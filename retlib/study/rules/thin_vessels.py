@@ -79,9 +79,7 @@ def thin_boxes(vessels: np.ndarray, count: int = 3, side: int | None = None) -> 
 def thin_recall(errors: np.ndarray, square: Square) -> float:
     """Compute the share of the thin vessels' centre line in a square that is detected.
 
-    Args:
-        errors: error map of the whole image, uint8 (H, W).
-        square: from :func:`thin_boxes`.
+    The error map, uint8 (H, W), is of the whole image.
     """
     line = thin_centre_line(true_vessels(errors))
     return float((errors == TRUE_VESSEL)[square.window][line[square.window]].mean())
@@ -92,9 +90,6 @@ def shared_maps(records: Mapping[str, Record]) -> tuple[str, dict[str, np.ndarra
 
     Of the images that all records keep, the first test image is taken, else the one that is the first record's
     median, else its worst or best. A record that shares no image with those before it is left out.
-
-    Args:
-        records: title -> record; error maps of the first and of the best, median and worst test image may be kept.
 
     Returns:
         Name of the image, and title -> error map; None where fewer than two records share an image.
