@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from retlib.report.architecture import architecture_figure
-from retlib.report.improvement import fine_structure, gains
-from retlib.report.thin import show_thin
 from retlib.study.evidence import Evidence
-from retlib.study.evidence_tables import comparison, cost_table, verdicts, with_our_row
+from retlib.study.evidence_tables import comparison, cost_table, verdicts
 from retlib.study.evidence_verdicts import judge
 from retlib.study.figures import show_cases, show_roc
 from retlib.study.notebook import Study, book_records, open_study
@@ -23,15 +20,12 @@ __all__ = [
     "Evidence",
     "Parameters",
     "Study",
-    "architecture_figure",
     "book_records",
     "check_parameters",
     "claims",
     "comparison",
     "cost_table",
     "count_text",
-    "fine_structure",
-    "gains",
     "inside_fov",
     "judge",
     "open_points",
@@ -39,9 +33,7 @@ __all__ = [
     "profiles",
     "show_cases",
     "show_roc",
-    "show_thin",
     "stated",
     "style",
     "verdicts",
-    "with_our_row",
 ]

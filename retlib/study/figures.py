@@ -197,28 +197,6 @@ def roc_figure(
     return figure
 
 
-def spread_figure(
-    values: Mapping[str, Mapping[str, Sequence[float]]], reported: Mapping[str, Mapping[str, float]]
-) -> Figure:
-    """Values of several runs (folds, seeds) as dots, a panel a metric, with the paper's number as a line.
-
-    Args:
-        values: metric -> group -> one value a run.
-        reported: metric -> group -> the paper's number.
-    """
-    figure, axes = plt.subplots(1, len(values), figsize=(2.6 * len(values), 3), squeeze=False)
-    colours = sns.color_palette()
-    for axis, (metric, groups) in zip(axes[0], values.items(), strict=True):
-        for place, (group, numbers) in enumerate(groups.items()):
-            spread = np.linspace(-0.12, 0.12, len(numbers)) if len(numbers) > 1 else [0.0]
-            axis.plot(place + np.array(spread), numbers, "o", color=colours[place], alpha=0.8)
-            if (number := reported.get(metric, {}).get(group)) is not None and not math.isnan(number):
-                axis.hlines(number, place - 0.3, place + 0.3, color="black", linewidth=1.5)
-        axis.set(title=metric, xlim=(-0.6, len(groups) - 0.4), xticks=range(len(groups)))
-        axis.set_xticklabels(groups, rotation=0)
-    return figure
-
-
 def show_cases(study: Study, run: str) -> None:
     """Draw the best, median and worst test image of a run's first seed; with photographs where the data is there."""
     record = study.record(run)

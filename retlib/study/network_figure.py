@@ -37,14 +37,7 @@ class Maps(NamedTuple):
 
 
 class Box(NamedTuple):
-    """A box of the drawing.
-
-    Attributes:
-        column: place from the left; fractions and negative numbers are allowed.
-        row: place from the top.
-        text: inside the box, lines separated by a newline.
-        kind: a key of ``box_kinds`` of :func:`network_figure`.
-    """
+    """A box at a place of the grid (fractions and negative numbers are allowed), with its text and its kind."""
 
     column: float
     row: float
@@ -53,14 +46,7 @@ class Box(NamedTuple):
 
 
 class Arrow(NamedTuple):
-    """An arrow between two boxes.
-
-    Attributes:
-        start: key of a box.
-        end: key of a box.
-        kind: a key of ``arrow_kinds`` of :func:`network_figure`.
-        bend: 0 is straight; a positive number bends the arrow to its right, by this share of its length.
-    """
+    """An arrow from one box to another, by their keys; ``bend`` is the share of its length that it bends aside."""
 
     start: str
     end: str
@@ -71,13 +57,8 @@ class Arrow(NamedTuple):
 def map_sizes(model: nn.Module, channels: int, height: int, width: int) -> dict[str, Maps]:
     """Read the sizes of a network's maps during a forward pass over one image.
 
-    Shapes alone are followed (torch's ``meta`` device): nothing is computed, and the model stays as it is.
-
-    Args:
-        model: any network for images.
-        channels: of the image.
-        height: of the image, pixels.
-        width: of the image, pixels.
+    Shapes alone are followed (torch's ``meta`` device): nothing is computed, and the model stays as it is. Height and
+    width are in pixels.
 
     Returns:
         Name of a module, as ``get_submodule`` takes it -> its maps in its last call. Modules that give anything but one
@@ -136,19 +117,23 @@ def network_figure(
         raise ValueError(f"arrows: expected keys of boxes, got {', '.join(sorted(missing))}")
     lines = [box.text.split("\n") for box in boxes.values()]
     wide = CHARACTER * max(len(line) for text in lines for line in text) + 0.2
-    high = LINE * max(len(text) for text in lines) + 0.15
-    middles = {key: (box.column * (wide + GAP), -box.row * (high + GAP)) for key, box in boxes.items()}
+    tall = LINE * max(len(text) for text in lines) + 0.15
+    middles = {key: (box.column * (wide + GAP), -box.row * (tall + GAP)) for key, box in boxes.items()}
     across, down = zip(*middles.values(), strict=True)
-    limits = (min(across) - 0.6 * wide, max(across) + 0.6 * wide), (min(down) - 0.7 * high, max(down) + 0.7 * high)
-    figure, axis = plt.subplots(figsize=(limits[0][1] - limits[0][0], limits[1][1] - limits[1][0] + 0.5))
+    limits = (min(across) - 0.6 * wide, max(across) + 0.6 * wide), (min(down) - 0.7 * tall, max(down) + 0.7 * tall)
+    width, height = (high - low for low, high in limits)
+    kinds = [*box_kinds, *arrow_kinds]
+    columns = max(1, int(width / (CHARACTER * max(map(len, kinds)) + 0.6)))
+    legend = 1.3 * LINE * -(-len(kinds) // columns) + 0.2
+    figure, axis = plt.subplots(figsize=(width, height + legend), layout="constrained")
     axis.set(xlim=limits[0], ylim=limits[1])
     axis.set_axis_off()
     outlines = {}
     for key, (x, y) in middles.items():
-        corner, rounded = (x - wide / 2, y - high / 2), "round,pad=0,rounding_size=0.06"
+        corner, rounded = (x - wide / 2, y - tall / 2), "round,pad=0,rounding_size=0.06"
         fill = box_kinds[boxes[key].kind]
         outlines[key] = axis.add_patch(
-            FancyBboxPatch(corner, wide, high, boxstyle=rounded, facecolor=fill, edgecolor="0.3", zorder=2)
+            FancyBboxPatch(corner, wide, tall, boxstyle=rounded, facecolor=fill, edgecolor="0.3", zorder=2)
         )
         axis.text(x, y, boxes[key].text, ha="center", va="center", fontsize=FONT_SIZE, color="black", zorder=3)
     for arrow in arrows:
@@ -159,5 +144,5 @@ def network_figure(
         axis.annotate("", middles[arrow.end], middles[arrow.start], arrowprops=look | ends | bent, zorder=1)
     handles = [Patch(facecolor=colour, edgecolor="0.3", label=kind) for kind, colour in box_kinds.items()]
     handles += [Line2D([], [], color=c, linestyle=s, linewidth=1.8, label=kind) for kind, (c, s) in arrow_kinds.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=FONT_SIZE)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=FONT_SIZE)
     return figure

@@ -41,16 +41,17 @@ def test_every_network_can_be_read(name: str) -> None:
     assert map_sizes(model, 3, 64, 64)[""].gives == MapSize(1, 64, 64)
 
 
+MEANINGS = "map: channels @ height×width", "skip that joins a map of equal size"
+KINDS = {MEANINGS[0]: "#cfe3f3"}, {MEANINGS[1]: ("#E69F00", "-")}
 BOXES = {
-    "start": Box(0, 0, "encoder 1\n64 @ 512×512", "map"),
-    "end": Box(1.5, 2, "a longer text of one line", "map"),
+    "start": Box(0, 0, "encoder 1\n64 @ 512×512", MEANINGS[0]),
+    "end": Box(1.5, 2, "a longer text of one line", MEANINGS[0]),
 }
-KINDS = {"map": "#cfe3f3"}, {"skip": ("#E69F00", "-")}
 
 
 @pytest.mark.parametrize("bend", [0.0, 0.2])
 def test_arrows_go_from_outline_to_outline_and_texts_fit(bend: float) -> None:
-    figure = network_figure(BOXES, [Arrow("start", "end", "skip", bend)], *KINDS)
+    figure = network_figure(BOXES, [Arrow("start", "end", MEANINGS[1], bend)], *KINDS)
     figure.canvas.draw()
     (axis,) = figure.axes
     outlines = [patch.get_window_extent() for patch in axis.patches]
@@ -63,10 +64,12 @@ def test_arrows_go_from_outline_to_outline_and_texts_fit(bend: float) -> None:
     for outline in outlines:  # in pixels: something of the arrow lies at the box
         nearest = np.clip(points, (outline.x0, outline.y0), (outline.x1, outline.y1))
         assert np.hypot(*(points - nearest).T).min() < 3
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["map", "skip"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(MEANINGS)
+    legend, lowest = figure.legends[0].get_window_extent(), min(outline.y0 for outline in outlines)
+    assert 0 <= legend.x0 and legend.x1 <= figure.bbox.width and 0 <= legend.y0 and legend.y1 < lowest
     plt.close(figure)
 
 
 def test_an_arrow_to_nowhere_is_refused() -> None:
     with pytest.raises(ValueError, match="arrows: expected keys of boxes, got nowhere"):
-        network_figure(BOXES, [Arrow("start", "nowhere", "skip")], *KINDS)
+        network_figure(BOXES, [Arrow("start", "nowhere", MEANINGS[1])], *KINDS)
