@@ -5,20 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from pydantic import Field, model_validator
 
 from retlib.data import FundusSample, load_dataset
 from retlib.data.registry import COLLECTIONS
 from retlib.metrics import ScoreHistograms
-from retlib.study import NUMERICS, Record, RunConfig, ScoringSettings, Selection, Store
+from retlib.study import NUMERICS, Record, RunConfig, ScoringSettings, Selection, Store, results
 from retlib.study.config import Profile, Recorded
 from retlib.study.environment import environment
 from retlib.study.filters import frangi_vesselness, matched_filter, to_native, working_channel
 from retlib.study.scoring import best_threshold, score_test
+
+if TYPE_CHECKING:
+    from retlib.study.notebook import Study
 
 METHODS = {"frangi": "Frangi filter", "matched_filter": "matched filter", "second_observer": "second observer"}
 
@@ -81,15 +85,16 @@ def has_second_observer(selection: Selection) -> bool:
     return all("second_observer" in files(name) for name in selection.names())
 
 
-def baseline_configs(runs: Iterable[RunConfig]) -> list[BaselineConfig]:
+def baseline_configs(runs: Iterable[RunConfig], methods: Iterable[str] = METHODS) -> list[BaselineConfig]:
     """The baselines that stand beside some runs, each once: both filters, and the second observer where there is one.
 
     Args:
         runs: runs of one protocol; their training and test selections are taken over.
+        methods: keys of :data:`METHODS`.
     """
     found: dict[str, BaselineConfig] = {}
     for run in runs:
-        for method in METHODS:
+        for method in methods:
             if method != "second_observer" or has_second_observer(run.test[0]):
                 config = baseline_of(method, run)
                 found.setdefault(config.canonical(), config)
@@ -97,18 +102,24 @@ def baseline_configs(runs: Iterable[RunConfig]) -> list[BaselineConfig]:
 
 
 def run_baselines(
-    store: Store | str | Path, runs: Iterable[RunConfig], *, root: str | None = None, force: bool = False
+    store: Store | str | Path,
+    runs: Iterable[RunConfig],
+    *,
+    methods: Iterable[str] = METHODS,
+    root: str | None = None,
+    force: bool = False,
 ) -> list[Record]:
     """Make the records of all baselines that stand beside some runs, or find those that are there.
 
     Args:
         store: where records live.
         runs: see :func:`baseline_configs`.
+        methods: keys of :data:`METHODS`.
         root: folder of the data sets; RETLIB_DATA by default.
         force: make them again even if they are there.
     """
     store = store if isinstance(store, Store) else Store(store)
-    return [run_baseline(config, store, root=root, force=force) for config in baseline_configs(runs)]
+    return [run_baseline(config, store, root=root, force=force) for config in baseline_configs(runs, methods)]
 
 
 def run_baseline(
@@ -220,6 +231,59 @@ def find_baseline(store: Store, method: str, run: RunConfig, root: str | None = 
     if method == "second_observer" and not has_second_observer(run.test[0]):
         return None
     return store.find(baseline_of(method, run), root=root)
+
+
+def _in_domain(study: Study, profile: str) -> dict[tuple[str, int], tuple[str, RunConfig]]:
+    """Pick the run that baselines stand beside: (data set, fold) -> its role and config.
+
+    It is the first run of the data set's table or folds that is trained and tested on the same data set.
+    """
+    picked: dict[tuple[str, int], tuple[str, RunConfig]] = {}
+    for name, planned in study.source.plan(profile).items():
+        config = planned.config(study.parameters.seeds[0])
+        if planned.role in ("table", "fold") and config.train.dataset == config.test[0].dataset:
+            place = planned.dataset or config.test[0].dataset, results.fold_of(name)[1]
+            picked.setdefault(place, (planned.role, config))
+    return picked
+
+
+def train_baselines(study: Study, methods: Iterable[str] = METHODS) -> list[Record]:
+    """Make the missing baselines beside a study's runs, as far as the notebook's parameters allow it."""
+    if study.parameters.train == "never":
+        return []
+    runs = [config for _, config in _in_domain(study, study.parameters.profile).values()]
+    force = study.parameters.train == "always"
+    return run_baselines(study.store, runs, methods=methods, root=study.root, force=force)
+
+
+def baseline_scores(study: Study, methods: Iterable[str] = METHODS) -> pd.DataFrame:
+    """Read the scores of filters and second observer beside a study's runs into rows of the table of scores.
+
+    The run is named by data set, fold and method (``stare-fold2-frangi``, of the group ``stare-frangi``), the model is
+    the method, and the kind is ``filter`` or ``observer``. A method that lacks the record of a fold is left out.
+
+    Args:
+        study: the study; baselines of all profiles that it may show are read.
+        methods: keys of :data:`METHODS`.
+
+    Returns:
+        A frame with the columns of :mod:`retlib.study.results`; empty where no baseline has a record.
+    """
+    frames = []
+    for profile in study.profiles:
+        runs = _in_domain(study, profile)
+        for dataset in dict.fromkeys(dataset for dataset, _ in runs):
+            folds = {fold: run for (name, fold), run in runs.items() if name == dataset}
+            for method in methods:
+                records = [find_baseline(study.store, method, config, study.root) for _, config in folds.values()]
+                if None in records:
+                    continue
+                kind = "observer" if method == "second_observer" else "filter"
+                for (fold, (role, _)), record in zip(folds.items(), records, strict=True):
+                    name = f"{dataset}-fold{fold}-{method}" if fold else f"{dataset}-{method}"
+                    about = {"source": study.source.key, "run": name, "role": role, "dataset": dataset, "kind": kind}
+                    frames.append(results.tidy(record, **about))
+    return results.join(frames)
 
 
 def learned(record: Record) -> Mapping[str, Any]:

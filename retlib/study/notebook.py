@@ -149,13 +149,17 @@ class Study:
         return min(records, key=lambda record: shown.index(record.profile), default=None)
 
     def _complete(self, scores: pd.DataFrame) -> pd.Series:
-        """Whether every planned fold of a row's group, profile and seed has a record."""
+        """Whether every planned fold of a row's group, profile and seed has a record; True where a run is no fold."""
         planned = Counter(
-            (profile, results.fold_of(name)[0]) for profile in self.profiles for name in self.source.plan(profile)
+            (profile, results.fold_of(name)[0])
+            for profile in self.profiles
+            for name in self.source.plan(profile)
+            if results.fold_of(name)[1]
         )
-        count = scores.groupby(["profile", "group", "seed"])["run"].transform("nunique")
+        folds = scores["run"].where(scores["fold"] > 0)
+        count = folds.groupby([scores["profile"], scores["group"], scores["seed"]]).transform("nunique")
         keys = zip(scores["profile"], scores["group"], strict=True)
-        return count == [planned[key] for key in keys]
+        return (scores["fold"] == 0) | (count == [planned[key] for key in keys])
 
     def evidence(self, name: str, best: bool = True) -> Evidence | None:
         """Our records of a run, the best there are: ``paper`` before ``lite``; None where there are none.
