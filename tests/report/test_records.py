@@ -10,9 +10,10 @@ import pytest
 
 from retlib.comparison import baseline_configs, fault_configs, open_comparison
 from retlib.papers import list_papers, load_paper
-from retlib.report import Parameters, open_study, shipped
+from retlib.report import Parameters, open_study
 from retlib.studies import list_studies, load_study
 from retlib.study import Store
+from retlib.study.rules import shipping
 
 TABLES = [(key, number) for key in list_papers() for number in load_paper(key).tables]
 
@@ -66,7 +67,8 @@ def test_no_record_is_left_over(repository: Path, store: Store) -> None:
             study = load_study(key)
             planned |= {config.identify() for seed in range(3) for config in study.runs(profile, seed).values()}
         planned |= {config.identify() for config in baseline_configs(load_study("one-protocol").runs(profile).values())}
-        planned |= {config.identify() for config in shipped.planned_means(profile)}
+        means = [*shipping.held_out_means(profile).values(), *shipping.full_means(profile).values()]
+        planned |= {config.identify() for config in means}
         comparison = open_comparison(Parameters(profile=profile), repository)
         planned |= {config.identify() for config in fault_configs(comparison)}
     assert not [record.id for record in store if record.id not in planned]
