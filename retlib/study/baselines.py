@@ -240,7 +240,7 @@ def _in_domain(study: Study, profile: str) -> dict[tuple[str, int], tuple[str, R
     """
     picked: dict[tuple[str, int], tuple[str, RunConfig]] = {}
     for name, planned in study.source.plan(profile).items():
-        config = planned.config(study.parameters.seeds[0])
+        config = study.source.config(name, profile, study.parameters.seeds[0])
         if planned.role in ("table", "fold") and config.train.dataset == config.test[0].dataset:
             place = planned.dataset or config.test[0].dataset, results.fold_of(name)[1]
             picked.setdefault(place, (planned.role, config))
