@@ -41,111 +41,212 @@ if "google.colab" in sys.modules:
 # %% [markdown]
 # # The data sets
 #
-# Four public sets of fundus photographs with vessels drawn by hand, and phantoms made by code. This page shows what each
-# set holds, what its labels say, how far two people agree, and what a loader has to watch. How to get the files is on the
-# [data page](../book/data.md).
-
-# %% [markdown]
-# ## Parameters
+# Of the images that papers score, vessels make up {glue:text}`fov_low` to {glue:text}`fov_high` of the pixels inside the field
+# of view (FOV) and {glue:text}`frame_low` to {glue:text}`frame_high` of the whole frame: which of the two was scored changes
+# every number that counts background.
 #
-# papermill replaces these by name.
+# Four public sets of fundus photographs with vessels drawn by hand, and synthetic images made by code. This page shows what
+# each set holds, what its labels contain, how far two observers agree, and how the images look. How to get the files, how
+# they are split and what to watch when reading them is on [another page](../book/data.md).
+#
+# ## Key findings
+#
+# - On the test images of DRIVE {glue:text}`drive_frame` of the frame and {glue:text}`drive_fov` of the FOV is vessel. A paper's
+#   accuracy, sensitivity and specificity imply this share, and with it [the region that was scored](audit.ipynb).
+# - A second observer, scored against the first as if it were a method, has a Dice of {glue:text}`drive_dice` on DRIVE,
+#   {glue:text}`stare_dice` on STARE and {glue:text}`chase_db1_dice` on CHASE_DB1. This is a reference, not a ceiling: a network can
+#   learn the first observer's habits and score above a second person.
+# - Labels reach beyond the FOV: {glue:text}`outside` images have vessel pixels outside it, up to {glue:text}`outside_most` in
+#   one image. Scores should be computed inside the mask, or the text should state the region.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 data_root: str = None  # folder of the data sets; None: RETLIB_DATA
 records: str = None  # folder of the book's records; None finds it
 measure: str = "missing"  # missing, never, always: which sets to measure
 
 # %% tags=["hide-input"]
-from retlib.report import check_parameters
+from retlib.study.parameters import check_parameters
 
 parameters = check_parameters(globals(), extra={"measure": ("missing", "never", "always")})
 
-# %% tags=["hide-input"]
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-from IPython.display import Markdown, display
+import pandas as pd
+import seaborn as sns
 
-from retlib import report
-from retlib.data import find_root, load_dataset
-from retlib.report import datasets
-from retlib.study import figures
+from retlib.data import find_root, load_dataset, split_names
+from retlib.data.measurements import measure_dataset, pooled_shares, read_measurements, write_measurements
+from retlib.data.registry import COLLECTIONS
+from retlib.metrics import betti_errors, cldice, confusion
+from retlib.study.figures import gallery, set_style
+from retlib.study.notebook import book_records
+from retlib.study.tables import style
 
-figures.set_style()
-folder = report.book_records(Path(".")) if parameters.records is None else Path(parameters.records)
+set_style()
+folder = book_records(Path(".")) if parameters.records is None else Path(parameters.records)
 root = find_root(parameters.data_root)
-present = [
-    name for name in datasets.COLLECTIONS if root is not None and datasets.COLLECTIONS[name].directory(root).is_dir()
-]
-
-# %% tags=["hide-input", "remove-output"]
-measurements = datasets.load_measurements(folder / "datasets.json")
-for name in present:
-    if measure == "always" or (measure == "missing" and name not in measurements):
-        measurements[name] = datasets.measure_dataset(name, str(root))
-        datasets.save_measurements(folder / "datasets.json", measurements)
+present = [name for name, item in COLLECTIONS.items() if root is not None and item.directory(root).is_dir()]
 
 # %% [markdown]
 # ## What each set holds
 
-# %% tags=["hide-input"]
-report.style(datasets.overview(measurements), "The four sets; shares are means over all images.", decimals=3)
 
-# %% tags=["hide-input"]
-where = ", ".join(datasets.COLLECTIONS[name].title for name in present) or "none of the sets"
-display(
-    Markdown(
-        f"On the machine that built this page: {where}. Where a set is absent its numbers come from a committed measurement and its pictures are left out."
-    )
+# %%
+def having(collection, kind):
+    """How many images of a set come with a file of this kind."""
+    count = sum(kind in collection.files(name) for name in collection.names)
+    return "all images" if count == len(collection.names) else f"{count} images" if count else "none"
+
+
+sets = pd.DataFrame(
+    {
+        "data set": item.title,
+        "images": len(item.names),
+        "training / test": " / ".join(str(len(item.bases[part])) for part in ("training", "test"))
+        if "test" in item.bases
+        else "folds",
+        "height × width": f"{item.height} × {item.width}",
+        "FOV masks": having(item, "fov"),
+        "second observer": having(item, "second_observer"),
+        "terms": item.terms,
+    }
+    for item in COLLECTIONS.values()
 )
+style(sets, "The four sets. Where a set has no FOV masks they are computed from the photographs.")
 
 # %% [markdown]
 # ## How many pixels are vessel
 #
-# Accuracy, sensitivity and specificity of one pixel set fix its share of vessel pixels, so these numbers tell which region
-# a paper has scored: inside the FOV or the whole frame.
+# Every image was measured once; the numbers are kept with the records of this book, without any pixel, so this page can be
+# built where the images are absent. The cell below measures what is missing, if the machine has the files.
 
-# %% tags=["hide-input"]
-report.style(datasets.test_shares(measurements), "Share of vessel pixels, pooled over the images of a part.")
+# %%
+METRICS = ("dice", "sensitivity", "specificity", "accuracy", "cldice", "betti0_error")
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Dots, one an image, of the share of vessel pixels in each data set: in all four the share inside the field of view lies well above that of the whole frame."}, "figure": {"caption": "Share of vessel pixels of every image.", "name": "fig-datasets-shares"}}
-datasets.share_figure(measurements)
+
+def score_observer(sample):
+    """Score the second observer of a sample against the first, inside the FOV."""
+    pair = sample.second_observer, sample.vessels
+    scores = confusion(*pair, fov=sample.fov).scores() | betti_errors(*pair, fov=sample.fov)
+    scores["cldice"] = cldice(*pair, fov=sample.fov)
+    return {metric: float(scores[metric]) for metric in METRICS}
+
+
+measurements = read_measurements(folder)
+for name in present:
+    if measure == "always" or (measure == "missing" and name not in measurements):
+        measurements[name] = measure_dataset(name, str(root), score_observer)
+        write_measurements(folder, measurements)
+
+# %%
+shares = pd.DataFrame(
+    {"data set": COLLECTIONS[name].title, "part": part, "images": len(images)}
+    | pooled_shares(measurements[name]["images"], images)
+    for name in COLLECTIONS
+    if name in measurements
+    for part in COLLECTIONS[name].bases
+    for images in [split_names(name, part)]
+)
+style(
+    shares.rename(columns={"frame": "whole frame", "fov": "inside the FOV"}),
+    "Share of vessel pixels, pooled over the images of a part.",
+    decimals=3,
+)
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Dots, one for each image, of the share of vessel pixels in each data set: in all four the share inside the field of view lies well above that of the whole frame."}, "figure": {"caption": "Share of vessel pixels of every image.", "name": "fig-datasets-shares"}}
+images = pd.DataFrame(
+    [
+        {"data set": COLLECTIONS[name].title, "image": image, **row, **row.get("observer", {})}
+        for name in COLLECTIONS
+        for image, row in measurements.get(name, {}).get("images", {}).items()
+    ],
+    columns=["data set", "image", "vessels_in_fov", "vessels_in_frame", "vessel_pixels_outside_fov", *METRICS],
+)
+regions = {"vessels_in_fov": "inside the FOV", "vessels_in_frame": "whole frame"}
+long = images.rename(columns=regions).melt("data set", list(regions.values()), "region", "share of vessel pixels")
+figure, axis = plt.subplots(figsize=(7, 3.2))
+if len(long):
+    sns.stripplot(
+        long,
+        x="share of vessel pixels",
+        y="data set",
+        hue="region",
+        dodge=True,
+        jitter=0.15,
+        size=4,
+        alpha=0.7,
+        ax=axis,
+    )
+    axis.legend(title="", loc="lower right")
+axis.set_ylabel("")
 plt.show()
 
 # %% [markdown]
-# ## How far two people agree
+# ## How far two observers agree
 #
-# The second observer scored against the first as if it were a method. It is a reference, not a ceiling: a network can learn
-# the first observer's habits and score above a second person.
+# The Betti-0 error is the difference in the number of connected components; clDice compares centre lines.
+
+# %%
+observers = images.dropna(subset="dice").groupby("data set", sort=False)
+agreement = observers[list(METRICS)].mean()
+agreement.insert(0, "images", observers.size())
+style(
+    agreement.reset_index(),
+    "Second observer against the first, inside the FOV, mean over images.",
+    decimals=3,
+)
 
 # %% tags=["hide-input"]
-report.style(datasets.observers(measurements), "Second observer against the first, inside the FOV, mean over images.")
+try:
+    from myst_nb import glue
+except ModuleNotFoundError:  # outside the book the sentences above show names; here are their values
+
+    def glue(name, value, display=False):
+        """Print a value under the name that a sentence has for it."""
+        print(f"{name}: {value}")
+
+
+def text(values, digits, scale=1, unit=""):
+    """The first of some numbers as text; a dash where there is none."""
+    return next((f"{scale * value:.{digits}f}{unit}" for value in values if pd.notna(value)), "—")
+
+
+usual = shares[shares["part"].ne("training")] if len(shares) else pd.DataFrame(columns=["data set", "frame", "fov"])
+tests = usual.groupby("data set", sort=False).first()  # the test part where there is one, else all images
+for region in ("frame", "fov"):
+    glue(f"{region}_low", text([tests[region].min()], 1, 100, " %"), display=False)
+    glue(f"{region}_high", text([tests[region].max()], 1, 100, " %"), display=False)
+    glue(f"drive_{region}", text(tests[region][tests.index == "DRIVE"], 1, 100, " %"), display=False)
+for name in ("drive", "stare", "chase_db1"):
+    glue(f"{name}_dice", text(agreement["dice"][agreement.index == COLLECTIONS[name].title], 3), display=False)
+beyond = images["vessel_pixels_outside_fov"]
+glue("outside", f"{(beyond > 0).sum()} of {len(beyond)}" if len(beyond) else "—", display=False)
+glue("outside_most", text([beyond.max()], 0), display=False)
 
 # %% [markdown]
 # ## How they look
 #
-# The first image of each set, where this machine has it, with its label; two phantoms beside them.
+# The first image of each set whose licence allows it to be shown, where the machine that builds this page has it, with its
+# label; two synthetic images beside them. CHASE_DB1: {cite:t}`Fraz2012`, Kingston University, CC BY 4.0. HRF:
+# {cite:t}`Budai2013`, Friedrich-Alexander-Universität Erlangen-Nürnberg, CC BY 4.0. Both are reduced in size. DRIVE and STARE
+# may not be passed on, so they are not shown.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Fundus photographs in the upper row and their vessel labels in the lower row: one of each data set on this machine, then two phantoms, one of them with lesions."}, "figure": {"caption": "Photographs and labels: the sets on the machine that built this page, then two phantoms (the second with lesions).", "name": "fig-datasets-look"}}
-samples = {datasets.COLLECTIONS[name].title: load_dataset(name, "all", root)[0] for name in present}
-samples["phantom"] = load_dataset("phantom", "training", count=1)[0]
-samples["phantom, lesions"] = load_dataset("phantom", "test", count=1, lesions=True)[0]
-figures.gallery(samples)
+# %% mystnb={"image": {"alt": "Fundus photographs in the upper row and their vessel labels in the lower row, then two synthetic images, the second with lesions."}, "figure": {"caption": "Photographs and labels, then two synthetic images (the second with lesions).", "name": "fig-datasets-look"}}
+free = [name for name in present if COLLECTIONS[name].terms.startswith("CC BY")]
+samples = {COLLECTIONS[name].title: load_dataset(name, "all", root)[0] for name in free}
+samples["synthetic"] = load_dataset("phantom", "training", count=1)[0]
+samples["synthetic, lesions"] = load_dataset("phantom", "test", count=1, lesions=True)[0]
+gallery(samples)
 plt.show()
 
 # %% [markdown]
-# ## What a loader has to watch
+# ## A split has to be named
 #
-# - Pair files by name, never by the order of a folder.
-# - Binarise labels and masks above half of the grey range: DRIVE's second observer is a palette image, and three labels of
-#   HRF have grey edges.
-# - STARE and CHASE_DB1 ship no FOV masks. Theirs are computed from the photograph, and compared with masks that others have
-#   made in the test suite.
-# - A few label pixels lie outside the FOV: score with the mask, or say that you did not.
-# - STARE has no official split. A fold has to be named:
+# STARE has no official split, so asking for its test part is an error that lists the choices:
 
-# %% tags=["hide-input"]
+# %%
 try:
     load_dataset("stare", split="test", root=root)
 except ValueError as error:
-    print(error)
+    print(*str(error).split("; "), sep="\n")

@@ -68,7 +68,7 @@ from IPython.display import Markdown, display
 from matplotlib.patches import Rectangle
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-from retlib.data.phantom import make_phantom
+from retlib.data.phantoms import make_phantom
 from retlib.study import Record, figures, in_short, open_study, results, statistics
 from retlib.study.baselines import baseline_scores, train_baselines
 from retlib.study.tables import configuration, signed, style

@@ -15,7 +15,7 @@ import typer
 
 from retlib.audit.commands import audit
 from retlib.data.commands import app as data_app
-from retlib.predict import predict
+from retlib.predict.command import predict
 from retlib.study.commands import reproduce
 
 app = typer.Typer(

@@ -1,4 +1,4 @@
-"""From a photograph to logits on its own pixel grid: working size, padding, tiles, test-time flips, and back."""
+"""Apply a network to a photograph: working size, tiles, test-time flips, and back to the native pixel grid."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from retlib.training import autocast
 
 View = Literal["none", "v", "h", "hv"]
 VIEWS: dict[View, tuple[int, ...]] = {"none": (), "v": (2,), "h": (3,), "hv": (2, 3)}
-"""How a photograph may be turned before the network sees it -> axes of an (N, C, H, W) batch that are reversed."""
+"""Test-time flip -> axes of an (N, C, H, W) batch that it reverses."""
 
 
 class InferenceSettings(Settings):
-    """How a trained network is applied."""
+    """Say how a trained network is applied."""
 
     flips: bool = False  # test-time augmentation: mean probability over the four flips
     tile: int | None = Field(None, ge=64)  # side of overlapping tiles of the working grid; None: one pass
     overlap: int = Field(64, ge=0)  # pixels that neighbouring tiles share
-    # Smallest piece, in pixels of the native grid, that may stand alone: see remove_specks. None: all stay.
+    # Smallest connected component that stays, in pixels of the native grid: see area_opening. None: all stay.
     least_piece: int | None = Field(None, ge=2)
     views: tuple[View, ...] | None = Field(None, min_length=1)  # some of the four flips, in place of all of them
     # bfloat16 on the CPU, where it has instructions for it (see has_bfloat16); elsewhere nothing changes.
@@ -44,18 +44,18 @@ class InferenceSettings(Settings):
 
     @property
     def seen(self) -> tuple[View, ...]:
-        """The views whose probabilities are averaged."""
+        """List the views whose probabilities are averaged."""
         return self.views or (tuple(VIEWS) if self.flips else ("none",))
 
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """One of the networks whose mean is taken.
+    """Hold one of the networks whose mean is taken.
 
     Attributes:
         model: in eval mode; (N, C, h, w) -> logits (N, 1, h, w).
         inputs: the settings that it was trained with.
-        settings: views, tiles and numbers; ``least_piece`` is the whole's and not looked at here.
+        settings: views, tiles and precision; ``least_piece`` is ignored, since it applies to the mean.
     """
 
     model: nn.Module
@@ -63,19 +63,43 @@ class Member:
     settings: InferenceSettings
 
 
-# Where the network does not look, beside the FOV's bounding box, there is no vessel: a probability of 2e-9.
+# Logit of the pixels outside the window that the network is given: a probability of 2e-9.
 UNSEEN_LOGIT = -20.0
 
 Grid = tuple[tuple[slice, slice], tuple[int, int]]  # see working_grid
 
 
 def has_bfloat16() -> bool:
-    """Whether this processor computes in bfloat16 by itself (AVX512_BF16 or AMX) and torch knows it.
+    """Tell whether this processor has bfloat16 instructions (AVX512_BF16 or AMX) that torch can use.
 
-    Others can be made to, but are slower at it than in float32.
+    Others emulate bfloat16, which takes longer than float32.
     """
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return torch.backends.mkldnn.is_available() and any(getattr(torch.cpu, name, bool)() for name in names)
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device that a name stands for.
+
+    Args:
+        name: ``cpu``, ``cuda``, ``cuda:1``, ...; ``auto`` takes CUDA where there is one.
+
+    Raises:
+        ValueError: an unknown name, or a CUDA device that torch does not see.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device: expected 'auto', 'cpu', 'cuda' or 'cuda:N', got {name!r}")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device: {name!r} was asked for, but torch sees no CUDA device here; use 'cpu' or 'auto'")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device: {name!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA device(s)")
+    return device
 
 
 @torch.inference_mode()
@@ -88,17 +112,17 @@ def predict_logits(
     device: torch.device | str = "cpu",
     amp: bool = True,
 ) -> np.ndarray:
-    """Logits of one photograph on its native grid.
+    """Predict the logits of one photograph on its native grid.
 
-    The photograph is preprocessed and brought to working size as in training, and the network's logits are enlarged or
-    reduced bilinearly to the native grid. Nothing is masked; with ``inputs.fov_side`` the network sees the FOV's
-    bounding box alone, and what lies beside it gets `UNSEEN_LOGIT`.
+    The photograph is preprocessed and brought to working size as in training, and the network's logits are resized
+    bilinearly to the native grid. Nothing is masked. With ``inputs.fov_side`` the network is given the FOV's bounding
+    box only, and pixels outside it get `UNSEEN_LOGIT`.
 
     Args:
         model: in eval mode; (1, C, h, w) -> logits (1, 1, h, w).
-        sample: the photograph; its label is not looked at, and its FOV only for ``inputs.fov_side``.
+        sample: the photograph; its labels are not used, and its FOV only for ``inputs.fov_side``.
         inputs: the settings that the network was trained with.
-        settings: flips and tiles.
+        settings: views, tiles, precision, and the smallest component that stays.
         device: where the model is.
         amp: bfloat16 autocast on CUDA, as in training.
 
@@ -110,27 +134,27 @@ def predict_logits(
     views = _views(Member(model, inputs, settings), sample, grid, torch.device(device), amp)
     logits = next(views) if settings.seen == ("none",) else _to_logits(_mean_probability(views))
     native = _to_native(logits, sample, grid)
-    return native if settings.least_piece is None else remove_specks(native, settings.least_piece)
+    return native if settings.least_piece is None else area_opening(native, settings.least_piece)
 
 
 @torch.inference_mode()
 def predict_mean_logits(
     members: Sequence[Member],
     sample: FundusSample,
-    least_piece: int | None = None,
+    min_size: int | None = None,
     *,
     device: torch.device | str = "cpu",
     amp: bool = True,
 ) -> np.ndarray:
-    """Logits of the mean probability of several networks, each of which counts the same, on the native grid.
+    """Predict the logits of the mean probability of several networks, equally weighted, on the native grid.
 
-    The mean is taken over the views of a member, then over the members: on the working grid where all of them work on
-    the same one, else on the native grid. The mean of one member is `predict_logits`, bit for bit.
+    The mean is taken over the views of a member, then over the members: on the working grid if all members share one,
+    else on the native grid. The mean of one member equals `predict_logits`, bit for bit.
 
     Args:
-        members: the networks; each brings its own inputs.
+        members: the networks, each with its own inputs.
         sample: the photograph, as in `predict_logits`.
-        least_piece: see `remove_specks`; None: all pieces stay.
+        min_size: pixels of the smallest component that stays, see `area_opening`; None: all stay.
         device: where the models are.
         amp: bfloat16 autocast on CUDA, as in training.
 
@@ -140,7 +164,7 @@ def predict_mean_logits(
     device = torch.device(device)
     if len(members) == 1:
         (member,) = members
-        settings = member.settings.model_copy(update={"least_piece": least_piece})
+        settings = member.settings.model_copy(update={"least_piece": min_size})
         return predict_logits(member.model, sample, member.inputs, settings, device=device, amp=amp)
     grids = [working_grid(sample.fov, member.inputs) for member in members]
     means = [_mean_probability(_views(m, sample, g, device, amp)) for m, g in zip(members, grids, strict=True)]
@@ -150,78 +174,78 @@ def predict_mean_logits(
         maps = [_to_native(_to_logits(mean), sample, grid) for mean, grid in zip(means, grids, strict=True)]
         mean = sum(torch.from_numpy(probabilities(logits)) for logits in maps) / len(maps)
         native = _to_logits(mean).numpy()
-    return native if least_piece is None else remove_specks(native, least_piece)
+    return native if min_size is None else area_opening(native, min_size)
 
 
-def remove_specks(logits: np.ndarray, least_piece: int) -> np.ndarray:
-    """Lower every peak until what stands out at its level has ``least_piece`` pixels: an area opening.
+def area_opening(logits: np.ndarray, min_size: int) -> np.ndarray:
+    """Remove small components at every threshold at once: a gray-scale area opening.
 
-    At every threshold at once, the pieces (8-connected) of fewer pixels are gone and the others are as they were, so
-    curves and the choice of a threshold see the same map that the operating point does.
+    At any threshold the 8-connected components of fewer than ``min_size`` pixels are gone, and the others unchanged. So
+    curves, and the choice of a threshold, use the same map as the operating point.
 
-    A flat peak that is too small comes down to its highest neighbour, all such peaks at once, until there is none left.
-    With every step a peak grows by a pixel at least, so there are fewer than ``least_piece`` steps. The values are
-    those of ``skimage.morphology.area_opening`` (connectivity 2), which builds a tree of all levels and takes several
-    times as long.
+    Each flat peak that is too small is lowered to its highest neighbour, all of them in one step, until none is left.
+    A step enlarges a peak by at least one pixel, so there are fewer than ``min_size`` steps. The values equal those of
+    ``skimage.morphology.area_opening`` (connectivity 2), which builds a tree of all levels and takes several times as
+    long.
 
     Args:
         logits: float32 (H, W), finite.
-        least_piece: pixels, 2 or more, and no more than the map has.
+        min_size: pixels, 2 or more, at most H x W.
 
     Returns:
         float32 (H, W), nowhere above ``logits``.
     """
-    # One row and column around it that is no higher than anything: neighbours are then found by shifting an index.
+    # Padded by one row and column of -inf, so that neighbours are found by shifting an index.
     flat = np.pad(logits, 1, constant_values=-np.inf)
     around = np.array([dy * flat.shape[1] + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx])
     values = flat.ravel()  # a view
     while True:
-        # Pixels without a higher neighbour. Where two of them touch they are equal, so a piece of them is level.
+        # Pixels without a higher neighbour. Two of them that touch are equal, so each component of them is level.
         tops = flat == cv2.dilate(flat, np.ones((3, 3), np.uint8))
         tops[[0, -1]] = tops[:, [0, -1]] = False
-        _, pieces, stats, _ = cv2.connectedComponentsWithStats(tops.view(np.uint8), connectivity=8)
-        small = stats[:, cv2.CC_STAT_AREA] < least_piece
-        small[0] = False  # what is no top
-        pixels = np.flatnonzero(small[pieces])
-        piece = pieces.ravel()[pixels]
-        shore = np.full(len(stats), -np.inf, flat.dtype)  # piece -> highest pixel around it
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(tops.view(np.uint8), connectivity=8)
+        small = stats[:, cv2.CC_STAT_AREA] < min_size
+        small[0] = False  # the background
+        pixels = np.flatnonzero(small[labels])
+        label = labels.ravel()[pixels]
+        boundary = np.full(len(stats), -np.inf, flat.dtype)  # component -> highest pixel around it
         for step in around:
-            outside = pieces.ravel()[pixels + step] != piece
-            np.maximum.at(shore, piece[outside], values[(pixels + step)[outside]])
-        # One that is level with a neighbour is part of a slope: that neighbour has a higher one.
-        lower = shore[piece] < values[pixels]
+            outside = labels.ravel()[pixels + step] != label
+            np.maximum.at(boundary, label[outside], values[(pixels + step)[outside]])
+        # A component that is level with a neighbour is part of a slope: that neighbour has a higher one.
+        lower = boundary[label] < values[pixels]
         if not lower.any():
             return np.ascontiguousarray(flat[1:-1, 1:-1])
-        values[pixels[lower]] = shore[piece[lower]]
+        values[pixels[lower]] = boundary[label[lower]]
 
 
-def cut_specks(vessels: np.ndarray, least_piece: int) -> np.ndarray:
-    """A map without its pieces (8-connected) of fewer than ``least_piece`` pixels.
+def remove_small_components(vessels: np.ndarray, min_size: int) -> np.ndarray:
+    """Remove the 8-connected components of fewer than ``min_size`` pixels from a binary map.
 
-    The same map as the one that `remove_specks` gives at the threshold at hand, in a fraction of the time.
+    The result equals that of `area_opening` at the map's threshold, in a fraction of the time.
 
     Args:
         vessels: bool (H, W).
-        least_piece: pixels, 2 or more, and no more than the map has.
+        min_size: pixels, 2 or more, at most H x W.
 
     Returns:
         bool (H, W).
     """
-    _, pieces, stats, _ = cv2.connectedComponentsWithStats(vessels.astype(np.uint8), connectivity=8)
-    large = stats[:, cv2.CC_STAT_AREA] >= least_piece
-    large[0] = False  # what is no vessel
-    return large[pieces]
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(vessels.astype(np.uint8), connectivity=8)
+    large = stats[:, cv2.CC_STAT_AREA] >= min_size
+    large[0] = False  # the background
+    return large[labels]
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Logistic function of float logits, any shape; float64 in (0, 1), without overflow."""
+    """Apply the logistic function to float logits of any shape: float64 in (0, 1), without overflow."""
     from scipy.special import expit
 
     return expit(np.asarray(logits, dtype=np.float64))
 
 
 def _views(member: Member, sample: FundusSample, grid: Grid, device: torch.device, amp: bool) -> Iterator[torch.Tensor]:
-    """Logits (1, 1, h, w) on the working grid, view by view, each turned back."""
+    """Yield logits (1, 1, h, w) on the working grid, one view after the other, each flipped back."""
     window, size = grid
     settings = member.settings
     image = preprocess(sample.image, member.inputs.preprocessing)
@@ -232,7 +256,7 @@ def _views(member: Member, sample: FundusSample, grid: Grid, device: torch.devic
         with autocast(device, amp, cpu):
             return member.model(part.contiguous(memory_format=torch.channels_last)).float()
 
-    # One view after the other: a batch of them takes longer on a CPU, whose cache it does not fit.
+    # One view at a time: on a CPU a batch of them exceeds the cache and takes longer.
     for view in settings.seen:
         turned = batch.flip(VIEWS[view])
         logits = forward(turned) if settings.tile is None else _tiled(forward, turned, settings)
@@ -240,7 +264,7 @@ def _views(member: Member, sample: FundusSample, grid: Grid, device: torch.devic
 
 
 def _mean_probability(views: Iterable[torch.Tensor]) -> torch.Tensor:
-    """float64 (1, 1, h, w)."""
+    """Average the views' probabilities, float64 (1, 1, h, w)."""
     total, count = 0, 0
     for logits in views:
         total, count = total + torch.sigmoid(logits.double()), count + 1
@@ -252,7 +276,7 @@ def _to_logits(mean: torch.Tensor) -> torch.Tensor:
 
 
 def _to_native(logits: torch.Tensor, sample: FundusSample, grid: Grid) -> np.ndarray:
-    """From the working grid to the photograph's own, float32 (H, W)."""
+    """Resize logits from the working grid to the native grid, float32 (H, W)."""
     window, _ = grid
     seen = logits[0, 0].cpu().numpy()
     native = np.full(sample.image.shape[:2], UNSEEN_LOGIT, dtype=np.float32)
@@ -264,7 +288,7 @@ def _to_native(logits: torch.Tensor, sample: FundusSample, grid: Grid) -> np.nda
 
 
 def _tiled(forward, image: torch.Tensor, settings: InferenceSettings) -> torch.Tensor:
-    """Mean logits over overlapping tiles; only one tile's activations are in memory at a time."""
+    """Average logits over overlapping tiles; only one tile's activations are in memory at a time."""
     height, width = image.shape[-2:]
     total = torch.zeros(1, 1, height, width)
     count = torch.zeros(1, 1, height, width)

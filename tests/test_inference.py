@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter, label
-from skimage.morphology import area_opening
+from skimage import morphology
 
 from retlib import inference
 from retlib.data import FundusSample, load_dataset
@@ -14,12 +14,12 @@ from retlib.inference import (
     UNSEEN_LOGIT,
     InferenceSettings,
     Member,
-    cut_specks,
+    area_opening,
     has_bfloat16,
     predict_logits,
     predict_mean_logits,
     probabilities,
-    remove_specks,
+    remove_small_components,
 )
 from retlib.models import build_model
 from retlib.preprocessing import InputSettings, prepare
@@ -118,20 +118,20 @@ def test_fov_side_needs_a_fov_and_no_size(sample, network) -> None:
         InputSettings(size=(64, 64), fov_side=64)
 
 
-def test_specks_are_gone_at_every_threshold_and_nothing_else() -> None:
+def test_small_components_are_gone_at_every_threshold_and_nothing_else() -> None:
     logits = np.random.default_rng(0).normal(size=(60, 70)).astype(np.float32)
     logits[10:40, 30:34] += 4
-    opened = remove_specks(logits, 12)
+    opened = area_opening(logits, 12)
     for threshold in (-1.5, -0.5, 0.0, 1.0, 2.5):
-        pieces, count = label(logits >= threshold, structure=np.ones((3, 3)))
-        large = np.isin(pieces, [i for i in range(1, count + 1) if (pieces == i).sum() >= 12])
+        components, count = label(logits >= threshold, structure=np.ones((3, 3)))
+        large = np.isin(components, [i for i in range(1, count + 1) if (components == i).sum() >= 12])
         assert np.array_equal(opened >= threshold, large)
 
 
-@pytest.mark.parametrize("least_piece", [2, 3, 20, 100])
-def test_specks_are_removed_as_by_scikit_image(least_piece: int) -> None:
+@pytest.mark.parametrize("min_size", [2, 3, 20, 100])
+def test_area_opening_equals_scikit_image(min_size: int) -> None:
     """Bit for bit: noise, smooth maps, plateaus of equal values, saturated ends."""
-    rng = np.random.default_rng(least_piece)
+    rng = np.random.default_rng(min_size)
     for seed in range(12):
         logits = rng.normal(size=rng.integers(20, 90, 2)).astype(np.float32)
         if seed % 2:
@@ -142,25 +142,25 @@ def test_specks_are_removed_as_by_scikit_image(least_piece: int) -> None:
             logits = np.clip(logits, -1, 1)
             logits[: len(logits) // 3] = UNSEEN_LOGIT
         before = logits.copy()
-        opened = remove_specks(logits, least_piece)
-        np.testing.assert_array_equal(opened, area_opening(logits, least_piece, connectivity=2))
+        opened = area_opening(logits, min_size)
+        np.testing.assert_array_equal(opened, morphology.area_opening(logits, min_size, connectivity=2))
         np.testing.assert_array_equal(logits, before)
         assert opened.dtype == np.float32 and opened.flags.c_contiguous
 
 
-@pytest.mark.parametrize("least_piece", [2, 3, 20, 100])
-def test_specks_of_one_threshold_are_cut_as_from_all(least_piece: int) -> None:
+@pytest.mark.parametrize("min_size", [2, 3, 20, 100])
+def test_small_components_of_one_threshold_are_those_of_all(min_size: int) -> None:
     """The same bits, on noise and on smooth maps, with plateaus, at levels that occur and at others."""
-    rng = np.random.default_rng(least_piece)
+    rng = np.random.default_rng(min_size)
     for seed in range(12):
         logits = rng.normal(size=rng.integers(20, 90, 2)).astype(np.float32)
         if seed % 2:
             logits = gaussian_filter(logits, rng.uniform(0.5, 2)) * 5
         if seed % 3 == 0:
             logits = np.round(logits, 1)
-        opened = remove_specks(logits, least_piece)
+        opened = area_opening(logits, min_size)
         for threshold in (*rng.choice(logits.ravel(), 5), -9.0, 9.0, 0.05):
-            np.testing.assert_array_equal(cut_specks(logits >= threshold, least_piece), opened >= threshold)
+            np.testing.assert_array_equal(remove_small_components(logits >= threshold, min_size), opened >= threshold)
 
 
 # --- several views, several networks -----------------------------------------------------------------------------
@@ -213,7 +213,7 @@ def test_each_member_counts_the_same(sample, network, side: int) -> None:
     mean = np.mean([probabilities(logits) for logits in alone], axis=0)
     # On one grid the mean is taken before it is enlarged.
     assert np.abs(probabilities(found) - mean).max() < (2e-2 if side == 150 else 1e-6)
-    np.testing.assert_array_equal(predict_mean_logits(members, sample, 12), remove_specks(found, 12))
+    np.testing.assert_array_equal(predict_mean_logits(members, sample, 12), area_opening(found, 12))
     swapped = predict_mean_logits(members[::-1], sample)
     np.testing.assert_allclose(probabilities(swapped), probabilities(found), atol=1e-6)
 
@@ -223,7 +223,7 @@ def test_the_mean_of_one_is_that_network(sample, network, settings: dict) -> Non
     member = Member(network, INPUTS, InferenceSettings.parse(settings | {"least_piece": 7}))
     expected = predict_logits(network, sample, INPUTS, InferenceSettings.parse(settings))
     np.testing.assert_array_equal(predict_mean_logits([member], sample), expected)
-    np.testing.assert_array_equal(predict_mean_logits([member], sample, 7), remove_specks(expected, 7))
+    np.testing.assert_array_equal(predict_mean_logits([member], sample, 7), area_opening(expected, 7))
 
 
 # --- numbers of sixteen bits -------------------------------------------------------------------------------------
@@ -257,18 +257,15 @@ def test_bfloat16_only_where_it_is_asked_for_and_the_processor_has_it(
 
 
 def test_bfloat16_moves_next_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The shipped networks on a phantom: what book/predict.md says of processors that lack bfloat16."""
-    from retlib.prediction.shipping import read_shipped, shipped_weights
+    """The shipped network on a phantom: what book/predict.md says of processors that lack bfloat16."""
+    from retlib.predict.weights import read_weights, shipped_weights
 
-    models, card = read_shipped(shipped_weights())
+    model, card = read_weights(shipped_weights())
     phantom = load_dataset("phantom", "test", count=1)[0]
 
     def score(amp: bool) -> np.ndarray:
-        members = [
-            Member(model, part.inputs, part.inference.model_copy(update={"amp_cpu": amp}))
-            for model, part in zip(models, card.members, strict=True)
-        ]
-        return probabilities(predict_mean_logits(members, phantom))
+        settings = card.inference.model_copy(update={"amp_cpu": amp, "least_piece": None})
+        return probabilities(predict_logits(model, phantom, card.inputs, settings))
 
     plain = score(False)
     monkeypatch.setattr(inference, "has_bfloat16", lambda: True)  # slow where the processor has to be made to

@@ -18,10 +18,10 @@ from measuring import RECORDS, machine, read_json, today, write_json
 from tqdm import tqdm
 
 from retlib.acceleration import processor_flags
-from retlib.inference import has_bfloat16
+from retlib.inference import has_bfloat16, pick_device
 from retlib.papers import list_papers, load_paper
 from retlib.studies import list_studies, load_study
-from retlib.study import RunConfig, pick_device, rehearse
+from retlib.study import RunConfig, rehearse
 from retlib.study.rehearsal import STEPS, planned_steps, step_key
 
 TARGET = RECORDS / "rehearsal.json"

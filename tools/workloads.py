@@ -104,8 +104,7 @@ def photograph(tiled: bool) -> Seconds:
     from retlib.data import FundusSample
     from retlib.data.phantoms import make_phantom
     from retlib.inference import InferenceSettings, predict_logits
-    from retlib.prediction import load_predictor
-    from retlib.prediction.shipping import read_shipped, shipped_weights
+    from retlib.predict import load_predictor
 
     # Enlarged: drawing it at full size would take more memory than segmenting it.
     small = make_phantom(0, height=584, width=876)
@@ -115,14 +114,12 @@ def photograph(tiled: bool) -> Seconds:
         for part in (small.vessels, small.fov)
     )
     sample = FundusSample("large", image, vessels, fov)
+    predictor = load_predictor(device="cpu")
     if not tiled:
-        predictor = load_predictor(device="cpu")
         return timed(lambda: predictor(sample.image), least=1, budget=0)
-    (model, *_), card = read_shipped(shipped_weights())
-    model = model.to(memory_format=torch.channels_last).eval()
-    inputs = card.members[0].inputs.model_copy(update={"fov_side": None})
+    inputs = predictor.card.inputs.model_copy(update={"fov_side": None})
     settings = InferenceSettings(tile=512, overlap=64)
-    return timed(lambda: predict_logits(model, sample, inputs, settings), least=1, budget=0)
+    return timed(lambda: predict_logits(predictor.model, sample, inputs, settings), least=1, budget=0)
 
 
 WORKLOADS: dict[str, Callable[..., Seconds]] = {

@@ -1,4 +1,4 @@
-"""Bounds that hold for means over images as well: what breaks one was not computed from one set of images.
+"""Compute bounds that hold for means over images as well: a row that breaks one is not of one set of images.
 
 Every image obeys the identities of pooled pixels, so a mean over images is a mean of points of a curved surface, and
 lies between the surface's convex and concave envelopes. Where those are known in closed form they are used here, at the
@@ -13,7 +13,7 @@ from retlib.audit.intervals import Exact
 
 
 def dice_of_iou(iou: Exact) -> Exact:
-    """Dice of a mean over images, from its IoU: ``IoU <= Dice <= 2 IoU / (1 + IoU)``.
+    """Bound the Dice of a mean over images by its IoU: ``IoU <= Dice <= 2 IoU / (1 + IoU)``.
 
     On an image Dice is 2 J / (1 + J), concave in J, so a mean stays below the curve at the mean J and above the chord
     from (0, 0) to (1, 1). Both grow with J.
@@ -22,7 +22,7 @@ def dice_of_iou(iou: Exact) -> Exact:
 
 
 def dice_of_precision(precision: Exact, sensitivity: Exact) -> Exact:
-    """Dice (F1) of a mean over images: ``max(0, P + R - 1) <= F1 <= 2 P R / (P + R)``.
+    """Bound the Dice (F1) of a mean over images: ``max(0, P + R - 1) <= F1 <= 2 P R / (P + R)``.
 
     On an image F1 is the harmonic mean, concave on the unit square, so a mean stays below it; its convex envelope is
     that of its values at the corners of the square (0, 0, 0 and 1). All grow with P and with R.
@@ -33,7 +33,7 @@ def dice_of_precision(precision: Exact, sensitivity: Exact) -> Exact:
 
 
 def iou_of_precision(precision: Exact, sensitivity: Exact) -> Exact:
-    """IoU of a mean over images: ``max(0, P + R - 1) <= IoU <= min(P, R)``.
+    """Bound the IoU of a mean over images: ``max(0, P + R - 1) <= IoU <= min(P, R)``.
 
     On an image IoU is at most P and at most R, and with a = 1 - P, b = 1 - R it is at least 1 - a - b:
     (1 - a - b)(1 - a b) <= (1 - a)(1 - b), since a b (a + b) <= 2 a b. Means of linear bounds are the bounds of the
@@ -44,7 +44,7 @@ def iou_of_precision(precision: Exact, sensitivity: Exact) -> Exact:
 
 
 def rates_can_hold(accuracy: Exact, sensitivity: Exact, specificity: Exact, shares: tuple[Fraction, Fraction]) -> bool:
-    """Whether accuracy, sensitivity and specificity can be pooled scores or means over images with shares in a range.
+    """Check whether Acc, Se and Sp can be pooled scores or means over images whose vessel shares lie in a range.
 
     With the share p_i, the difference d_i = Sp_i - Se_i of image i gives Sp_i - Acc_i = p_i d_i. Let D be the mean of
     the negative parts of d_i; then with d = Sp - Se, a = lowest and b = highest share,

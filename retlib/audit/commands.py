@@ -1,4 +1,4 @@
-"""`retlib audit`: hold the numbers of a table against one another."""
+"""`retlib audit`: compare the numbers of a table with one another."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from retlib.audit.background import Background
-    from retlib.audit.rows import RowAudit
+    from retlib.audit.deviations import Background
+    from retlib.audit.row_audit import RowAudit
     from retlib.audit.table_file import TableFile
 
 
@@ -33,7 +33,7 @@ def audit(
     Columns are known by their usual names (Acc, Se or Recall, Sp, Precision, F1 or Dice, IoU; Method; Dataset), as
     fractions or percentages. The exit code is 0 whatever the verdicts are.
     """
-    from retlib.audit.background import find_records, load_background
+    from retlib.audit.deviations import find_records, load_background
     from retlib.audit.table_file import audit_table, read_table
 
     if records is not None and not records.is_dir():
@@ -48,7 +48,8 @@ def audit(
 
 
 def as_plain(table: TableFile, rows: list[RowAudit], background: Background) -> dict[str, Any]:
-    """The outcome as plain data: what was read, then a dictionary a row."""
+    """Convert the outcome to plain data: what was read, then a dictionary for each row."""
+    keys = ("name", "verdict", "basis", "assumption", "arithmetic")
     return {
         "columns": {
             heading: {"score": score, "percent": heading in table.percent} for heading, score in table.columns.items()
@@ -62,16 +63,7 @@ def as_plain(table: TableFile, rows: list[RowAudit], background: Background) -> 
                 "vessel_share": None if row.share is None or row.share.interval is None else vars(row.share.interval),
                 "region": row.share.region if row.share else "",
                 "verdict": row.verdict,
-                "checks": [
-                    {
-                        "name": check.name,
-                        "verdict": check.verdict,
-                        "basis": check.basis,
-                        "assumption": check.assumption,
-                        "arithmetic": check.arithmetic,
-                    }
-                    for check in row.checks
-                ],
+                "checks": [{key: getattr(check, key) for key in keys} for check in row.checks],
             }
             for row in rows
         ],
@@ -82,7 +74,7 @@ def _missing_background(background: Background) -> list[str]:
     notes = []
     if not background.shares:
         notes.append("no measured vessel shares were found, so the region that was scored is not named (see --records)")
-    if not background.departures:
+    if not background.deviations:
         notes.append("no records were found, so only what breaks a proven bound is called impossible (see --records)")
     return notes
 

@@ -1,7 +1,7 @@
-"""A printed number stands for every number that rounds to it: exact intervals, and how they are shown.
+"""Read a printed number as the exact interval of all numbers that round to it, and show intervals.
 
-Arithmetic is done on fractions, so it rounds nowhere; only what leaves the package becomes floats, the lower end
-rounded down and the upper end up.
+Arithmetic is done on fractions, so nothing is rounded; only results become floats, the lower end rounded down and the
+upper end up.
 """
 
 from __future__ import annotations
@@ -17,25 +17,23 @@ _TEXT = re.compile(r"[+-]?(\d+(?:\.(\d*))?|\.(\d+))\s?(%?)")
 
 
 class PrintedNumber(Protocol):
-    """What `retlib.papers.Printed` offers and is needed here."""
+    """A number with its digits as printed, such as `retlib.study.Printed`."""
 
     text: str
     percent: bool
 
 
 Number = str | float | PrintedNumber
-"""A number as printed (``"0.9500"``, ``"95.00%"``), as a float, or a `retlib.papers.Printed`."""
+"""A number as printed (``"0.9500"``, ``"95.00%"``), as a float, or an object with the printed text."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A number and the range that it is known to.
-
-    ``float(interval)`` is the value, ``x in interval`` asks whether x lies in the range, ends included.
+    """A number and its range: ``float(interval)`` is the value; ``x in interval`` includes the ends of the range.
 
     Attributes:
-        value: What follows from the numbers as they stand, a fraction of one.
-        low: Lower end of what follows from all numbers that round to them.
+        value: Computed from the numbers as they stand, a fraction of one.
+        low: Lower end over all numbers that round to them.
         high: Upper end.
     """
 
@@ -77,20 +75,20 @@ class Exact(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """A number as it stands, and all that round to it."""
+    """A number as it stands, and the interval of all numbers that round to it."""
 
     value: Fraction
     range: Exact
 
 
 def read_number(number: Number, name: str, decimals: int | None = None) -> Reading:
-    """What a printed number stands for: itself, half a unit of its last digit up and down, inside [0, 1].
+    """Read a printed number: its value, and half a unit of its last digit up and down, inside [0, 1].
 
     Args:
-        number: A text as printed, where a percent sign divides by 100; a `Printed`; or a float, which is taken as
-            printed with the digits that Python shows (0.95 as "0.95", so give ``decimals`` for trailing zeros).
-        name: What the number is, for the message.
-        decimals: Digits after the point, for floats; texts tell it themselves.
+        number: A text as printed, where a percent sign divides by 100; an object with such a ``text``; or a float,
+            taken as printed with the digits that Python shows (0.95 as "0.95": give ``decimals`` for trailing zeros).
+        name: Name of the number, for the message.
+        decimals: Digits after the point, for floats; texts show it themselves.
 
     Raises:
         ValueError: no number, or not between 0 and 1 (0 and 100 %).
@@ -99,17 +97,19 @@ def read_number(number: Number, name: str, decimals: int | None = None) -> Readi
         return number
     text = number if isinstance(number, str) else getattr(number, "text", None)
     if text is not None:
-        found = _TEXT.fullmatch(text.strip())
-        if found is None:
+        match = _TEXT.fullmatch(text.strip())
+        if match is None:
             raise ValueError(f"{name}: expected a number as printed, such as '0.9500' or '95.00%', got {text!r}")
-        unit = 100 if found[4] or getattr(number, "percent", False) else 1
-        value, digits = Fraction(text.strip().rstrip("% ")), len(found[2] or found[3] or "")
+        unit = 100 if match[4] or getattr(number, "percent", False) else 1
+        value, digits = Fraction(text.strip().rstrip("% ")), len(match[2] or match[3] or "")
     else:
         if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
             raise ValueError(f"{name}: expected a number or a text as printed, got {number!r}")
         shown = Decimal(repr(float(number)) if isinstance(number, float) else repr(number))
         value, unit = Fraction(shown), 1
-        digits = max(0, -int(shown.as_tuple().exponent)) if decimals is None else _checked_decimals(decimals)
+        if decimals is not None and (isinstance(decimals, bool) or not isinstance(decimals, int) or decimals < 0):
+            raise ValueError(f"decimals: expected a whole number from 0 up, got {decimals!r}")
+        digits = max(0, -int(shown.as_tuple().exponent)) if decimals is None else decimals
     value /= unit
     if not 0 <= value <= 1:
         bounds = "[0, 100] %" if unit == 100 else "[0, 1] (a percentage is written '95.5%')"
@@ -118,14 +118,8 @@ def read_number(number: Number, name: str, decimals: int | None = None) -> Readi
     return Reading(value, Exact(max(Fraction(0), value - half), min(Fraction(1), value + half)))
 
 
-def _checked_decimals(decimals: int) -> int:
-    if isinstance(decimals, bool) or not isinstance(decimals, int) or decimals < 0:
-        raise ValueError(f"decimals: expected a whole number from 0 up, got {decimals!r}")
-    return decimals
-
-
 def show(span: Exact, digits: int = 4) -> str:
-    """A range with some decimals, rounded outwards: ``0.0873 to 0.0882``."""
+    """Format a range with some decimals, rounded outwards: ``0.0873 to 0.0882``."""
     scale = 10**digits
     low, high = math.floor(span.low * scale), math.ceil(span.high * scale)
     return f"{low / scale:.{digits}f} to {high / scale:.{digits}f}"

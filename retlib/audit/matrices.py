@@ -1,9 +1,9 @@
-"""All confusion matrices whose scores round to the numbers of a row, and what any other score can be for them.
+"""Find all confusion matrices whose scores round to the numbers of a row, and the range of any other score over them.
 
 Divided by the number of pixels, a confusion matrix is four shares (TP, FN, FP, TN) from 0 up with the sum 1: a point of
 a tetrahedron. Each score here is a ratio N / D of sums of shares, so "N / D rounds to what is printed", low <= N / D <=
-high, says low D <= N <= high D: the point lies between two planes. The matrices that agree with a whole row are what
-the planes of its numbers leave of the tetrahedron, a convex polytope, which is known by its corners.
+high, means low D <= N <= high D: the point lies between two planes. The matrices that agree with a whole row are the
+part of the tetrahedron between the planes of all its numbers, a convex polytope, which is stored as its corners.
 
 A score takes its lowest and highest value over the polytope at corners: with a point x = sum w_i c_i of corners c_i,
 N(x) / D(x) is the mean of the corners' N / D with weights w_i D(c_i), for D is nowhere negative. (Where D(c_i) = 0 the
@@ -14,7 +14,7 @@ there is no matrix; and on photographs, with a million pixels, the relaxation is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
 from retlib.audit.intervals import Exact
@@ -30,6 +30,9 @@ SCORES: dict[str, tuple[tuple[int, int, int, int], tuple[int, int, int, int]]] =
     "prevalence": ((1, 1, 0, 0), (1, 1, 1, 1)),
 }
 """Score -> the cells in its numerator and denominator, in the order TP, FN, FP, TN."""
+
+SHORT = {"accuracy": "Acc", "sensitivity": "Se", "specificity": "Sp", "precision": "P", "dice": "Dice", "iou": "IoU"}
+"""Score -> its short name in print."""
 
 Point = tuple[Fraction, Fraction, Fraction, Fraction]
 Plane = tuple[Fraction, Fraction, Fraction, Fraction]
@@ -71,8 +74,14 @@ class Matrices:
         return Exact(min(values), max(values)) if values else None
 
 
+def name_scores(scores: Iterable[str]) -> str:
+    """Join the short names of scores: ``Acc, Se and Sp``."""
+    shorts = [SHORT[name] for name in scores]
+    return shorts[0] if len(shorts) == 1 else ", ".join(shorts[:-1]) + " and " + shorts[-1]
+
+
 def _cut(corners: dict[Point, frozenset[int]], plane: Plane, number: int) -> dict[Point, frozenset[int]]:
-    """What is left of a polytope on the side ``plane . x >= 0``: its corners there, and new ones where edges cross it.
+    """Cut a polytope with the half-space ``plane . x >= 0``: keep its corners there, add one where an edge crosses.
 
     Two corners are the ends of an edge if no third one lies on all the planes that they share (two at least).
     """

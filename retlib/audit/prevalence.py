@@ -1,11 +1,17 @@
-"""The vessel share that a row's own numbers imply."""
+"""Derive the share of vessel pixels from a row's own numbers, and compare it with the labels of a data set."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from retlib.audit.intervals import Exact, Interval, Number, Reading, read_number
-from retlib.audit.matrices import Matrices
+from retlib.audit import bounds
+from retlib.audit.deviations import REGIONS, FindTolerance, Tolerance
+from retlib.audit.intervals import Exact, Interval, Number, Reading, read_number, show
+from retlib.audit.matrices import Matrices, name_scores
+from retlib.audit.verdicts import CONSISTENT, IMPOSSIBLE, ONLY_MEAN, Check
+from retlib.data.measurements import VesselShares
 
 SHARE_PAIRS: tuple[tuple[str, str], ...] = (
     ("sensitivity", "specificity"),
@@ -18,7 +24,12 @@ SHARE_PAIRS: tuple[tuple[str, str], ...] = (
     ("specificity", "dice"),
     ("specificity", "iou"),
 )
-"""Pairs of scores that, with accuracy, fix the vessel share; the best known first."""
+"""Pairs of scores that, with accuracy, determine the vessel share; the best known first."""
+
+_FORMULAS = {
+    ("sensitivity", "specificity"): "(Sp - Acc) / (Sp - Se)",
+    ("precision", "sensitivity"): "(1 - Acc) / ((1 - Se) + Se (1/P - 1))",
+}
 
 
 def implied_prevalence(
@@ -32,26 +43,27 @@ def implied_prevalence(
     iou: Number | None = None,
     decimals: int | None = None,
 ) -> Interval:
-    """The share of vessel pixels in the set of pixels that was scored, from accuracy and two other scores.
+    """Compute the share of vessel pixels in the pixels that were scored, from accuracy and two other scores.
 
     From sensitivity and specificity it is (Sp - Acc) / (Sp - Se); from precision P and recall R it is
     (1 - Acc) / ((1 - R) + R (1 / P - 1)). The range holds every share that some confusion matrix has whose scores round
     to the numbers, and no other. The scores are taken as those of one set of pixels; means over images only come near.
 
     Args:
-        accuracy: Fraction of one: a text as printed (``"0.9554"``, ``"95.54%"``), a `retlib.papers.Printed` or a float.
-        sensitivity: The same; recall is another name for it.
-        specificity: The same.
-        precision: The same.
-        recall: Sensitivity by its other name.
-        dice: The same; F1 is another name for it.
-        iou: The same; the Jaccard index.
+        accuracy: Fraction of one: a text as printed (``"0.9554"``, ``"95.54%"``), a printed number with the attribute
+            ``text``, or a float. The other scores are given in the same way.
+        sensitivity: Another name for recall.
+        specificity: True negative rate.
+        precision: Positive predictive value.
+        recall: Another name for sensitivity.
+        dice: Another name for F1.
+        iou: The Jaccard index.
         decimals: Digits after the point that floats were printed with; by default those that Python shows, so 0.95 has
-            two. Texts tell it themselves.
+            two. Texts show it themselves.
 
     Returns:
-        Value, low and high, fractions of one. Where more than two scores are given, or they fix no single share, value
-        is the middle of the range unless the numbers as they stand agree on one.
+        Value, low and high, fractions of one. Where more than two scores are given, or they determine no single share,
+        the value is the middle of the range unless the numbers as they stand agree on one.
 
     Raises:
         ValueError: a number that is none or lies outside [0, 1]; too few scores; sensitivity and recall both given; or
@@ -77,21 +89,139 @@ def implied_prevalence(
             "implied_prevalence: expected accuracy with sensitivity and specificity, with precision and recall, or "
             f"with another pair that fixes the share; got {', '.join(readings)}"
         )
-    span = share_range({name: reading.range for name, reading in readings.items()})
+    span = _range({name: reading.range for name, reading in readings.items()})
     if span is None:
         raise ValueError(
             "no share of vessel pixels from 0 to 1 gives "
             + ", ".join(f"{name} {float(reading.value):g}" for name, reading in readings.items())
         )
-    return span.outward(share_value(readings))
+    return span.outward(_value(readings))
 
 
-def share_range(row: dict[str, Exact]) -> Exact | None:
+@dataclass(frozen=True)
+class Share:
+    """The vessel share that a row implies.
+
+    Attributes:
+        pair: The two scores that determine it beside accuracy; None where the row has no such pair.
+        exact: Its range over all confusion matrices that agree; None if there is none.
+        wide: The range with the tolerance of our records on either side; None where that is not known.
+        value: The share that the numbers as they stand give.
+        region: Which region of which images it fits, as far as the data set is known.
+    """
+
+    pair: tuple[str, str] | None
+    exact: Exact | None
+    wide: Exact | None
+    value: Fraction | None
+    region: str = ""
+
+    @property
+    def interval(self) -> Interval | None:
+        """The range as floats."""
+        return None if self.exact is None else self.exact.outward(self.value)
+
+
+def implied_share(readings: Mapping[str, Reading]) -> Share | None:
+    """Derive the share from accuracy and the first pair that the row has; from all its scores where it has no pair."""
+    if "accuracy" not in readings or len(readings) < 2:
+        return None
+    pair = next((pair for pair in SHARE_PAIRS if set(pair) <= readings.keys()), None)
+    used = {name: readings[name] for name in (("accuracy", *pair) if pair else readings)}
+    exact = _range({name: reading.range for name, reading in used.items()})
+    return Share(pair, exact, None, _value(used) if pair else None)
+
+
+def check_share(
+    share: Share, row: Mapping[str, Exact], true: VesselShares | None, test_part: bool, tolerance: FindTolerance
+) -> tuple[Share, Check | None]:
+    """Compare the implied share with the shares of the data set's labels, region by region.
+
+    Returns:
+        The share with the range that averaging may give it and the region that it fits; and the outcome, None where
+        there is nothing to compare it with.
+    """
+    metrics = ("accuracy", *share.pair) if share.pair else tuple(row)
+    formula = _FORMULAS.get(share.pair or (), f"share by {name_scores(metrics)}")
+    allowed = tolerance("prevalence", ("accuracy", *share.pair)) if share.pair else None
+    share = replace(share, wide=_widened(share, row, allowed))
+    said = f"{formula} = {show(share.exact)}" if share.exact else f"no share from 0 to 1 gives {name_scores(metrics)}"
+    if true is None:
+        if share.exact is not None:
+            return share, None
+        assumption = "the scores are those of one set of images"
+    elif test_part:
+        assumption = f"scored was the {true.part} part of {true.title}, with its labels at their own size"
+    else:
+        assumption = f"scored were photographs of {true.title}"
+    verdict, basis = _judge_region(share, row, true, test_part, allowed)
+    if true is not None:
+        share = replace(share, region=_region(share, true, test_part))
+        spans = true.single if not test_part else {key: (value, value) for key, value in true.pooled.items()}
+        said += "; labels: " + ", ".join(f"{REGIONS[key]} {_show_shares(span)}" for key, span in spans.items())
+    if verdict != CONSISTENT and allowed is not None:
+        said += f"; {allowed.describe('the share')}"
+    return share, Check("vessel share", metrics, assumption, said, verdict, basis)
+
+
+def _range(row: Mapping[str, Exact]) -> Exact | None:
     """Lowest and highest vessel share of the matrices that agree with a row; None if there is none."""
     return Matrices(row).range("prevalence")
 
 
-def share_value(readings: dict[str, Reading]) -> Fraction | None:
+def _value(readings: Mapping[str, Reading]) -> Fraction | None:
     """The share that the numbers as they stand give; None where they give none or no single one."""
-    point = share_range({name: Exact(reading.value, reading.value) for name, reading in readings.items()})
+    point = _range({name: Exact(reading.value, reading.value) for name, reading in readings.items()})
     return point.low if point is not None and point.low == point.high else None
+
+
+def _widened(share: Share, row: Mapping[str, Exact], tolerance: Tolerance | None) -> Exact | None:
+    if tolerance is None:
+        return None
+    if share.exact is not None:
+        return share.exact.widened(tolerance.exact)
+    # There is no share: widen accuracy instead. It would have to move less than the share, so this is lenient.
+    used = {name: row[name] for name in ("accuracy", *share.pair)}
+    return _range(used | {"accuracy": row["accuracy"].widened(tolerance.exact)})
+
+
+def _judge_region(
+    share: Share, row: Mapping[str, Exact], true: VesselShares | None, test_part: bool, tolerance: Tolerance | None
+) -> tuple[str, str]:
+    targets = [Exact(Fraction(0), Fraction(1))]
+    if true is not None:
+        targets = [_exact((value, value) if test_part else true.single[key]) for key, value in true.pooled.items()]
+    if share.exact is not None and any(share.exact.meets(target) for target in targets):
+        return CONSISTENT, "rounding"
+    rates = ("accuracy", "sensitivity", "specificity")
+    if true is not None and set(rates) <= row.keys():
+        if not bounds.rates_can_hold(*(row[name] for name in rates), shares=_exact(true.widest)):
+            return IMPOSSIBLE, "bound"
+    if tolerance is None:
+        return ONLY_MEAN, "not judged"
+    near = share.wide is not None and any(share.wide.meets(target) for target in targets)
+    return (ONLY_MEAN if near else IMPOSSIBLE), "records"
+
+
+def _region(share: Share, true: VesselShares, test_part: bool) -> str:
+    """Name the regions that the share fits, best match first: the customary part's, then any photographs'."""
+    part = f"{true.part} part" if true.part != "all" else "all images"
+    # Without a customary part, all images are one guess among many: it has to fit without allowance.
+    for span in (share.exact, share.wide) if true.part != "all" else (share.exact,):
+        fitting = [key for key, value in true.pooled.items() if span and span.meets(_exact((value, value)))]
+        if fitting:
+            near = "near the " if span is share.wide and not test_part else ""
+            return f"{' or '.join(REGIONS[key] for key in fitting)} ({near}{part})"
+    fitting = [key for key, single in true.single.items() if share.exact and share.exact.meets(_exact(single))]
+    if fitting and not test_part:
+        return f"{' or '.join(REGIONS[key] for key in fitting)} (some photographs)"
+    return "neither region"
+
+
+def _exact(span: tuple[float, float]) -> Exact:
+    return Exact(Fraction(span[0]), Fraction(span[1]))
+
+
+def _show_shares(span: tuple[float, float]) -> str:
+    low, high = span
+    return f"{low:.4f}" if low == high else f"{low:.4f} to {high:.4f}"

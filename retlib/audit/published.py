@@ -1,31 +1,33 @@
-"""Published results that others quote, with their sources, and what their own numbers imply."""
+"""Read and audit published results that others quote, each with its source."""
 
 from __future__ import annotations
 
+from importlib.resources import files
+
+import yaml
 from pydantic import Field
 
-from retlib.audit.background import Background
-from retlib.audit.rows import RowAudit, audit_row
+from retlib.audit.deviations import Background
+from retlib.audit.row_audit import RowAudit, audit_row
 from retlib.settings import Settings
-from retlib.study.printed import Text
 
 
 class Published(Settings):
     """One row of ``published.yaml``.
 
     Attributes:
-        label: What the source calls the method.
+        label: Name of the method in the source.
         dataset: The data set whose customary test part was scored, retlib's name.
-        source: Where the numbers stand.
-        scores: retlib's name of a score -> number as printed.
+        source: Where the numbers are printed.
+        scores: retlib's name of a score -> number as printed, quoted.
         unchecked: Scores that were noted down without the source at hand.
-        note: What a reader should know.
+        note: A remark for the reader.
     """
 
     label: str
     dataset: str
     source: str
-    scores: dict[str, Text]
+    scores: dict[str, str]
     unchecked: tuple[str, ...] = ()
     note: str = ""
 
@@ -35,17 +37,13 @@ class _File(Settings):
 
 
 def list_published() -> tuple[Published, ...]:
-    """The rows of ``published.yaml``, in its order."""
-    from importlib.resources import files
-
-    import yaml
-
+    """Read the rows of ``published.yaml``, in its order."""
     text = files("retlib.audit").joinpath("published.yaml").read_text(encoding="utf-8")
     return _File.parse(yaml.safe_load(text), where="published.yaml").rows
 
 
 def audit_published(background: Background) -> list[RowAudit]:
-    """The audit of every published row, scored on the customary test part of its data set."""
+    """Audit every published row, as scored on the customary test part of its data set."""
     return [
         audit_row(
             row.scores,

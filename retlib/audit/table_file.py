@@ -1,4 +1,4 @@
-"""Anybody's table as a CSV file: columns by their usual names, percent or fraction recognised per column."""
+"""Read and audit a table from a CSV file: columns by their usual names, percent or fraction recognised per column."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from retlib.audit.background import Background
-from retlib.audit.groups import check_one_share, check_twice
-from retlib.audit.intervals import read_number
-from retlib.audit.rows import RowAudit, audit_row
+from retlib.audit.cross_checks import check_one_share, check_twice
+from retlib.audit.deviations import Background
+from retlib.audit.row_audit import RowAudit, audit_row
+from retlib.data.registry import COLLECTIONS
 
 NAMES = {
     "accuracy": ("acc", "accuracy", "ac", "oa", "overallaccuracy", "pixelaccuracy"),
@@ -42,12 +42,12 @@ class TableFile:
     """A table as read.
 
     Attributes:
-        labels: What each row is called.
+        labels: Name of each row.
         datasets: Data set of each row as the table writes it; None where it has no such column.
         columns: Heading -> score of retlib.
         percent: Headings whose numbers are percentages.
         rows: For each row, heading -> number as a text that says whether it is a percentage.
-        notes: Columns that were passed over, and why.
+        notes: Columns that were ignored, and why.
     """
 
     labels: tuple[str, ...]
@@ -77,7 +77,7 @@ def read_table(path: str | Path) -> TableFile:
 
 
 def parse_table(text: str, name: str = "table") -> TableFile:
-    """A table from the text of a CSV file; ``name`` opens every error message."""
+    """Read a table from the text of a CSV file; ``name`` opens every error message."""
     lines = _lines(text, name)
     headings = [cell.strip() for cell in lines[0][1]]
     body = lines[1:]
@@ -118,7 +118,7 @@ def audit_table(
 
     Args:
         table: As read.
-        background: Measured shares and departures.
+        background: Measured shares and deviations.
         dataset: The data set of all rows, where the table has no such column; retlib's name or the usual one.
         test_part: Whether the customary test part was scored, where the data set has one.
 
@@ -127,7 +127,7 @@ def audit_table(
     """
     given = None if dataset is None else _dataset(dataset)
     if dataset is not None and given is None:
-        raise ValueError(f"dataset: expected one of {', '.join(_dataset_names())}, got {dataset!r}")
+        raise ValueError(f"dataset: expected one of {', '.join(COLLECTIONS)}, got {dataset!r}")
     found: list[RowAudit] = []
     groups: dict[str | None, list[RowAudit]] = {}
     for label, written, cells in zip(table.labels, table.datasets, table.rows, strict=True):
@@ -143,7 +143,7 @@ def audit_table(
                 scores[metric] = number
         row = audit_row(scores, dataset=key, test_part=test_part, background=background, label=label)
         if again:
-            row = RowAudit(label, "", key, "", row.scores, row.readings, row.share, (*row.checks, *again))
+            row = replace(row, checks=(*row.checks, *again))
         found.append(row)
         groups.setdefault(key, []).append(row)
     for key, rows in groups.items():
@@ -154,7 +154,7 @@ def audit_table(
 
 
 def _lines(text: str, name: str) -> list[tuple[int, list[str]]]:
-    """(line in the file, cells) of every line that is not blank; all as long as the headings."""
+    """Split a CSV text into (line in the file, cells), without blank lines; every row is as long as the headings."""
     if not text.strip():
         raise ValueError(f"{name}: the file is empty; expected headings and rows")
     first = text.strip().splitlines()[0]
@@ -188,51 +188,36 @@ def _sort_headings(headings: Sequence[str], name: str) -> tuple[dict[str, str], 
 
 
 def _column(heading: str, cells: Sequence[tuple[int, str]], name: str) -> tuple[list[str | None], bool]:
-    """The numbers of a column as texts, a percent sign after percentages, and whether they are percentages."""
-    found: list[tuple[int, str, bool] | None] = []
+    """Read a column: its numbers as texts (with a percent sign where it holds percentages), and whether it does."""
+    numbers: dict[int, tuple[str, bool]] = {}  # line -> number, whether it has a percent sign
     for line, cell in cells:
-        if _MISSING.fullmatch(cell):
-            found.append(None)
-            continue
-        match = _NUMBER.fullmatch(cell.strip("*† "))
-        if match is None:
-            raise ValueError(f"{name}, line {line}, column {heading!r}: expected a number, found {cell!r}")
-        found.append((line, match[1], bool(match[2])))
-    values = [float(item[1]) for item in found if item is not None]
+        if not _MISSING.fullmatch(cell):
+            match = _NUMBER.fullmatch(cell.strip("*† "))
+            if match is None:
+                raise ValueError(f"{name}, line {line}, column {heading!r}: expected a number, found {cell!r}")
+            numbers[line] = match[1], bool(match[2])
+    values = [float(text) for text, _ in numbers.values()]
     above = sum(value > 1 for value in values)
-    signed = any(item[2] for item in found if item is not None)
+    signed = any(sign for _, sign in numbers.values())
     percent = signed or (above > 0 and ("%" in heading or (above == len(values) and max(values) >= _SURELY_PERCENT)))
     top = 100 if percent else 1
-    for item in found:
-        if item is not None and signed and not item[2] and "%" not in heading and float(item[1]) <= 1:
-            raise ValueError(
-                f"{name}, line {item[0]}, column {heading!r}: other cells have a percent sign, {item[1]} has none"
-            )
-    for item in found:
-        if item is not None and not 0 <= float(item[1]) <= top:
+    for line, (text, sign) in numbers.items():
+        where = f"{name}, line {line}, column {heading!r}"
+        if signed and not sign and "%" not in heading and float(text) <= 1:
+            raise ValueError(f"{where}: other cells have a percent sign, {text} has none")
+        if not 0 <= float(text) <= top:
             hint = "" if percent else " (percentages: write a % sign, or give all of the column in percent)"
-            raise ValueError(
-                f"{name}, line {item[0]}, column {heading!r}: expected a value in [0, {top}], found {item[1]}{hint}"
-            )
-    texts = [None if item is None else item[1] + ("%" if percent else "") for item in found]
-    for text in texts:
-        if text is not None:
-            read_number(text, heading)
-    return texts, percent
+            raise ValueError(f"{where}: expected a value in [0, {top}], found {text}{hint}")
+    unit = "%" if percent else ""
+    return [numbers[line][0] + unit if line in numbers else None for line, _ in cells], percent
 
 
 def _plain(heading: str) -> str:
-    """A heading without unit, arrows and punctuation: ``"F1-score (%) ↑"`` gives ``f1score``."""
+    """Strip unit, arrows and punctuation from a heading: ``"F1-score (%) ↑"`` gives ``f1score``."""
     return re.sub(r"[^a-z0-9]", "", re.sub(r"[(\[].*?[)\]]", "", heading.lower()))
 
 
-def _dataset_names() -> list[str]:
-    from retlib.data.registry import COLLECTIONS
-
-    return list(COLLECTIONS)
-
-
 def _dataset(written: str) -> str | None:
-    """Retlib's name for a data set as people write it; None if there is none."""
+    """Find retlib's name for a data set as people write it; None if there is none."""
     plain = re.sub(r"[^a-z0-9]", "", written.lower())
-    return next((key for key in _dataset_names() if plain.startswith(key.split("_")[0])), None)
+    return next((key for key in COLLECTIONS if plain.startswith(key.split("_")[0])), None)

@@ -1,11 +1,11 @@
-"""The three verdicts, what each rests on, and the outcome of one check."""
+"""Judge a printed number: the three verdicts, what each rests on, and the outcome of one check."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from retlib.audit.background import Tolerance
+from retlib.audit.deviations import Tolerance
 from retlib.audit.intervals import Exact
 
 CONSISTENT = "consistent"
@@ -30,9 +30,9 @@ class Check:
     """The outcome of one check.
 
     Attributes:
-        name: What was held against what.
+        name: What was compared with what.
         metrics: The scores that take part.
-        assumption: What the check takes for granted.
+        assumption: What the check assumes.
         arithmetic: The intervals, in words.
         verdict: One of `VERDICTS`.
         basis: What the verdict rests on, a key of `BASES`.
@@ -47,21 +47,23 @@ class Check:
 
 
 def worst(verdicts: Iterable[str]) -> str | None:
-    """The hardest of some verdicts; None for none."""
-    found = list(verdicts)
-    return max(found, key=VERDICTS.index) if found else None
+    """Pick the hardest of some verdicts; None where there are none."""
+    return max(verdicts, key=VERDICTS.index, default=None)
 
 
 def judge(
     printed: Exact, pooled: Exact | None, tolerance: Tolerance | None, bound: Exact | None = None
 ) -> tuple[str, str]:
-    """Verdict and basis for a printed number, given what the other numbers of its row make of it.
+    """Judge a printed number by the range that the other numbers of its row leave for it.
 
     Args:
-        printed: What the number stands for.
+        printed: The number's rounding interval.
         pooled: Its range over all confusion matrices that agree with the others; None if there is none.
         tolerance: How far averaging moved this identity in our records; None if there are none.
         bound: A proven range for means over images, where there is one.
+
+    Returns:
+        The verdict and its basis, a key of `BASES`.
     """
     if pooled is not None and pooled.meets(printed):
         return CONSISTENT, "rounding"

@@ -33,8 +33,9 @@ from retlib.comparison.peers import Goal, Peer, list_goals, list_peers, measured
 from retlib.comparison.surround import blanked_frame, found_outside
 from retlib.comparison.times import Times, load_benchmark, pick_times
 from retlib.study.baselines import BaselineConfig, baseline_configs, run_baseline, run_baselines
+from retlib.study.config import EpochsConfig, RescoredConfig
 from retlib.study.filters import frangi_vesselness, matched_filter
-from retlib.study.rescoring import EpochsConfig, RescoredConfig, rescore, score_epochs
+from retlib.study.rescore import rescore, score_epochs
 from retlib.study.statistics import Power, critical_difference, friedman, holm, paired_tests, power, signed_rank
 
 __all__ = [

@@ -13,7 +13,8 @@ from retlib.comparison.boards import TITLES
 from retlib.comparison.contenders import MODEL_TITLES, Comparison, Contender
 from retlib.comparison.surround import blanked_frame
 from retlib.study import Record, RunConfig, weights_path
-from retlib.study.rescoring import EpochsConfig, RescoredConfig, rescore, score_epochs
+from retlib.study.config import EpochsConfig, RescoredConfig
+from retlib.study.rescore import rescore, score_epochs
 
 FRAME = "whole frame instead of the FOV"
 BLANKED = "whole frame, with nothing found outside the FOV"

@@ -10,8 +10,8 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from retlib.data.measurements import read_measurements
 from retlib.data.registry import COLLECTIONS, get_collection
-from retlib.report.datasets import load_measurements
 from retlib.report.epochs import measured_epochs, outcome, reported_epochs, same_training, typical_share
 from retlib.study.evidence import Evidence, same_seeds
 from retlib.study.evidence_tables import profile_text
@@ -74,7 +74,7 @@ def known_shares(study: Study, number: str, run: str) -> pd.DataFrame:
     evidence = None if study.parameters.profile == "smoke" else study.evidence(run)
     ours = math.nan if evidence is None else typical_share(measured_epochs(evidence.records[0]))
     lines.append({"pixels": "our validation patches, implied by our epochs", "share": ours})
-    images = load_measurements(study.store.path / "datasets.json").get("drive", {}).get("images", {})
+    images = read_measurements(study.store.path).get("drive", {}).get("images", {})
     training = [row for name, row in images.items() if name.endswith("training")]
     fov = np.array([row["fov_share"] for row in training])
     inside = np.array([row["vessels_in_fov"] for row in training])
@@ -124,7 +124,7 @@ def _listed(epochs: Sequence[int]) -> str:
 
 def fact_checks(study: Study) -> pd.DataFrame:
     """What the report says of data sets, and what was measured on their files (``datasets.json`` of the records)."""
-    images = load_measurements(study.store.path / "datasets.json").get("drive", {}).get("images", {})
+    images = read_measurements(study.store.path).get("drive", {}).get("images", {})
     drive = COLLECTIONS["drive"]
     pixels = drive.height * drive.width
     diameters = [2 * math.sqrt(row["fov_share"] * pixels / math.pi) for row in images.values()]

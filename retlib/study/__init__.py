@@ -6,15 +6,15 @@ The names below are imported when they are first used: reading a paper's file ne
 from retlib.lazy import lazy_names
 
 _MODULES = {
-    "config": ("NUMERICS", "Recorded", "RunConfig", "ScoringSettings", "Selection"),
+    "config": ("NUMERICS", "MeanConfig", "Recorded", "RunConfig", "ScoringSettings", "Selection"),
     "plan": ("PROFILES",),
     "paper": ("Figure", "OpenPoint", "Paper", "Stated"),
     "printed": ("Printed", "Row", "Table"),
     "claims": ("Claim", "Finding"),
     "study_file": ("ScheduledRun", "StudyFile"),
-    "runner": ("load_samples", "load_weights", "pick_device", "run", "run_all", "weights_path"),
+    "runner": ("load_samples", "load_weights", "run", "run_all", "weights_path"),
     "records": ("Record", "Store"),
-    "ensembles": ("MeanConfig", "run_mean"),
+    "rescore": ("run_mean",),
     "rehearsal": ("rehearse",),
     "notebook": ("in_short", "open_study"),
     "tables": ("style",),

@@ -1,4 +1,4 @@
-"""RunConfig: everything that decides a run's numbers, validated and hashed."""
+"""Configs: everything that decides the numbers of a record, validated and hashed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from retlib.augmentation import FOR_RGB
 from retlib.data import dataset_fingerprint, list_datasets, split_names
-from retlib.inference import InferenceSettings
+from retlib.inference import InferenceSettings, View
 from retlib.losses import build_loss
 from retlib.models import model_options as known_options
 from retlib.preprocessing import InputSettings
@@ -22,6 +22,8 @@ from retlib.training import TrainingSettings
 
 # Raise this when a change of the code may change numbers: records of an older value are then shown as stale.
 NUMERICS = 2
+
+Storage = Literal["float32", "float16"]  # type of the kernels in a weights file
 
 
 class Selection(Settings):
@@ -185,3 +187,116 @@ class RunConfig(Recorded):
         order = np.random.default_rng([self.seed, 20041]).permutation(len(names))
         held_out = {names[i] for i in order[:count]}
         return tuple(n for n in names if n not in held_out), tuple(n for n in names if n in held_out)
+
+
+class MeanConfig(Recorded):
+    """Average the probabilities of trained networks. Equal configs give equal numbers.
+
+    Each member keeps its own inputs. All of them were trained on the same images, and are scored on the same ones. The
+    mean of one member is that network as it would ship.
+    """
+
+    kind: Literal["mean"] = "mean"
+    profile: Profile
+    numerics: int = NUMERICS
+    members: tuple[RunConfig, ...] = Field(min_length=1)
+    views: tuple[tuple[View, ...], ...] | None = None  # the flips of each member; None: those of its own run
+    storage: Storage = "float32"  # kernels are rounded to this type before anything is scored
+    amp_cpu: bool = False  # bfloat16 on the CPU, see InferenceSettings
+    # Smallest component that stays in the mean, in pixels; the members' own value is ignored.
+    least_piece: int | None = Field(None, ge=2)
+    scoring: ScoringSettings = ScoringSettings(threshold="training")
+
+    @model_validator(mode="after")
+    def _one_task(self) -> MeanConfig:
+        first = self.members[0]
+        for number, member in enumerate(self.members):
+            if member.profile != self.profile:
+                raise ValueError(f"members.{number} has the profile {member.profile}, expected {self.profile}")
+            for name in ("train", "test"):
+                if getattr(member, name) != getattr(first, name):
+                    raise ValueError(f"members.{number}.{name} differs from members.0.{name}; expected the same images")
+            if member.split_training() != first.split_training():
+                raise ValueError(
+                    f"members.{number} was trained on other images of {first.train.label} than members.0; "
+                    "expected validation: 0, or the same seed"
+                )
+            if (member.inputs.crop, member.inputs.resample) != (first.inputs.crop, first.inputs.resample):
+                raise ValueError(f"members.{number}.inputs: crop and resample have to be those of members.0")
+        if self.views is not None and len(self.views) != len(self.members):
+            raise ValueError(f"views: expected one entry a member, {len(self.members)}, got {len(self.views)}")
+        self.inference  # noqa: B018 - refuses a view that is given twice
+        return self
+
+    @property
+    def train(self) -> Selection:
+        """The members' training images."""
+        return self.members[0].train
+
+    @property
+    def test(self) -> tuple[Selection, ...]:
+        """The test images of the members, and of their mean."""
+        return self.members[0].test
+
+    @property
+    def inference(self) -> tuple[InferenceSettings, ...]:
+        """The settings of each member."""
+        views = [member.inference.seen for member in self.members] if self.views is None else self.views
+        return tuple(
+            InferenceSettings(
+                views=seen, amp_cpu=self.amp_cpu, tile=member.inference.tile, overlap=member.inference.overlap
+            )
+            for seen, member in zip(views, self.members, strict=True)
+        )
+
+    def stated(self) -> dict[str, Any]:
+        """List the fields that differ from their defaults, as a run does."""
+        content = self.model_dump(mode="json", exclude_defaults=True) | {"kind": self.kind, "numerics": self.numerics}
+        return content | {"members": [member.stated() for member in self.members]}
+
+    def selections(self) -> dict[str, Selection]:
+        """List all images of the members."""
+        return {label: found for member in self.members for label, found in member.selections().items()}
+
+
+class _OfRun(Recorded):
+    """Name a run of the study, and the profile, numerics and scoring that a record states."""
+
+    profile: Profile
+    numerics: int = NUMERICS
+    scoring: ScoringSettings
+    run: RunConfig
+
+    def stated(self) -> dict[str, Any]:
+        """List the settings of the fault, and the run's explicit fields."""
+        run = self.run.model_copy(update={"numerics": self.numerics})
+        return self.model_dump(mode="json", exclude={"run", "profile", "scoring"}) | {"run": run.stated()}
+
+    def selections(self) -> dict[str, Selection]:
+        """List the images of the run."""
+        return self.run.selections()
+
+
+class RescoredConfig(_OfRun):
+    """Score the predictions of a run against labels that are resized to ``grid`` (H, W)."""
+
+    kind: Literal["rescored"] = "rescored"
+    grid: tuple[int, int] = (512, 512)
+
+    @classmethod
+    def of(cls, run: RunConfig) -> RescoredConfig:
+        """Rescore a run on 512 x 512 pixels; on 80 x 80 in the smoke profile, whose images are smaller."""
+        grid = (80, 80) if run.profile == "smoke" else (512, 512)
+        return cls(profile=run.profile, scoring=run.scoring, run=run, grid=grid)
+
+
+class EpochsConfig(_OfRun):
+    """Train a run again and score its test images after every ``every``-th epoch and after the last."""
+
+    kind: Literal["epochs"] = "epochs"
+    every: int = Field(1, ge=1)
+
+    @classmethod
+    def of(cls, run: RunConfig) -> EpochsConfig:
+        """Score a run about ten times."""
+        return cls(profile=run.profile, scoring=run.scoring, run=run, every=max(1, run.training.epochs // 10))

@@ -9,7 +9,6 @@ asked here.
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from retlib.audit import Exact, dice_of_iou, dice_of_precision, read_number
 from retlib.audit.intervals import show
+from retlib.data import measurements
 from retlib.study import Printed
 
 Shares = tuple[float, float]
@@ -69,18 +69,14 @@ def contradictions(printed: Mapping[str, Printed], shares: Shares | None = None)
 
 
 def vessel_shares(records: Path, dataset: str | None) -> Shares | None:
-    """The vessel share of the emptiest image in its whole frame and of the fullest one inside its FOV.
+    """Read the vessel share of the emptiest image in its whole frame and of the fullest one inside its FOV.
 
     Args:
         records: folder of the records; its ``datasets.json`` holds what was measured on each data set.
         dataset: retlib's name; None gives None, and so does a data set that was not measured.
     """
-    file = records / "datasets.json"
-    content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    images = content.get(dataset, {}).get("images", {}).values()
-    if not images:
-        return None
-    return min(image["vessels_in_frame"] for image in images), max(image["vessels_in_fov"] for image in images)
+    shares = measurements.vessel_shares(measurements.read_measurements(records), dataset)
+    return None if shares is None else shares.widest
 
 
 def _range(metric: str, number: Printed) -> Exact:

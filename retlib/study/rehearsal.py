@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 from torch import nn
 
-from retlib.inference import predict_logits
+from retlib.inference import pick_device, predict_logits
 from retlib.preprocessing import Prepared, prepare
 from retlib.study.config import RunConfig
-from retlib.study.runner import build, load_samples, pick_device
+from retlib.study.runner import build, load_samples
 from retlib.training import fit
 
 # Column -> steps that warm up, steps that are timed. On the CPU the first two or three wait for memory that the system

@@ -26,7 +26,8 @@ from typing import Any
 import torch
 
 from retlib.batches.supply import cores
-from retlib.study import NUMERICS, Record, RunConfig, Store, pick_device, run
+from retlib.inference import pick_device
+from retlib.study import NUMERICS, Record, RunConfig, Store, run
 from retlib.study.pending import NamedRun, count_tiers
 
 CONNECT_S, WORKERS_S = 30.0, 120.0

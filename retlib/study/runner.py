@@ -1,4 +1,4 @@
-"""run: RunConfig -> Record. Load, train (or resume), predict, score, write."""
+"""Run a config: load, train or resume, predict, score, write a record."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tqdm import tqdm
 from retlib.acceleration import bfloat16_units
 from retlib.data import FundusSample, load_dataset
 from retlib.files import cache_folder
-from retlib.inference import predict_logits
+from retlib.inference import pick_device, predict_logits
 from retlib.models import build_model, count_parameters
 from retlib.preprocessing import prepare, to_grid
 from retlib.study.config import RunConfig, Selection
 from retlib.study.environment import environment, samples_per_second
 from retlib.study.records import FileContent, Record, Store
-from retlib.study.scoring import best_threshold, score_test
-from retlib.training import Trained, fit
+from retlib.study.scoring import choose_threshold, score_test
+from retlib.training import Trained, TrainingSettings, fit
 
 
 def run(
@@ -42,10 +42,10 @@ def run(
     progress: bool = True,
     keep_checkpoint: bool = False,
 ) -> Record:
-    """Make the record of a config, or return the one that is there.
+    """Make the record of a config, or return the record that exists.
 
-    A run that was killed is resumed from its last checkpoint; two processes that are given the same run do not
-    disturb each other, the second waits and finds the record.
+    A run that was killed resumes from its last checkpoint. Two processes that are given the same run do not disturb
+    each other: the second waits and reads the record of the first.
 
     Args:
         config: what to run.
@@ -92,9 +92,9 @@ def run_all(
     executor: Executor | None = None,
     **options: Any,
 ) -> list[Record]:
-    """Records of many configs, in order; ``executor`` is any concurrent.futures executor (default: in this process).
+    """Run many configs and return their records in order; ``executor`` is any concurrent.futures executor or None.
 
-    Runs are independent: one that fails leaves the others' records in the store, and its error is raised at the end.
+    Runs are independent: if one fails, the records of the others are in the store, and its error is raised at the end.
     """
     if executor is None:
         return [run(config, store, **options) for config in configs]
@@ -113,94 +113,132 @@ def run_all(
 
 
 def load_weights(identity: str) -> dict[str, torch.Tensor] | None:
-    """State dict that this machine kept of a finished run, or None."""
+    """Load the state dict that this machine kept of a finished run, or None."""
     path = weights_path(identity)
     return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
 
 
 def weights_path(identity: str) -> Path:
-    """Where a finished run's weights are kept on this machine."""
+    """Return the file in which this machine keeps a finished run's weights."""
     return cache_folder() / "weights" / f"{identity}.pt"
 
 
-def pick_device(name: str) -> torch.device:
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:N`` as a device; CUDA that is not there is an error."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise ValueError(f"device: expected 'auto', 'cpu', 'cuda' or 'cuda:N', got {name!r}")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device: {name!r} was asked for, but torch sees no CUDA device here; use 'cpu' or 'auto'")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device: {name!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA device(s)")
-    return device
-
-
-def load_samples(selection: Selection, config: RunConfig, root: str | None, names: Sequence[str] | None = None):
-    """The selected samples (only ``names``, if given), on the grid that the config scores on."""
+def load_samples(
+    selection: Selection, config: RunConfig, root: str | None, names: Sequence[str] | None = None
+) -> list[FundusSample]:
+    """Load the selected samples (only ``names``, if given) on the grid that the config scores on."""
     dataset = load_dataset(selection.dataset, split=selection.split, root=root, **selection.options)
-    wanted = None if names is None else set(names)
+    wanted = dataset.names if names is None else names
+    return [to_grid(dataset[i], config.inputs) for i, name in enumerate(dataset.names) if name in wanted]
+
+
+def load_training(config: RunConfig, root: str | None) -> tuple[list[FundusSample], list[FundusSample]]:
+    """Load the images that a run trains on, and those that it holds out of them for validation."""
+    training, validation = config.split_training()
+    return load_samples(config.train, config, root, training), load_samples(config.train, config, root, validation)
+
+
+def build(config: RunConfig) -> nn.Module:
+    """Build the network of a config, with fresh weights."""
+    return build_model(config.model, in_channels=config.inputs.channels, **config.model_options)
+
+
+def train(
+    config: RunConfig,
+    build_start: Callable[[], nn.Module],
+    training: Sequence[FundusSample],
+    validation: Sequence[FundusSample] = (),
+    settings: TrainingSettings | None = None,
+    *,
+    device: torch.device,
+    checkpoint: Path,
+    progress: Callable[[int, int, dict[str, float]], None] | None,
+) -> Trained:
+    """Train a network with the inputs, the seed and the settings of a config; resume if there is a checkpoint.
+
+    Args:
+        config: the run.
+        build_start: builds the network that training starts from.
+        training: images to train on.
+        validation: images that are held out.
+        settings: of the training; the config's own by default.
+        device: where to train.
+        checkpoint: file of the last checkpoint.
+        progress: called after each epoch, see `fit`.
+    """
+    return fit(
+        build_start,
+        [prepare(sample, config.inputs) for sample in training],
+        [prepare(sample, config.inputs) for sample in validation],
+        settings or config.training,
+        config.inputs,
+        seed=config.seed,
+        device=device,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+
+
+def predict_all(
+    model: nn.Module, samples: Sequence[FundusSample], config: RunConfig, device: torch.device
+) -> list[np.ndarray]:
+    """Predict logits as a config says: float32 (H, W) a sample, on its native grid."""
     return [
-        to_grid(dataset[i], config.inputs) for i, name in enumerate(dataset.names) if wanted is None or name in wanted
+        predict_logits(model, sample, config.inputs, config.inference, device=device, amp=config.training.amp)
+        for sample in samples
     ]
+
+
+class Stopwatch:
+    """Add up the seconds that ``with`` blocks take.
+
+    Attributes:
+        wall: seconds on the wall.
+        cpu: seconds of one core, summed over the process's threads: comparable between quiet and busy machines.
+    """
+
+    def __init__(self) -> None:
+        self.wall = self.cpu = 0.0
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter(), time.process_time()
+
+    def __exit__(self, *_: object) -> None:
+        self.wall += time.perf_counter() - self._started[0]
+        self.cpu += time.process_time() - self._started[1]
 
 
 def _execute(
     config: RunConfig, root: str | None, device: torch.device, work: Path, progress: bool
 ) -> tuple[dict[str, Any], dict[str, FileContent], Trained]:
-    training_names, validation_names = config.split_training()
-    training = load_samples(config.train, config, root, training_names)
-    validation = load_samples(config.train, config, root, validation_names) if validation_names else []
+    training, validation = load_training(config, root)
     before = _pretrain(config, root, device, work, progress)
-
-    def starting_model() -> nn.Module:
-        return build(config) if before is None else before.model
-
-    with _bar(
-        f"{config.model} on {config.train.label}, seed {config.seed}", config.training.epochs, progress
-    ) as advance:
-        if device.type == "cuda":  # the peak is this run's own
+    title = f"{config.model} on {config.train.label}, seed {config.seed}"
+    with _bar(title, config.training.epochs, progress) as advance:
+        if device.type == "cuda":  # so that the peak is this run's own
             torch.cuda.init()
             torch.cuda.reset_peak_memory_stats(device)
-        trained = fit(
-            starting_model,
-            [prepare(s, config.inputs) for s in training],
-            [prepare(s, config.inputs) for s in validation],
-            config.training,
-            config.inputs,
-            seed=config.seed,
+        trained = train(
+            config,
+            lambda: build(config) if before is None else before.model,
+            training,
+            validation,
             device=device,
             checkpoint=work / "checkpoint.pt",
             progress=advance,
         )
 
         def logits_of(samples: Sequence[FundusSample]) -> list[np.ndarray]:
-            return [
-                predict_logits(
-                    trained.model, s, config.inputs, config.inference, device=device, amp=config.training.amp
-                )
-                for s in samples
-            ]
+            return predict_all(trained.model, samples, config, device)
 
-        threshold = config.scoring.threshold
-        if isinstance(threshold, str):
-            chosen_on = training if threshold == "training" else validation
-            if not chosen_on:
-                raise ValueError("scoring.threshold: 'validation' needs validation images, but validation is 0")
-            threshold = best_threshold(logits_of(chosen_on), chosen_on, config.scoring.region)
-        tests, files, seconds, cpu_seconds, images = {}, {}, 0.0, 0.0, 0
+        threshold = choose_threshold(config.scoring, logits_of, training, validation)
+        tests, files, images, inference = {}, {}, 0, Stopwatch()
         for selection in config.test:
             samples = load_samples(selection, config, root)
-            started, cpu_started = time.perf_counter(), time.process_time()
-            logits = logits_of(samples)
-            seconds, images = seconds + time.perf_counter() - started, images + len(samples)
-            cpu_seconds += time.process_time() - cpu_started
-            entry, new = score_test(selection.label, logits, samples, threshold, config.scoring.region)
-            tests[selection.label] = entry
+            with inference:
+                logits = logits_of(samples)
+            images += len(samples)
+            tests[selection.label], new = score_test(selection.label, logits, samples, threshold, config.scoring.region)
             files |= new
     content = {
         "model": {"parameters": count_parameters(trained.model)},
@@ -217,10 +255,9 @@ def _execute(
             "training_s": trained.seconds,
             "step_s": trained.seconds / trained.steps,
             "samples_per_s": samples_per_second(trained),  # images or patches, of the training steps alone
-            "inference_s_per_image": seconds / images,
-            # Of one core, summed over the process's threads: comparable between quiet and busy machines.
+            "inference_s_per_image": inference.wall / images,
             "training_cpu_s": trained.cpu_seconds,
-            "inference_cpu_s_per_image": cpu_seconds / images,
+            "inference_cpu_s_per_image": inference.cpu / images,
             "resumed_from_epochs": trained.resumed_from,  # 2.25: a quarter into the third epoch
         },
         "acceleration": trained.acceleration,
@@ -238,7 +275,7 @@ def _execute(
 
 @cache
 def _say_slow() -> None:
-    """Say once a process, on standard output (a notebook's stderr is an alarm), that full-size runs will take long."""
+    """Print once a process that full-size runs will take long."""
     print(
         "This processor has no units for bfloat16 (amx_bf16 or avx512_bf16), in which full-size runs train on a CPU "
         "(training.amp_cpu). The run follows its configuration, and bfloat16 is emulated. With such units, on two "
@@ -248,24 +285,17 @@ def _say_slow() -> None:
     )
 
 
-def build(config: RunConfig) -> nn.Module:
-    """The network of a config, with fresh weights."""
-    return build_model(config.model, in_channels=config.inputs.channels, **config.model_options)
-
-
 def _pretrain(config: RunConfig, root: str | None, device: torch.device, work: Path, progress: bool) -> Trained | None:
     if config.pretraining is None:
         return None
     selection, settings = config.pretraining.train, config.pretraining.training
-    samples = [prepare(s, config.inputs) for s in load_samples(selection, config, root)]
+    samples = load_samples(selection, config, root)
     with _bar(f"{config.model}, first on {selection.label}", settings.epochs, progress) as advance:
-        return fit(
+        return train(
+            config,
             lambda: build(config),
             samples,
-            [],
-            settings,
-            config.inputs,
-            seed=config.seed,
+            settings=settings,
             device=device,
             checkpoint=work / "pretraining.pt",
             progress=advance,
@@ -282,7 +312,7 @@ def _keep_weights(identity: str, trained: Trained) -> None:
 
 @contextmanager
 def _bar(title: str, epochs: int, shown: bool) -> Iterator[Callable[[int, int, dict[str, float]], None] | None]:
-    """A bar with the time left that appears after two seconds, on standard output (a notebook's stderr is an alarm)."""
+    """Show the time left, after two seconds, on standard output (a notebook's page must not write to stderr)."""
     if not shown:
         yield None
         return

@@ -6,7 +6,7 @@ import functools
 import io
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from retlib.metrics import (
     skeleton_overlap,
     vessel_width_recall,
 )
+from retlib.study.config import ScoringSettings
 from retlib.study.records import FileContent
 
 # clDice needs skeletons, which are computed once here and pooled from their counts.
@@ -48,6 +49,31 @@ def best_threshold(logits: Sequence[np.ndarray], samples: Sequence[FundusSample]
     """
     histograms = score_histograms(logits, samples, 0.5)
     return float(histograms.select(region=region, pooled=True).best_threshold("dice"))
+
+
+def choose_threshold(
+    scoring: ScoringSettings,
+    logits_of: Callable[[Sequence[FundusSample]], Sequence[np.ndarray]],
+    training: Sequence[FundusSample],
+    validation: Sequence[FundusSample],
+) -> float:
+    """Return the fixed threshold, or the best one on the training or validation images, see `best_threshold`.
+
+    Args:
+        scoring: the threshold and the region.
+        logits_of: predicts logits on the native grid, float32 (H, W) a sample.
+        training: images that the network was trained on.
+        validation: images that were held out from them.
+
+    Raises:
+        ValueError: the threshold needs validation images, and there are none.
+    """
+    if not isinstance(scoring.threshold, str):
+        return scoring.threshold
+    samples = training if scoring.threshold == "training" else validation
+    if not samples:
+        raise ValueError("scoring.threshold: 'validation' needs validation images, but validation is 0")
+    return best_threshold(logits_of(samples), samples, scoring.region)
 
 
 def score_histograms(

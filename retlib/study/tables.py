@@ -107,12 +107,12 @@ def side_by_side(cells: pd.DataFrame) -> pd.DataFrame:
         cells: rows of one table, from `verdicts.beside_ours`.
 
     Returns:
-        Indexed by the row's label; two columns a heading, ``paper`` and ``ours``, as text with the digits of the paper
-        and with three at least.
+        Indexed by the row's label; two columns a heading, ``paper`` and ``ours``, as text: the paper's digits,
+        and four of ours.
     """
     table = cells.assign(
-        paper=[f"{value:.{digits}f}" for value, digits in zip(cells["reported"], cells["decimals"], strict=True)],
-        ours=[number_text(v, f".{max(3, d)}f") for v, d in zip(cells["value"], cells["decimals"], strict=True)],
+        paper=[number_text(v, f".{d}f") for v, d in zip(cells["reported"], cells["decimals"], strict=True)],
+        ours=[number_text(v, f".{max(4, d)}f") for v, d in zip(cells["value"], cells["decimals"], strict=True)],
     )
     wide = table.pivot(index="label", columns="heading", values=["paper", "ours"]).swaplevel(axis=1)
     columns = [(heading, side) for heading in dict.fromkeys(cells["heading"]) for side in ("paper", "ours")]

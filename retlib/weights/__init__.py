@@ -1,1 +1,1 @@
-"""Weights that come with retlib: one state dict (``.pt``) and its card (``.json``), see `retlib.prediction`."""
+"""Weights that come with retlib: one state dict (``.pt``) and its card (``.json``), see `retlib.predict.weights`."""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from retlib.audit import Background, RowAudit, audit_paper, load_background
+from retlib.audit import Background, RowAudit, load_background
+from retlib.study.paper_audit import audit_paper
 
 RECORDS = Path(__file__).parents[2] / "book" / "records"
 

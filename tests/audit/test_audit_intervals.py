@@ -6,9 +6,11 @@ import subprocess
 import sys
 from fractions import Fraction
 from itertools import product
+from pathlib import Path
 
 import pytest
 
+from retlib import audit
 from retlib.audit import Exact, Matrices, implied_prevalence, read_number
 from retlib.study import Printed
 
@@ -107,6 +109,20 @@ def test_a_score_that_is_undefined_is_not_printed():
     assert not Matrices(silent | {"precision": read_number("1.0", "precision").range})
 
 
-def test_the_package_is_light():
-    code = "import sys, retlib.audit; assert not {'torch', 'pandas', 'scipy', 'matplotlib'} & set(sys.modules)"
+def run_alone(code: str) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_package_is_light():
+    heavy = "{'torch', 'pandas', 'scipy', 'matplotlib'}"
+    run_alone(f"import sys; from retlib.audit import audit_row; assert not {heavy} & set(sys.modules)")
+
+
+def test_the_package_knows_nothing_of_the_study():
+    """It stands on the data sets and the base of settings; the study builds on it."""
+    modules = [f"retlib.audit.{path.stem}" for path in Path(audit.__file__).parent.glob("[!_]*.py")]
+    others = "{'study', 'papers', 'report', 'comparison', 'prediction', 'training', 'models', 'metrics'}"
+    run_alone(
+        f"import sys, {', '.join(modules)}; from retlib.audit import list_published; list_published()\n"
+        f"assert not {others} & {{name.split('.')[1] for name in sys.modules if name.startswith('retlib.')}}"
+    )

@@ -143,7 +143,7 @@ def test_a_row_that_no_photograph_gives():
 def test_tolerances_come_from_the_records(background, tmp_path):
     """Largest departure, by hand from the record files; none without them, none from a broken network."""
     largest = 0.0
-    for row in background.departures:
+    for row in background.deviations:
         if row.test.startswith("drive:"):
             largest = max(largest, abs(row.means["dice"] - 2 * row.means["iou"] / (1 + row.means["iou"])))
     found = background.tolerance("dice", ("iou",), "drive")
@@ -154,7 +154,7 @@ def test_tolerances_come_from_the_records(background, tmp_path):
     assert poor == found and good.tests <= found.tests and good.value <= found.value
     counting = [
         row
-        for row in background.departures
+        for row in background.deviations
         if row.test.startswith("drive:") and row.means["dice"] >= (0.95 + row.unskilled) / 2
     ]
     assert good.tests == len(counting)
@@ -165,9 +165,9 @@ def test_tolerances_come_from_the_records(background, tmp_path):
     shutil.copy(record, tmp_path / "one" / "record.json")
     text = record.read_text(encoding="utf-8")
     whole = load_background(tmp_path)
-    assert whole.departures and not whole.shares
+    assert whole.deviations and not whole.shares
     (tmp_path / "one" / "record.json").write_text(text.replace('"profile": "lite"', '"profile": "smoke"'))
-    assert not load_background(tmp_path).departures
+    assert not load_background(tmp_path).deviations
 
 
 def test_a_proven_contradiction_is_one_for_the_ledger_too(background):

@@ -10,7 +10,7 @@ from workloads import in_fresh_process
 
 from retlib.data.phantoms import make_phantom
 from retlib.metrics import evaluate
-from retlib.prediction import load_predictor
+from retlib.predict import load_predictor
 from tests.benchmarks.conftest import seconds
 
 pytestmark = pytest.mark.benchmark

@@ -32,8 +32,9 @@ from retlib.comparison.contenders import Contender, model_key
 from retlib.report import Parameters
 from retlib.studies import load_study
 from retlib.study import RunConfig, Store, statistics
+from retlib.study.config import EpochsConfig, RescoredConfig
 from retlib.study.evidence import Evidence
-from retlib.study.rescoring import EpochsConfig, RescoredConfig, rescore, score_epochs
+from retlib.study.rescore import rescore, score_epochs
 
 
 def by_key(contenders: list[Contender]) -> dict[str, Contender]:

@@ -16,7 +16,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from retlib import acceleration
-from retlib.inference import predict_logits, probabilities
+from retlib.inference import pick_device, predict_logits, probabilities
 from retlib.metrics import evaluate
 from retlib.models import build_model
 from retlib.study import (
@@ -26,7 +26,6 @@ from retlib.study import (
     Store,
     load_samples,
     load_weights,
-    pick_device,
     run,
     run_all,
     runner,

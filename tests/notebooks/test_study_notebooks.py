@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import build_book
@@ -79,3 +80,45 @@ def test_without_records_there_are_gaps_and_no_numbers(name: str, tmp_path: Path
     if name == "recipe":  # the seal, shown at work
         assert "a study that searches may look at training images alone" in text and "got drive:test" in text
         assert "of 20 test images, 0 are among them" in text
+
+
+def glued(notebook: dict) -> dict[str, str]:
+    """Values that the sentences of a page take from its cells, by name."""
+    found = {}
+    for out in outputs(notebook):
+        if "scrapbook" in out.get("metadata", {}):
+            (text,) = (value for kind, value in out["data"].items() if kind.endswith("text/plain"))
+            found[out["metadata"]["scrapbook"]["name"]] = "".join(text)
+    return found
+
+
+def named(notebook: dict) -> set[str]:
+    """Names of values that the sentences of a page ask for."""
+    prose = "".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+    return set(re.findall(r"{glue:text}`(\w+)", prose))
+
+
+@pytest.mark.parametrize("name", ["audit", "datasets"])
+def test_pages_without_training_need_neither_data_nor_records(name: str, tmp_path: Path) -> None:
+    (tmp_path / "records").mkdir()
+    notebook = execute(name, tmp_path / "build", records=str(tmp_path / "records"))
+    assert not [out for out in outputs(notebook) if out["output_type"] == "error" or out.get("name") == "stderr"]
+    assert "nan" not in words(notebook).lower().split()
+    values = glued(notebook)
+    assert named(notebook) <= values.keys() and "'—'" in values.values() and "'nan'" not in values.values()
+    assert not list((tmp_path / "records").glob("*"))
+
+
+@pytest.mark.parametrize(("name", "expected"), [("audit", "arithmetically impossible"), ("datasets", "CHASE_DB1")])
+def test_their_sentences_take_every_number_from_the_cells(name: str, expected: str, tmp_path: Path) -> None:
+    notebook = execute(name, tmp_path / "build", records=str(ROOT / "book" / "records"))
+    assert not [out for out in outputs(notebook) if out["output_type"] == "error" or out.get("name") == "stderr"]
+    values, asked = glued(notebook), named(notebook)
+    assert asked and asked <= values.keys()
+    assert not [name for name in asked if values[name] in ("'—'", "'nan'", "''")]
+    assert expected in words(notebook)
+    if name == "audit":
+        assert values["papers_impossible"] == "2" and values["resaspp_drive"] == "'0.087 to 0.088'"
+        assert values["drive_frame"] == "'0.088'" and values["af_drive_impossible"].startswith("'Unet++ is")
+    else:
+        assert (values["drive_frame"], values["drive_fov"]) == ("'8.8 %'", "'12.7 %'")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from retlib.studies import load_study
 from retlib.study import Store
 from retlib.study.baselines import baseline_of
+from retlib.study.loader import load_study
 from tests.notebooks.test_study_notebooks import execute, outputs, words
 from tests.report.made_records import write_record
 from tests.study.test_transfer import fill

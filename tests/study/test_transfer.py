@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from retlib.data import split_names
-from retlib.studies import load_study
 from retlib.study import Store, check_parameters, open_study, results
+from retlib.study.loader import load_study
 from retlib.study.plan import PROFILES
 from tests.report.made_records import write_record
 

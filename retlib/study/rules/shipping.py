@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from retlib.prediction.shipping import MAX_BYTES
 from retlib.study import MeanConfig, Store, run, run_mean, weights_path
+from retlib.study.ship import MAX_BYTES
 from retlib.study.study_file import load_study
 
 MAX_SECONDS = 1.0

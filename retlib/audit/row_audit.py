@@ -1,33 +1,34 @@
-"""One row of a table: what its own numbers say about the pixels that were scored, and whether they fit together."""
+"""Audit one row of a table: which pixels its numbers imply, and whether the numbers fit together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from retlib.audit import bounds
-from retlib.audit.background import Background, Peers, Tolerance, predict
+from retlib.audit.deviations import Background, FindTolerance, Tolerance, derive_score
 from retlib.audit.intervals import Exact, Number, Reading, read_number, show
-from retlib.audit.matrices import SCORES, Matrices
-from retlib.audit.shares import Share, check_share, implied_share
+from retlib.audit.matrices import SCORES, SHORT, Matrices, name_scores
+from retlib.audit.prevalence import Share, check_share, implied_share
 from retlib.audit.verdicts import CONSISTENT, ONLY_MEAN, Check, judge, worst
-from retlib.audit.words import SHORT, name_scores, tell_tolerance
+from retlib.data.registry import COLLECTIONS
 
 POOLED = "scores of one set of pixels, pooled"
 
 
 @dataclass(frozen=True)
 class RowAudit:
-    """What the audit of one row found.
+    """Outcome of the audit of one row.
 
     Attributes:
-        label: What the row is called.
+        label: Name of the row.
         where: The table or the part of the text.
-        dataset: The data set that it names; None where none is.
+        dataset: The data set that it names; None where it names none.
         kind: ``measured``, ``quoted``, ``claim`` or empty.
         scores: Score -> number as printed.
-        readings: Score -> what it stands for, for the scores that are checked.
-        share: The implied vessel share; None where nothing is said of it.
+        readings: Score -> its rounding interval, for the scores that are checked.
+        share: The implied vessel share; None where the row does not determine one.
         checks: Outcomes, in a fixed order.
     """
 
@@ -56,78 +57,73 @@ def audit_row(
     where: str = "",
     kind: str = "",
 ) -> RowAudit:
-    """Hold the numbers of one row against one another and against the data set's labels.
+    """Compare the numbers of one row with one another and with the data set's labels.
 
     Args:
-        scores: Score -> number (text as printed, `Printed` or float). Known are accuracy, sensitivity, specificity,
-            precision, dice and iou; others (AUC, loss) say nothing about one operating point and are passed over.
+        scores: Score -> number (a text as printed, a printed number with the attribute ``text``, or a float). Used are
+            accuracy, sensitivity, specificity, precision, dice and iou; others (AUC, loss) say nothing about one
+            operating point and are ignored.
         dataset: The data set that was scored, by retlib's name; None if it is not known.
         test_part: Whether the customary test part was scored (DRIVE's twenty test images); otherwise any of the data
             set's images may have been.
-        background: Measured shares and departures, see `load_background`; none by default.
-        label: What to call the row.
-        where: Where it stands.
+        background: Measured shares and deviations, see `load_background`; none by default.
+        label: Name of the row.
+        where: The table or the part of the text.
         kind: ``measured``, ``quoted`` or ``claim``.
 
     Raises:
         ValueError: a number outside [0, 1], or none.
     """
-    background = background or Background({}, ())
+    background = background or Background()
     readings = {name: read_number(scores[name], name) for name in SCORES if name in scores}
     row = {name: reading.range for name, reading in readings.items()}
     # A tolerance that was measured on retinal photographs says nothing about other pictures.
-    judged = Background({}, ()) if dataset is not None and not _is_known(dataset) else background
+    judged = Background() if dataset is not None and dataset not in COLLECTIONS else background
     true = judged.shares.get(dataset or "")
     share = implied_share(readings)
     region = None
     if test_part and true is not None and share is not None and share.value is not None:
         region = true.nearest(float(share.value))
-    peers = Peers(judged, dataset, _dice(readings), region)
-    found: list[Check] = []
+    tolerance = partial(judged.tolerance, dataset=dataset, dice=_dice(readings), region=region)
+    checks: list[Check] = []
     if share is not None:
-        share, check = check_share(share, row, true, test_part, peers)
-        found += [check] if check else []
-    identities = list(_identities(row, peers))
-    found += identities + _together(row, identities)
+        share, check = check_share(share, row, true, test_part, tolerance)
+        checks += [check] if check else []
+    identities = list(_identities(row, tolerance))
+    checks += identities + _together(row, identities)
     printed = {name: getattr(number, "text", str(number)) for name, number in scores.items()}
-    return RowAudit(label, where, dataset, kind, printed, readings, share, tuple(found))
-
-
-def _is_known(dataset: str) -> bool:
-    from retlib.data.registry import COLLECTIONS
-
-    return dataset in COLLECTIONS
+    return RowAudit(label, where, dataset, kind, printed, readings, share, tuple(checks))
 
 
 def _dice(readings: Mapping[str, Reading]) -> float | None:
-    """The row's Dice as printed, else as its other numbers have it (three decimals); None if they do not fix it."""
+    """The row's Dice as printed, else derived from its other numbers (three decimals); None if they leave it open."""
     values = {name: float(reading.value) for name, reading in readings.items()}
     if "dice" not in values:
         for given in (("iou",), ("precision", "sensitivity"), ("accuracy", "sensitivity", "specificity")):
             if set(given) <= values.keys():
-                found = predict("dice", {name: values[name] for name in given})
-                return None if found is None else round(found, 3)
+                derived = derive_score("dice", {name: values[name] for name in given})
+                return None if derived is None else round(derived, 3)
     return values.get("dice")
 
 
-def _identities(row: Mapping[str, Exact], peers: Peers) -> Iterable[Check]:
-    """Numbers of the row that the others fix."""
+def _identities(row: Mapping[str, Exact], tolerance: FindTolerance) -> Iterable[Check]:
+    """Check the numbers of the row that the others determine."""
 
-    def held(target: str, given: tuple[str, ...], bound: Exact | None = None) -> Check:
-        return _identity(target, given, row, peers.tolerance(target, given), bound)
+    def check(target: str, given: tuple[str, ...], bound: Exact | None = None) -> Check:
+        return _identity(target, given, row, tolerance(target, given), bound)
 
     if {"dice", "iou"} <= row.keys():
-        yield held("dice", ("iou",), bounds.dice_of_iou(row["iou"]))
+        yield check("dice", ("iou",), bounds.dice_of_iou(row["iou"]))
     if {"precision", "sensitivity"} <= row.keys():
         for target, bound in (("dice", bounds.dice_of_precision), ("iou", bounds.iou_of_precision)):
             if target in row:
                 limit = bound(row["precision"], row["sensitivity"])
-                yield held(target, ("precision", "sensitivity"), limit)
+                yield check(target, ("precision", "sensitivity"), limit)
     rates = ("accuracy", "sensitivity", "specificity")
     if set(rates) <= row.keys() and Matrices({name: row[name] for name in rates}):
         for target in ("dice", "iou", "precision"):
             if target in row:
-                yield held(target, rates)
+                yield check(target, rates)
 
 
 def _identity(
@@ -145,13 +141,13 @@ def _identity(
         if basis == "bound":
             said += f"; any mean over images lies in {show(bound)}"
         elif tolerance is not None:
-            said += f"; {tell_tolerance(SHORT[target], tolerance)}"
+            said += f"; {tolerance.describe(SHORT[target])}"
     name = f"{SHORT[target]} against {name_scores(given)}"
     return Check(name, (target, *given), POOLED, said, verdict, basis)
 
 
 def _together(row: Mapping[str, Exact], identities: list[Check]) -> list[Check]:
-    """All numbers at once, where no identity has failed: does one confusion matrix round to every one of them?"""
+    """Check, where no identity has failed, whether one confusion matrix rounds to all numbers of the row."""
     possible = bool(Matrices(row))
     if any(check.verdict != CONSISTENT for check in identities) or (possible and len(identities) < 2):
         return []

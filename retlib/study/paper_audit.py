@@ -1,40 +1,38 @@
-"""The audit of a paper: every row of its tables, the rows of a table together, the text against the tables."""
+"""Audit a paper: every row of its tables, the rows of a table together, the text against the tables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
-from retlib.audit.background import Background
-from retlib.audit.groups import check_one_share, check_text
-from retlib.audit.matrices import SCORES
-from retlib.audit.rows import RowAudit, audit_row
+from retlib.audit import SCORES, Background, RowAudit, audit_row, check_one_share, check_text
 from retlib.papers import load_paper
 from retlib.study import Claim, Paper, Printed, Row, Table
 from retlib.study.printed import is_missing
 
 
 def audit_paper(paper: Paper | str, background: Background) -> list[RowAudit]:
-    """Audit a paper.
+    """Audit the tables of a paper and the claims of its text that print numbers.
 
     Which images were scored is taken from the paper's runs: a measured row whose run is tested on a customary test part
-    is held against that part; a row of one epoch (validation images) or from the literature against any photographs.
+    is compared with that part; a row of one epoch (validation images) or from the literature with any photographs.
 
     Args:
         paper: The paper or its key.
-        background: Measured shares and departures.
+        background: Measured shares and deviations.
 
     Returns:
-        Tables first, in the paper's order (rows, then the rows together), then claims that print numbers. What holds no
-        checkable number has no checks.
+        Tables first, in the paper's order (rows, then the rows together), then claims. A row without a number that can
+        be checked has no checks.
     """
     paper = load_paper(paper) if isinstance(paper, str) else paper
-    found: list[RowAudit] = []
+    audits: list[RowAudit] = []
     for table in paper.tables.values():
-        found += _audit_table(paper, table, background)
+        audits += _audit_table(paper, table, background)
     for claim in paper.claims:
         if claim.values:
-            found += _audit_claim(paper, claim, background)
-    return found
+            audits += _audit_claim(paper, claim, background)
+    return audits
 
 
 def _audit_table(paper: Paper, table: Table, background: Background) -> Iterator[RowAudit]:
@@ -78,9 +76,7 @@ def _audit_claim(paper: Paper, claim: Claim, background: Background) -> Iterator
         # Numbers that only repeat a row were checked there.
         repeats = text is not None and text.verdict == "consistent"
         checks = (text,) if repeats else (*([text] if text else []), *audit.checks)
-        audit = RowAudit(
-            audit.label, audit.where, audit.dataset, "claim", audit.scores, audit.readings, audit.share, checks
-        )
+        audit = replace(audit, checks=checks)
     if len(said.keys() & SCORES.keys()) > 1 or text is not None:
         yield audit
 
@@ -90,16 +86,16 @@ def _of(values: Mapping[str, Mapping[str, Printed]], dataset: str | None) -> Map
 
 
 def scored_test_part(paper: Paper, run: str | None, dataset: str | None) -> bool:
-    """Whether a run of the ``paper`` profile is scored on the customary test part of a data set."""
+    """Check whether a run of the ``paper`` profile is scored on the customary test part of a data set."""
     planned = paper.plan("paper").get(run) if run is not None else None
     tests = [] if planned is None else planned.settings.get("test", [])
     return any(test.get("dataset") == dataset and test.get("split") == "test" for test in tests)
 
 
 def _label(table: Table, row: Row, index: int) -> str:
-    """The first cell that is text, with its heading where it holds no letter; else the run or the row's number."""
+    """Name a row by its first text cell, with the heading where it holds no letter; else by its number."""
     texts = [i for i, column in enumerate(table.columns) if column not in table.metrics]
     cell = next((row.cells[i] for i in texts if not is_missing(row.cells[i])), None)
     if cell is None:
-        return row.run or f"row {index + 1}"
+        return "own row" if row.kind == "measured" else f"row {index + 1}"
     return cell if any(letter.isalpha() for letter in cell) else f"{table.columns[texts[0]]} {cell}"

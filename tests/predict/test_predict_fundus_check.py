@@ -12,9 +12,9 @@ from retlib.data.collections import sample_files
 from retlib.data.phantoms import make_phantom
 from retlib.data.readers import read_image, read_mask
 from retlib.data.registry import COLLECTIONS
-from retlib.prediction import check_fundus, find_fov
-from retlib.prediction.fov import searched_region
-from retlib.prediction.fundus import BOUNDS, REASONS
+from retlib.predict import check_fundus, find_fov
+from retlib.predict.fov import searched_region
+from retlib.predict.fundus_check import RULE
 
 
 def iou(one: np.ndarray, other: np.ndarray) -> float:
@@ -153,7 +153,7 @@ def test_what_is_no_photograph(image: object) -> None:
 
 
 def test_every_measure_has_bounds_and_a_reason() -> None:
-    assert set(BOUNDS) == set(REASONS) == set(check_fundus(*_phantom()).measures)
+    assert set(RULE) == set(check_fundus(*_phantom()).measures)
 
 
 def _phantom() -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retlib.prediction import PhotographError, photographs, read_photograph
+from retlib.predict import PhotographError, photographs, read_photograph
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "bmp", "ppm", "webp", "jp2"])

@@ -10,10 +10,11 @@ import torch
 
 from retlib.data.phantoms import make_phantom
 from retlib.inference import predict_logits
-from retlib.prediction import Predictor, load_predictor, ship
+from retlib.predict import Predictor, load_predictor
 from retlib.preprocessing import InputSettings
 from retlib.study import Record, RunConfig
 from retlib.study.runner import build
+from retlib.study.ship import ship
 
 CONFIG = {
     "profile": "smoke",
@@ -60,7 +61,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights file with its card."""
     folder = tmp_path_factory.mktemp("weights")
     record = record_of(folder)
-    ship(record, random_weights(record, folder / "kept.pt"), folder / "shipped", name="tiny", licence="none at all")
+    kept = random_weights(record, folder / "kept.pt")
+    ship(record, folder / "shipped", name="tiny", licence="none at all", weights=kept)
     return folder / "shipped" / "tiny.pt"
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from retlib import cli
 from retlib.data.phantoms import make_phantom
-from retlib.prediction import Predictor, batch, read_photograph
+from retlib.predict import Predictor, batch, read_photograph
 
 
 @pytest.fixture

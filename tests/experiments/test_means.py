@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from retlib.inference import cut_specks, predict_logits, probabilities, remove_specks
+from retlib.inference import area_opening, predict_logits, probabilities, remove_small_components
 from retlib.metrics import evaluate
-from retlib.study import MeanConfig, RunConfig, Store, ensembles, load_samples, run, run_mean, weights_path
-from retlib.study.ensembles import build_members, member_states
+from retlib.predict import WeightsError, weights
+from retlib.predict.weights import fill
+from retlib.study import MeanConfig, RunConfig, Store, load_samples, run, run_mean, weights_path
+from retlib.study.rescore import build_members, digest, member_states, pack, stored
+from retlib.study.runner import build
 from retlib.study.scoring import best_threshold
-from retlib.study.weights import WeightsError, digest, fill, pack, read_state, stored, unpack
 from tests.experiments.conftest import PHANTOMS, tiny
 
 QUICK = {"epochs": 3, "batch_size": 2, "learning_rate": 1e-2, "loss": {"bce": 1.0}}
@@ -102,7 +104,7 @@ def test_a_mean_of_none_is_refused() -> None:
 
 
 def test_a_record_of_the_mean(trained: Path) -> None:
-    """Computed again from the parts: each member's own logits, mean, threshold from training images, specks gone."""
+    """Computed again from the parts: the members' logits, their mean, a threshold from training images."""
     config = mean(least_piece=4, views=[["none", "h"], ["v"]])
     record = run_mean(config, trained, device="cpu")
     store, content = Store(trained), record.content
@@ -122,7 +124,7 @@ def test_a_record_of_the_mean(trained: Path) -> None:
     def logits_of(sample) -> np.ndarray:
         scores = [probabilities(predict_logits(p.model, sample, p.inputs, p.settings)) for p in parts]
         score = np.mean(scores, axis=0)
-        return remove_specks(np.log(score / (1 - score)).astype(np.float32), 4)
+        return area_opening(np.log(score / (1 - score)).astype(np.float32), 4)
 
     training = load_samples(config.train, config.members[0], None)
     threshold = best_threshold([logits_of(s) for s in training], training, "fov")
@@ -158,8 +160,8 @@ def test_the_mean_of_one_scores_as_its_run_did(trained: Path) -> None:
 def test_the_vessel_map_whose_time_is_taken_is_the_one_that_is_scored() -> None:
     logits = np.random.default_rng(0).normal(size=(60, 60)).astype(np.float32)
     for threshold in (0.3, 0.5, 0.8):
-        expected = probabilities(remove_specks(logits, 9)) >= threshold
-        np.testing.assert_array_equal(cut_specks(probabilities(logits) >= threshold, 9), expected)
+        expected = probabilities(area_opening(logits, 9)) >= threshold
+        np.testing.assert_array_equal(remove_small_components(probabilities(logits) >= threshold, 9), expected)
 
 
 # --- weights ---------------------------------------------------------------------------------------------------------
@@ -171,35 +173,31 @@ def test_missing_weights_say_which_run_to_train(tmp_path: Path) -> None:
         run_mean(mean(), tmp_path / "records", device="cpu")
     message = str(caught.value)
     assert first in message and second in message and "unet on phantom:training, seed 1" in message
-    assert "retlib.study.run" in message and "\n" not in message
-    with pytest.raises(FileNotFoundError, match=r"seed 0, which is not in .*gone\.pt"):
-        run_mean(mean(), tmp_path / "records", device="cpu", weights={first: tmp_path / "gone.pt"})
+    assert "retlib.study.run" in message and str(weights_path("ID")) in message and "\n" not in message
     assert not (tmp_path / "records").exists()
 
 
-def test_weights_can_be_named(trained: Path, tmp_path: Path) -> None:
-    expected = run_mean(mean(), trained, device="cpu").content
-    files = {}
-    for identity in expected["members"]:
-        files[identity] = weights_path(identity).rename(tmp_path / f"{identity}.pt")
-    record = run_mean(mean(), tmp_path / "others", device="cpu", weights=files)
-    assert record.content["tests"] == expected["tests"]
-    (swapped, other) = files.values()
-    with pytest.raises(WeightsError, match=rf"{other.name}: the weights do not fit the model"):
-        run_mean(mean(), tmp_path / "bad", device="cpu", weights=dict(zip(files, (other, swapped), strict=True)))
+def test_weights_of_another_network_are_refused(trained: Path, tmp_path: Path) -> None:
+    first, second = (weights_path(config.identify()) for config in mean().members)
+    for path in (first, second):
+        path.rename(tmp_path / path.name)
+    (tmp_path / first.name).rename(second)
+    (tmp_path / second.name).rename(first)
+    with pytest.raises(WeightsError, match=rf"{first.name}: the weights do not fit the model"):
+        run_mean(mean(), tmp_path / "bad", device="cpu")
 
 
 def test_shipped_weights_serve_as_a_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A card of one network, in the form that has no list of members, names the run that it was."""
+    """The card names the run that left the weights."""
     config, folder = mean(member()), tmp_path / "package"
     (identity,) = (m.identify() for m in config.members)
     folder.mkdir()
-    (folder / "old.json").write_text(json.dumps({"name": "old", "record": identity}))
-    (folder / "other.json").write_text(json.dumps({"members": [{"record": "feed"}, {"record": "beef"}]}))
+    (folder / "old.json").write_text(json.dumps({"name": "old", "run": identity}))
+    (folder / "other.json").write_text(json.dumps({"name": "other", "run": "feed", "record": identity}))
     torch.manual_seed(0)
-    state = ensembles.build(config.members[0]).state_dict()
+    state = build(config.members[0]).state_dict()
     torch.save(state, folder / "old.pt")
-    monkeypatch.setattr(ensembles.resources, "files", lambda package: folder)
+    monkeypatch.setattr(weights.resources, "files", lambda package: folder)
     (found,) = member_states(config)
     assert digest([found]) == digest([stored(state, "float32")])
     torch.save(stored(state, "float16"), folder / "old.pt")
@@ -211,7 +209,7 @@ def test_shipped_weights_serve_as_a_member(tmp_path: Path, monkeypatch: pytest.M
 
 def test_storing_twice_changes_nothing_and_leaves_single_axes_alone() -> None:
     torch.manual_seed(0)
-    state = ensembles.build(member()).state_dict()
+    state = build(member()).state_dict()
     once = stored(state, "float16")
     assert digest([stored(once, "float16")]) == digest([once]) != digest([stored(state, "float32")])
     for key, value in once.items():
@@ -219,17 +217,12 @@ def test_storing_twice_changes_nothing_and_leaves_single_axes_alone() -> None:
         if value.ndim < 2:
             assert torch.equal(value, state[key])
     assert {key for key in state if key not in once} == {key for key in state if key.endswith("num_batches_tracked")}
-    model = fill(ensembles.build(member()), once, "here")
+    model = fill(build(member()), once, "here")
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters()) and not model.training
     assert digest([stored(model.state_dict(), "float16")]) == digest([once])
 
 
-def test_packed_networks_come_apart_again(tmp_path: Path) -> None:
-    states = [stored(ensembles.build(config).state_dict(), "float16") for config in mean().members]
-    for count in (1, 2):
-        (tmp_path / "packed.pt").write_bytes(pack(states[:count]))
-        found = unpack(read_state(tmp_path / "packed.pt"), count)
-        assert len(found) == count
-        assert [digest([part]) for part in found] == [digest([part]) for part in states[:count]]
+def test_the_digest_depends_on_the_order_of_the_networks() -> None:
+    states = [stored(build(config).state_dict(), "float16") for config in mean().members]
     assert digest(states) != digest(states[::-1])
-    assert unpack({"odd": torch.ones(1), "7.x": torch.ones(1)}, 2)[0].keys() == {"odd", "7.x"}
+    assert len(pack(states)) > max(len(pack([state])) for state in states)

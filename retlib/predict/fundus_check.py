@@ -1,55 +1,44 @@
-"""Is this a fundus photograph? A written rule on eight measures, without a network."""
+"""Recognise fundus photographs by a fixed rule on eight measures, without a network."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-_SIDE = 256  # pixels to which the longer side of the field of view is scaled: a camera's resolution plays no part
-_RIM = 6  # pixels of the rim that are left out
+_SIDE = 256  # pixels to which the longer side of the FOV is scaled, so that a camera's resolution does not matter
+_BORDER = 6  # pixels at the border of the FOV that are left out
 _DARKEST = 8.0  # grey levels added before logarithms are taken
 _BACKGROUND = 12.0  # pixels, the standard deviation of the blur that gives the background
-_LINE, _LENGTH, _DIRECTIONS = 1.6, 15, 12  # of the line filters: width (standard deviation) and length in pixels
-_LEAST_SIDE = 150  # pixels of the photograph itself
+_LINE, _LENGTH, _DIRECTIONS = 1.6, 15, 12  # line filters: standard deviation and length in pixels, orientations
+_LEAST_SIDE = 150  # pixels of the FOV in the photograph
 
-BOUNDS = {
-    "light": (10.0, None),
-    "red": (0.7, None),
-    "contrast": (0.02, 0.2),
-    "line_strength": (0.008, 0.16),
-    "darker_lines": (1.0, None),
-    "extent": (0.55, None),
-    "long_share": (0.6, None),
-    "blank": (None, 0.5),
+RULE = {
+    "light": (10, math.inf, "it is nearly black"),
+    "red": (0.7, math.inf, "its colours are not those of a retina, where red is the strongest"),
+    "contrast": (0.02, 0.2, "its contrast is not that of a retina"),
+    "line_strength": (0.008, 0.16, "its lines are not as faint as vessels are"),
+    "darker_lines": (1, math.inf, "its lines are not darker than what lies around them"),
+    "extent": (0.55, math.inf, "no dark lines run through it as vessels do"),
+    "long_share": (0.6, math.inf, "its dark lines are scraps, not long vessels"),
+    "blank": (-math.inf, 0.5, "large parts of it are perfectly plain"),
 }
-"""Measure -> (least, greatest) value of a fundus photograph; see `measure_fundus`."""
-
-REASONS = {
-    "light": "it is nearly black",
-    "red": "its colours are not those of a retina, where red is the strongest",
-    "contrast": "its contrast is not that of a retina",
-    "line_strength": "its lines are not as faint as vessels are",
-    "darker_lines": "its lines are not darker than what lies around them",
-    "extent": "no dark lines run through it as vessels do",
-    "long_share": "its dark lines are scraps, not long vessels",
-    "blank": "large parts of it are perfectly plain",
-}
-"""Measure -> what is said where it is out of bounds."""
+"""Measure (see `measure_fundus`) -> least and greatest value of a fundus photograph, reason that is given outside."""
 
 
 class NotAFundusError(ValueError):
-    """What was given does not look like a fundus photograph; the message says why."""
+    """The image does not look like a fundus photograph; the message says why."""
 
 
 @dataclass(frozen=True)
 class FundusCheck:
-    """What the rule measured, and why it refuses.
+    """Hold the result of the rule.
 
     Attributes:
-        measures: measure -> value; empty where the field of view is too small to measure.
-        reasons: what does not fit a fundus photograph, in words; empty where all fits.
+        measures: measure -> value; empty where the FOV is too small to measure.
+        reasons: why this is no fundus photograph, in words; empty if it passes.
     """
 
     measures: dict[str, float]
@@ -57,35 +46,24 @@ class FundusCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether this may be a fundus photograph."""
+        """Whether the rule accepts the photograph."""
         return not self.reasons
 
 
 def check_fundus(image: np.ndarray, fov: np.ndarray) -> FundusCheck:
-    """Hold a photograph against the rule.
-
-    Args:
-        image: uint8 (H, W, 3), RGB.
-        fov: bool (H, W), see `find_fov`.
-
-    Returns:
-        The measures and the reasons against it.
-    """
-    height, width = _box_size(fov)
+    """Apply the rule to a photograph, uint8 (H, W, 3), RGB, with its field of view, bool (H, W), see `find_fov`."""
+    width, height = cv2.boundingRect(fov.astype(np.uint8))[2:]
     if min(height, width) < _LEAST_SIDE:
         small = f"its field of view is {width} x {height} pixels, where {_LEAST_SIDE} x {_LEAST_SIDE} is the least"
         return FundusCheck({}, (small,))
     measures = measure_fundus(image, fov)
-    reasons = []
-    for name, (least, greatest) in BOUNDS.items():
-        value = measures[name]
-        if (least is not None and not value >= least) or (greatest is not None and not value <= greatest):
-            reasons.append(REASONS[name])
+    # A measure that is NaN is refused too.
+    reasons = (reason for name, (least, most, reason) in RULE.items() if not least <= measures[name] <= most)
     return FundusCheck(measures, tuple(reasons))
 
 
 def measure_fundus(image: np.ndarray, fov: np.ndarray) -> dict[str, float]:
-    """Eight measures inside the field of view, scaled to 256 pixels.
+    """Compute eight measures inside the field of view, scaled to 256 pixels.
 
     Args:
         image: uint8 (H, W, 3), RGB.
@@ -95,19 +73,19 @@ def measure_fundus(image: np.ndarray, fov: np.ndarray) -> dict[str, float]:
         ``light``: mean of the brightest channel, 0 to 255. ``red``: share of pixels in which no channel exceeds red,
         1 for a gray picture. ``contrast``: standard deviation of the logarithm of green over its background.
         ``line_strength``: 95th percentile of the response to dark lines, in the same unit. ``darker_lines``: that
-        percentile over the one of bright lines. ``extent``: diagonal of the largest piece of the tenth of the pixels
-        that answers strongest, over the longer side. ``long_share``: share of these pixels in pieces longer than a
-        fifth of that side. ``blank``: share of pixels that equal their neighbours in all channels.
+        percentile over the one of bright lines. ``extent``: diagonal of the largest connected component of the tenth of
+        the pixels with the strongest response, over the longer side. ``long_share``: share of these pixels in those
+        longer than a fifth of that side. ``blank``: share of pixels that equal their neighbours in all channels.
     """
     picture, mask = _reduced(image, fov)
-    inside = cv2.erode(np.pad(mask, 1), np.ones((2 * _RIM + 1,) * 2))[1:-1, 1:-1] > 0
+    inside = cv2.erode(np.pad(mask, 1), np.ones((2 * _BORDER + 1,) * 2))[1:-1, 1:-1] > 0
     if not inside.any():
         inside = mask > 0
     pixels = picture[inside]
     flat = _flattened(picture[..., 1], mask)
     dark, bright = _lines(flat)
     strong = np.percentile(dark[inside], 90)
-    extent, long_share = _pieces((dark > max(strong, 1e-6)) & inside)
+    extent, long_share = _component_lengths((dark > max(strong, 1e-6)) & inside)
     line = float(np.percentile(dark[inside], 95))
     steps = cv2.morphologyEx(picture, cv2.MORPH_GRADIENT, np.ones((3, 3))).max(axis=2)
     return {
@@ -122,16 +100,10 @@ def measure_fundus(image: np.ndarray, fov: np.ndarray) -> dict[str, float]:
     }
 
 
-def _box_size(fov: np.ndarray) -> tuple[int, int]:
-    rows, columns = np.flatnonzero(fov.any(axis=1)), np.flatnonzero(fov.any(axis=0))
-    return (0, 0) if not rows.size else (int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1)
-
-
 def _reduced(image: np.ndarray, fov: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The FOV's bounding box at 256 pixels: float32 (h, w, 3) and uint8 (h, w) of 0 and 1."""
-    rows, columns = np.flatnonzero(fov.any(axis=1)), np.flatnonzero(fov.any(axis=0))
-    window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    height, width = fov[window].shape
+    """Scale the FOV's bounding box to 256 pixels: float32 (h, w, 3) and uint8 (h, w) of 0 and 1."""
+    left, top, width, height = cv2.boundingRect(fov.astype(np.uint8))
+    window = np.s_[top : top + height, left : left + width]
     scale = _SIDE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -140,7 +112,7 @@ def _reduced(image: np.ndarray, fov: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _flattened(green: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Logarithm of green over its background, a blur that takes no part in the surround; 0 outside the mask."""
+    """Divide green by its background, blurred inside the mask only, and take the logarithm; 0 outside the mask."""
     level, weight = np.log(green + _DARKEST), mask.astype(np.float32)
 
     def blur(values: np.ndarray) -> np.ndarray:
@@ -150,7 +122,7 @@ def _flattened(green: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _lines(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Response to straight lines, the best of twelve directions, darker and brighter than what lies beside them."""
+    """Filter for straight lines in twelve directions: greatest response to dark and to bright lines, (h, w) each."""
     reach = _LENGTH // 2 + 4
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float32)
     dark = bright = np.zeros_like(flat)
@@ -159,14 +131,14 @@ def _lines(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         segment = np.abs(along) <= _LENGTH / 2
         profile = (1 - (across / _LINE) ** 2) * np.exp(-((across / _LINE) ** 2) / 2) * segment
         window = np.exp(-((across / (2 * _LINE)) ** 2) / 2) * segment
-        kernel = profile - profile.sum() / window.sum() * window  # blind to a plain area
+        kernel = profile - profile.sum() / window.sum() * window  # zero response to a plain area
         response = cv2.filter2D(flat, -1, kernel / np.abs(kernel).sum(), borderType=cv2.BORDER_REFLECT)
         dark, bright = np.maximum(dark, -response), np.maximum(bright, response)
     return dark, bright
 
 
-def _pieces(lines: np.ndarray) -> tuple[float, float]:
-    """Diagonal of the largest connected piece, and the share of pixels in pieces longer than a fifth of the side."""
+def _component_lengths(lines: np.ndarray) -> tuple[float, float]:
+    """Return the largest component's diagonal and the share of pixels in components longer than a fifth of the side."""
     count, _, stats, _ = cv2.connectedComponentsWithStats(lines.astype(np.uint8), connectivity=8)
     if count < 2:
         return 0.0, 0.0

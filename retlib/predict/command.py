@@ -1,7 +1,4 @@
-"""`retlib predict`: the vessels of a photograph, or of a folder of photographs.
-
-The command stands beside :mod:`retlib.prediction`, which imports torch, so that ``retlib --help`` stays quick.
-"""
+"""`retlib predict`: segment the vessels of a photograph, or of a folder of photographs."""
 
 from __future__ import annotations
 
@@ -48,31 +45,26 @@ def predict(
 ) -> None:
     """Segment the vessels of fundus photographs: 255 on vessels, 0 elsewhere, at each photograph's own size.
 
-    The field of view is found by itself, and outside it there is no vessel. A file that cannot be read, or does not
-    look like a fundus photograph, is named with the reason, and the others go on. Earlier output is overwritten, a
+    The field of view is estimated, and outside it there is no vessel. A file that cannot be read, or does not look
+    like a fundus photograph, is named with the reason, and the others go on. Earlier output is overwritten, a
     photograph never. Exit code: 0 when every photograph was segmented, 1 when some were not, 2 for a wrong argument.
     """
-    from retlib.prediction.batch import find_photographs, plan, run_jobs
-
-    found = find_photographs(photographs, recursive)
-    jobs = plan(found, output, overlay=overlay, probabilities=probabilities)
     from tqdm import tqdm
 
-    from retlib.prediction.predictor import load_predictor
+    from retlib.predict.batch import plan, run_jobs
+    from retlib.predict.predictor import load_predictor
 
+    jobs, left_out = plan(photographs, output, recursive=recursive, overlay=overlay, probabilities=probabilities)
     predictor = load_predictor(weights, threshold=threshold, device=device)
-    if found.left_out:
-        typer.echo(f"{found.left_out} pictures left out: retlib predict wrote them itself")
+    if left_out:
+        typer.echo(f"{left_out} pictures left out: retlib predict wrote them itself")
     # disable=None: a bar only where standard error is a terminal, and there only after two seconds.
     with tqdm(total=len(jobs), unit="photograph", delay=2, disable=True if len(jobs) == 1 else None) as bar:
 
-        def report(done: str | None, error: str | None) -> None:
+        def report(line: str, failed: bool) -> None:
             bar.update()
             with bar.external_write_mode():
-                if error is not None:
-                    typer.echo(f"retlib: {error}", err=True)
-                else:
-                    typer.echo(done)
+                typer.echo(f"retlib: {line}" if failed else line, err=failed)
 
         failed = run_jobs(predictor, jobs, check=not force, report=report)
     if len(jobs) > 1:

@@ -1,4 +1,4 @@
-"""Any picture file as a photograph: uint8 (H, W, 3), RGB, upright."""
+"""Read any picture file as a photograph: uint8 (H, W, 3), RGB, upright."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jp2", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp"),
     *(".ppm", ".pgm", ".pnm", ".ppm.gz", ".pgm.gz"),
 )
-"""Endings of the files that are looked for in a folder; a file that is named itself may end as it likes."""
+"""Endings of the files that are read from a folder; a file that is named itself may have any ending."""
 
 MAX_PIXELS = 100_000_000
-"""Pixels, above which a file is refused: it would take over two gigabytes of memory."""
+"""Greatest number of pixels that is read; more would take over two gigabytes of memory."""
 
 _DEPTHS = (8, 10, 12, 14, 16)
-_DRAWINGS = {"EPS", "WMF"}  # page descriptions; Pillow would start another program for them
+_DRAWINGS = {"EPS", "WMF"}  # Pillow would start another program for these page descriptions
 _BROKEN = (EOFError, IndexError, OSError, OverflowError, SyntaxError, TypeError, ValueError, struct.error, zlib.error)
 
 
@@ -32,13 +32,13 @@ class PhotographError(ValueError):
 
 
 def read_photograph(path: str | Path) -> np.ndarray:
-    """Read a picture file of any format that Pillow or OpenCV knows.
+    """Read a picture file of any format that Pillow or OpenCV supports.
 
-    The picture is turned upright as its EXIF orientation says, as every viewer shows it: the array, and what is
-    predicted from it, lies over the picture on the screen. Gray pictures get three equal channels, transparent pixels
-    become black, CMYK and palettes become RGB. Of several pages or frames the first is taken. Pictures of more than 8
-    bits are scaled by the smallest of 8, 10, 12, 14 and 16 bits that holds their greatest value, floating-point ones
-    are taken as fractions (nothing above 1) or as grey levels up to 255.
+    The picture is turned upright by its EXIF orientation, as viewers show it, so the array and the map predicted from
+    it match the picture on the screen. Gray pictures get three equal channels, transparent pixels become black, CMYK
+    and palettes become RGB. Of several pages or frames the first is read. Pictures of more than 8 bits are scaled by
+    the smallest of 8, 10, 12, 14 and 16 bits that holds their greatest value. Floating-point values are fractions if
+    none exceeds 1, else gray levels up to 255.
 
     Args:
         path: the file; one that ends in ``.gz`` is unpacked.
@@ -66,7 +66,7 @@ def read_photograph(path: str | Path) -> np.ndarray:
 def _decode(data: bytes) -> np.ndarray:
     Image.init()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd tags and sizes; what matters is checked here
+        warnings.simplefilter("ignore")  # Pillow warns of odd tags and sizes; sizes are checked below
         try:
             picture = Image.open(io.BytesIO(data), formats=[name for name in Image.OPEN if name not in _DRAWINGS])
         except Image.UnidentifiedImageError:
@@ -76,7 +76,7 @@ def _decode(data: bytes) -> np.ndarray:
         with picture:
             _check_size(*picture.size)
             if picture.mode == "RGB" and any(";16" in str(tile) for tile in picture.tile):
-                # Pillow drops the lower half of 16-bit colours, where a 12-bit camera keeps nearly all it saw.
+                # Pillow drops the lower 8 bits of 16-bit colours, which hold most of what a 12-bit camera records.
                 return _by_opencv(data, "its 16-bit colours cannot be decoded")
             try:
                 picture.load()
@@ -93,13 +93,13 @@ def _decode(data: bytes) -> np.ndarray:
 
 
 def _by_opencv(data: bytes, otherwise: str) -> np.ndarray:
-    loudness = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it would write to stderr
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it would write to stderr
     try:
         values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         values = None
     finally:
-        cv2.utils.logging.setLogLevel(loudness)
+        cv2.utils.logging.setLogLevel(level)
     if values is None:
         raise ValueError(otherwise)
     _check_size(values.shape[1], values.shape[0])
@@ -111,7 +111,7 @@ def _by_opencv(data: bytes, otherwise: str) -> np.ndarray:
 
 
 def _to_bytes(values: np.ndarray) -> np.ndarray:
-    """Numbers of any type, (H, W) or (H, W, 3), as uint8 (H, W, 3)."""
+    """Convert numbers of any type, (H, W) or (H, W, 3), to uint8 (H, W, 3)."""
     if values.dtype.kind == "f":
         if not np.isfinite(values).all() or values.min() < 0 or values.max() > 255:
             raise ValueError("its floating-point values are not all from 0 to 1, or from 0 to 255")
@@ -122,8 +122,8 @@ def _to_bytes(values: np.ndarray) -> np.ndarray:
             raise ValueError(f"its values run from {values.min()} to {values.max()}, expected 0 to {2**16 - 1}")
         depth = next(depth for depth in _DEPTHS if depth >= bits)
         values = values * np.float32(255 / (2**depth - 1))
-    grey = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-    return grey if grey.ndim == 3 else np.repeat(grey[..., None], 3, axis=2)
+    values = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return values if values.ndim == 3 else np.repeat(values[..., None], 3, axis=2)
 
 
 def _check_size(width: int, height: int) -> None:

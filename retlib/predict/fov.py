@@ -1,4 +1,4 @@
-"""Field of view of any fundus photograph: black or bright surroundings, margins, or none at all."""
+"""Estimate the field of view of any fundus photograph: black or bright surroundings, margins, or none at all."""
 
 from __future__ import annotations
 
@@ -7,73 +7,70 @@ import numpy as np
 
 from retlib.data import estimate_fov
 
-_BRIGHT = 40  # grey levels, above which a margin or a surround is not the camera's own black
-_EVEN = 12  # grey levels by which the pixels of a bright margin may differ
-_SAMPLES = 400  # pixels of a row or column that are looked at
-_AT_ONCE = 8  # rows or columns of a margin that are looked at together
-_PLAIN = 8  # grey levels by which the four corners of a bright surround may differ
-_CORNER = 0.03  # side of a corner, of the shorter side of the frame
-_SMALL = 0.4  # share of the frame, below which what is lit in a black frame is looked at alone
-_NOISE = 5  # grey levels by which what is lit exceeds a black frame
-_BLUR = 0.004  # width of the rim that passes for a vessel, of the FOV's longer side
-_NOTCH = 0.08  # how deep a notch reaches, of that side
-_AWAY = 0.02  # how far from the rim the surround is measured, of that side
-_DARK = 0.25  # of the retina's light: what is brighter is no notch, however bright the surround is
-_RIM = 0.1  # black kept around it, of its longer side
+_BRIGHT = 40  # gray levels above which a margin or a surround is not the camera's black
+_EVEN = 12  # gray levels by which the pixels of a bright margin may differ
+_SAMPLES = 400  # pixels of a row or column that are examined
+_AT_ONCE = 8  # rows or columns of a margin that are examined together
+_PLAIN = 8  # gray levels by which the four corners of a bright surround may differ
+_CORNER = 0.03  # side of a corner / shorter side of the frame
+_SMALL = 0.4  # share of the frame below which a lit disc in a black frame is cut out first
+_NOISE = 5  # gray levels by which lit pixels exceed a black frame
+_MARGIN = 0.1  # black kept around the disc / its longer side
+_BORDER = 0.004  # width of the blurred border, which looks like a vessel / longer side of the FOV
+_NOTCH = 0.08  # depth of a notch / longer side of the FOV
+_AWAY = 0.02  # distance from the FOV at which the surround is measured / longer side of the FOV
+_DARK = 0.25  # greatest light of a notch / median light of the retina
 
 
 def find_fov(image: np.ndarray) -> np.ndarray:
-    """Find the field of view of a photograph whose origin is unknown.
+    """Estimate the field of view of a photograph of unknown origin.
 
-    A black surround, a clipped circle and a photograph without any surround are the work of
-    :func:`retlib.data.estimate_fov`. Three more things are met outside the public data sets and are dealt with
-    first: plain bright margins (a page, a slide, a window) are taken off; a disc that is small in a large black frame
-    is looked at alone; and where the four corners share one plain bright colour, the distance from that colour takes
-    the place of the light.
+    :func:`retlib.data.estimate_fov` treats black surrounds, clipped circles and photographs without a surround. Three
+    more cases occur outside the public data sets and are treated first. Plain bright margins (a page, a slide, a
+    window) are cut off. A small disc in a large black frame is cut out. Where the four corners share one plain bright
+    colour, the distance from that colour replaces the light.
 
     Args:
         image: uint8 (H, W, 3), RGB.
 
     Returns:
-        bool (H, W), one convex region; all True where no surround is seen.
+        bool (H, W), one convex region; all True where there is no surround.
 
     Raises:
         ValueError: the array is no uint8 (H, W, 3).
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ValueError(f"a photograph has to be uint8 (H, W, 3), got {found}")
+        given = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ValueError(f"a photograph has to be uint8 (H, W, 3), got {given}")
     fov = np.zeros(image.shape[:2], dtype=bool)
     window = _without_margins(image)
     inner = np.ascontiguousarray(image[window])
     lit = _lit_part(inner)
-    part = np.zeros(inner.shape[:2], dtype=bool)
-    part[lit] = _of_part(np.ascontiguousarray(inner[lit]))
-    fov[window] = part
+    fov[window][lit] = _fov_of_part(np.ascontiguousarray(inner[lit]))
     return fov
 
 
 def searched_region(image: np.ndarray, fov: np.ndarray) -> np.ndarray:
-    """Where vessels are looked for: the FOV without its blurred rim, and without notches in it.
+    """Return where vessels are looked for: the FOV without its blurred border and without notches.
 
-    The rim's own fall of light is a thin dark line, and the notch by which a camera marks the upper side is as dark as
-    the surround; a network takes both for vessels.
+    At the border the light falls off along a thin dark line, and the notch with which a camera marks the upper side is
+    as dark as the surround. A network takes both for vessels.
 
     Args:
         image: uint8 (H, W, 3), RGB.
-        fov: bool (H, W), as `find_fov` found it.
+        fov: bool (H, W), from `find_fov`.
 
     Returns:
         bool (H, W), inside the FOV.
     """
     if not fov.any():
         return fov.copy()
-    side = max(int(np.ptp(np.flatnonzero(fov.any(axis=axis)))) + 1 for axis in (0, 1))
-    padded = np.pad(fov, 1, mode="edge").astype(np.uint8)  # where the frame cuts the retina there is no rim
+    side = max(cv2.boundingRect(fov.astype(np.uint8))[2:])
+    padded = np.pad(fov, 1, mode="edge").astype(np.uint8)  # where the frame cuts the retina there is no border
     depth = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1]
-    searched = fov & (depth > _BLUR * side)
+    searched = fov & (depth > _BORDER * side)
     far = cv2.distanceTransform(1 - padded, cv2.DIST_L2, 5)[1:-1, 1:-1] > _AWAY * side
-    step = max(1, side // 500)  # every pixel of a large photograph would say no more
+    step = max(1, side // 500)  # a sample of the pixels of a large photograph is enough
     few = np.s_[::step, ::step]
     if far[few].any():
         light = cv2.max(cv2.max(image[..., 0], image[..., 1]), image[..., 2])
@@ -82,20 +79,20 @@ def searched_region(image: np.ndarray, fov: np.ndarray) -> np.ndarray:
     return searched
 
 
-def _of_part(image: np.ndarray) -> np.ndarray:
+def _fov_of_part(image: np.ndarray) -> np.ndarray:
     surround = _plain_surround(image)
     if surround is not None:
         away = np.abs(image.astype(np.int16) - surround).max(axis=2).astype(np.uint8)
-        found = estimate_fov(np.repeat(away[..., None], 3, axis=2))
-        if not found.all():
-            return found
+        fov = estimate_fov(np.repeat(away[..., None], 3, axis=2))
+        if not fov.all():
+            return fov
     return estimate_fov(image)
 
 
 def _without_margins(image: np.ndarray) -> tuple[slice, slice]:
-    """What is left when plain bright rows and columns are taken off all four sides; never less than half a side."""
+    """Cut plain bright rows and columns off all four sides, at most half of each side in all."""
     rows, columns = slice(0, image.shape[0]), slice(0, image.shape[1])
-    for _ in range(2):  # columns are plain only once the rows above and below them are gone, and the other way round
+    for _ in range(2):  # columns are plain only once the rows above and below them are cut off, and vice versa
         rows = _trim(image[rows, columns], rows)
         columns = _trim(image[rows, columns].transpose(1, 0, 2), columns)
     return rows, columns
@@ -108,7 +105,7 @@ def _trim(lines: np.ndarray, span: slice) -> slice:
 
 
 def _plain_lines(lines: np.ndarray) -> int:
-    """How many lines at the beginning are plain and bright; most photographs have none, and few lines are looked at."""
+    """Count the plain bright lines at the beginning. Most photographs have none, so only a few lines are examined."""
     for start in range(0, len(lines), _AT_ONCE):
         some = lines[start : start + _AT_ONCE]
         low, high = some.min(axis=1).astype(np.int16), some.max(axis=1).astype(np.int16)
@@ -119,12 +116,12 @@ def _plain_lines(lines: np.ndarray) -> int:
 
 
 def _lit_part(image: np.ndarray) -> tuple[slice, slice]:
-    """Where a small disc lies in a large black frame, with some black around it; else the whole frame."""
+    """Return the window of a small disc in a large black frame, with some black around it; else the whole frame."""
     height, width = image.shape[:2]
     everything = np.s_[:height, :width]
     reduced = cv2.resize(image, (min(width, 200), min(height, 200)), interpolation=cv2.INTER_AREA).max(axis=2)
     frame = np.concatenate([reduced[0], reduced[-1], reduced[:, 0], reduced[:, -1]])
-    # Low, so that a dark retina counts as lit: too much black around the disc does no harm, too little does.
+    # Low, so that a dark retina counts as lit: too much black around the disc is harmless, too little is not.
     level = float(np.median(frame)) + _NOISE
     lit = cv2.morphologyEx((reduced > level).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
     if level > _BRIGHT or not lit.any():
@@ -136,15 +133,15 @@ def _lit_part(image: np.ndarray) -> tuple[slice, slice]:
     (top, bottom), (left, right) = box
     if (bottom - top) * (right - left) >= _SMALL * height * width:
         return everything
-    rim = _RIM * max(bottom - top, right - left)
+    margin = _MARGIN * max(bottom - top, right - left)
     return (
-        slice(max(0, int(top - rim)), min(height, int(bottom + rim))),
-        slice(max(0, int(left - rim)), min(width, int(right + rim))),
+        slice(max(0, int(top - margin)), min(height, int(bottom + margin))),
+        slice(max(0, int(left - margin)), min(width, int(right + margin))),
     )
 
 
 def _plain_surround(image: np.ndarray) -> np.ndarray | None:
-    """The colour that all four corners share, int16 (3,), where it is plain and bright; else None."""
+    """Return the colour that all four corners share, int16 (3,), if it is plain and bright; else None."""
     side = max(2, round(_CORNER * min(image.shape[:2])))
     ends = (slice(0, side), slice(-side, None))
     corners = np.stack([image[top, left].reshape(-1, 3)[: side * side] for top in ends for left in ends]).astype(

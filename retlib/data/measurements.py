@@ -1,0 +1,113 @@
+"""Measure the labels of a data set, and keep the measurements in ``datasets.json`` in the folder of the records.
+
+The file holds numbers alone, no pixel of a data set, so that whatever needs them works where the images are absent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from retlib.data.checksums import dataset_fingerprint
+from retlib.data.registry import get_collection, load_dataset, split_names
+from retlib.data.sample import FundusSample
+from retlib.files import write_whole
+
+FILE = "datasets.json"
+Measurements = Mapping[str, Any]
+"""Data set -> ``{"fingerprint": ..., "images": {name: {"fov_share": ..., "vessels_in_fov": ..., ...}}}``."""
+
+
+def measure_dataset(
+    name: str,
+    root: str | Path | None = None,
+    score_observer: Callable[[FundusSample], Mapping[str, float]] | None = None,
+) -> dict[str, Any]:
+    """Measure every image of a public data set; all its files are read.
+
+    Args:
+        name: Key of the data set.
+        root: Data root, see `retlib.data.load_dataset`.
+        score_observer: Scores the second observer of a sample against the first; called where there is a second one.
+
+    Returns:
+        The data set's fingerprint, and for each image the share of the frame that the FOV covers, the shares of vessel
+        pixels inside the FOV and in the frame (fractions of one), the number of vessel pixels outside the FOV and,
+        under ``observer``, what ``score_observer`` gave.
+    """
+    images = {}
+    for sample in load_dataset(name, "all", root):
+        row: dict[str, Any] = {
+            "fov_share": float(sample.fov.mean()),
+            "vessels_in_fov": float(sample.vessels[sample.fov].mean()),
+            "vessels_in_frame": float(sample.vessels.mean()),
+            "vessel_pixels_outside_fov": int((sample.vessels & ~sample.fov).sum()),
+        }
+        if score_observer is not None and sample.second_observer is not None:
+            row["observer"] = dict(score_observer(sample))
+        images[sample.name] = row
+    return {"fingerprint": dataset_fingerprint(name, split_names(name, "all"), root=root), "images": images}
+
+
+def read_measurements(records: Path) -> dict[str, Any]:
+    """Read the measurements in a folder of records; empty where the folder has none."""
+    file = records / FILE
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def write_measurements(records: Path, measurements: Measurements) -> None:
+    """Write all measurements into a folder of records, whole or not at all."""
+    write_whole(records / FILE, (json.dumps(measurements, indent=1) + "\n").encode())
+
+
+@dataclass(frozen=True)
+class VesselShares:
+    """Shares of vessel pixels in a data set's labels, by region: ``frame`` (the whole frame) or ``fov`` (inside it).
+
+    Attributes:
+        title: The data set's name in print.
+        part: Its customary test part, or ``all`` where it has none.
+        pooled: Region -> share over all pixels of that part.
+        single: Region -> lowest and highest share of a single image of the whole data set; any selection of its
+            images, pooled or averaged, lies between.
+    """
+
+    title: str
+    part: str
+    pooled: Mapping[str, float]
+    single: Mapping[str, tuple[float, float]]
+
+    def nearest(self, share: float) -> str:
+        """Name the region whose pooled share is nearest to ``share``."""
+        return min(self.pooled, key=lambda region: abs(self.pooled[region] - share))
+
+    @property
+    def widest(self) -> tuple[float, float]:
+        """Share of the emptiest image in its whole frame, and of the fullest one inside its FOV."""
+        return self.single["frame"][0], self.single["fov"][1]
+
+
+def vessel_shares(measurements: Measurements, dataset: str | None) -> VesselShares | None:
+    """Summarise the measured shares of a data set; None for a data set that was not measured."""
+    images = measurements.get(dataset or "", {}).get("images")
+    if not images:
+        return None
+    collection = get_collection(dataset)
+    part = "test" if "test" in collection.bases else "all"
+    single = {}
+    for region in ("frame", "fov"):
+        values = [row[f"vessels_in_{region}"] for row in images.values()]
+        single[region] = (min(values), max(values))
+    return VesselShares(collection.title, part, pooled_shares(images, collection.bases[part]), single)
+
+
+def pooled_shares(images: Mapping[str, Mapping[str, float]], names: tuple[str, ...]) -> dict[str, float]:
+    """Share of vessel pixels by region, over all pixels of the measured images among ``names``."""
+    rows = [images[name] for name in names if name in images]
+    # Frames of one data set have one size, so the pooled share of the frame is the mean.
+    frame = sum(row["vessels_in_frame"] for row in rows) / len(rows)
+    fov = sum(row["fov_share"] * row["vessels_in_fov"] for row in rows) / sum(row["fov_share"] for row in rows)
+    return {"frame": frame, "fov": fov}
