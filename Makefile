@@ -39,25 +39,25 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 book: $(STAMP)  ## execute every notebook and render the book into _build/html
-	@$(PY) tools/build_book.py
+	@$(PY) book/_tools/build.py
 
 test: $(STAMP)  ## run the whole test suite (about ten minutes on two cores)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-bench: $(STAMP)  ## measure speed for the book's page about it, on a quiet machine (ARGS=--all: the book too)
-	$(PY) tools/bench.py $(ARGS)
+bench: $(STAMP)  ## measure speed for the book's page on performance, on a quiet machine (ARGS=--all: the book too)
+	$(PY) -m tests.benchmarks.bench $(ARGS)
 
 reproduce: $(STAMP)  ## train what is missing of one paper: PAPER=af-unet PROFILE=paper DEVICE=cuda SEEDS=0,1,2
-	@$(PY) tools/nbtools.py run '$(PAPER)' -p profile '$(PROFILE)' -p device '$(DEVICE)' -p train missing $(if $(SEEDS),-p seeds '[$(SEEDS)]')
+	@$(PY) book/_tools/pairing.py run '$(PAPER)' -p profile '$(PROFILE)' -p device '$(DEVICE)' -p train missing $(if $(SEEDS),-p seeds '[$(SEEDS)]')
 
-rehearse: $(STAMP)  ## time a few full-size steps of every run of the papers, for the page on what they cost
-	@$(PY) tools/rehearse.py
+rehearse: $(STAMP)  ## dry run: time a few full-size steps of each run of the papers (ARGS: names, --again)
+	@$(PY) -m tests.benchmarks.rehearse $(ARGS)
 
 notebooks: $(STAMP)  ## write notebooks/*.ipynb from notebooks/*.py
-	@$(PY) tools/nbtools.py pair
+	@$(PY) book/_tools/pairing.py pair
 
 browser:  ## find a Chromium for the browser tests; on Debian as root, install one
-	@sh tools/browser.sh
+	@sh book/_tools/browser.sh
 
 lint: $(STAMP)  ## check style with ruff
 	$(PY) -m ruff check .
@@ -73,4 +73,4 @@ serve: $(STAMP)  ## serve the rendered book at http://localhost:8000 (PORT=...)
 
 clean:  ## remove what was built; .venv stays
 	rm -rf _build .pytest_cache .ruff_cache .benchmarks .hypothesis
-	find retlib tests tools book notebooks -type d -name __pycache__ -prune -exec rm -rf {} +
+	find retlib tests book notebooks -type d -name __pycache__ -prune -exec rm -rf {} +

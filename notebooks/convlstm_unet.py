@@ -7,36 +7,18 @@
 # ---
 
 # %% tags=["remove-cell"]
-# Colab set-up: fetch this version of the study and the few small packages that Colab lacks. Nothing here moves
-# Colab's numpy, torch or OpenCV, and outside Colab the cell does nothing. (`make notebooks` writes this cell.)
+# On Colab: clone this version of the study and install what Colab lacks. Elsewhere this cell does nothing.
+import os
+import runpy
+import subprocess
 import sys
 
-
-def _set_up_colab():
-    import os
-    import subprocess
-    from importlib import metadata
-
-    folder = "/content/retlib-v0.1.0"
-    if not os.path.isdir(folder):
-        source = "https://github.com/example/retlib"
-        subprocess.run(["git", "clone", "--quiet", "--depth=1", "--branch=v0.1.0", source, folder], check=True)
-    wanted = {
-        "albumentations": "2.0.8",
-        "albucore": "0.0.24",
-        "simsimd": "6.5.16",
-        "stringzilla": "5.3.2",
-        "pooch": "1.9.0",
-    }
-    present = {d.name.lower(): d.version for d in metadata.distributions()}
-    lacking = [f"{name}=={version}" for name, version in wanted.items() if present.get(name) != version]
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-    subprocess.run([*pip, folder, *lacking], check=True)
-    os.chdir(f"{folder}/notebooks")
-
-
 if "google.colab" in sys.modules:
-    _set_up_colab()
+    _study = "/content/retlib-v0.1.0"
+    _clone = f"git clone --quiet --depth=1 --branch=v0.1.0 https://github.com/example/retlib {_study}"
+    if not os.path.isdir(_study):
+        subprocess.run(_clone.split(), check=True)
+    runpy.run_path(f"{_study}/book/_tools/colab.py", run_name="__main__")
 
 # %% [markdown]
 # # ConvLSTM U-Net
@@ -72,12 +54,12 @@ from IPython.display import Markdown, display
 
 from retlib import report
 from retlib.augmentation import augment, build_augmentation
-from retlib.batches import cut_patch
 from retlib.data import load_dataset
 from retlib.models import build_model, count_parameters
 from retlib.preprocessing import prepare
 from retlib.report import operating
 from retlib.study import figures, findings, run
+from retlib.training import cut_patch, random_corner
 
 figures.set_style()
 study = report.open_study("convlstm-unet", parameters)
@@ -206,7 +188,8 @@ else:
     sample = load_dataset("phantom", "training", count=1)[0]
 prepared = prepare(sample, config.inputs)
 pipeline = build_augmentation(config.training.augmentation)
-patches = [cut_patch(prepared, config.training.patches, seed) for seed in range(3)]
+settings = config.training.patches
+patches = [cut_patch(prepared, settings, random_corner(prepared, settings, seed)) for seed in range(3)]
 shown = [image for seed, patch in enumerate(patches) for image in (patch.image, augment(pipeline, patch, seed).image)]
 figure, axes = plt.subplots(2, len(patches), figsize=(2.2 * len(patches), 4.6))
 for place, (axis, image) in enumerate(zip(axes.T.flat, shown, strict=True)):

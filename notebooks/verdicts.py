@@ -7,36 +7,18 @@
 # ---
 
 # %% tags=["remove-cell"]
-# Colab set-up: fetch this version of the study and the few small packages that Colab lacks. Nothing here moves
-# Colab's numpy, torch or OpenCV, and outside Colab the cell does nothing. (`make notebooks` writes this cell.)
+# On Colab: clone this version of the study and install what Colab lacks. Elsewhere this cell does nothing.
+import os
+import runpy
+import subprocess
 import sys
 
-
-def _set_up_colab():
-    import os
-    import subprocess
-    from importlib import metadata
-
-    folder = "/content/retlib-v0.1.0"
-    if not os.path.isdir(folder):
-        source = "https://github.com/example/retlib"
-        subprocess.run(["git", "clone", "--quiet", "--depth=1", "--branch=v0.1.0", source, folder], check=True)
-    wanted = {
-        "albumentations": "2.0.8",
-        "albucore": "0.0.24",
-        "simsimd": "6.5.16",
-        "stringzilla": "5.3.2",
-        "pooch": "1.9.0",
-    }
-    present = {d.name.lower(): d.version for d in metadata.distributions()}
-    lacking = [f"{name}=={version}" for name, version in wanted.items() if present.get(name) != version]
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-    subprocess.run([*pip, folder, *lacking], check=True)
-    os.chdir(f"{folder}/notebooks")
-
-
 if "google.colab" in sys.modules:
-    _set_up_colab()
+    _study = "/content/retlib-v0.1.0"
+    _clone = f"git clone --quiet --depth=1 --branch=v0.1.0 https://github.com/example/retlib {_study}"
+    if not os.path.isdir(_study):
+        subprocess.run(_clone.split(), check=True)
+    runpy.run_path(f"{_study}/book/_tools/colab.py", run_name="__main__")
 
 # %% [markdown]
 # # Every claim and its verdict
@@ -135,7 +117,7 @@ style(summary.rename(index=links), "Verdicts by paper.")
 #
 # A `lite` number comes from a narrow network and a short training: a preview, on which no verdict is given. `not run` stands
 # where there is no record at all. Beside a verdict on a number stands half the width of the interval that it rests on. The
-# rule is in the [protocol](../book/protocol.md#the-verdict-rule). With scripts on, each table can be searched and sorted.
+# rule is {ref}`here <verdict-rule>`. With scripts on, each table can be searched and sorted.
 
 
 # %% tags=["hide-input"]

@@ -1,7 +1,7 @@
-"""Augmentation pipelines (albumentations), one a paper, by name.
+"""Augment samples by named pipelines (albumentations).
 
-Photograph, label and FOV go through one call, so the three stay aligned. A pipeline is seeded per drawn sample, so the
-drawn batch depends on (seed, epoch, position) alone and not on what ran before: a resumed run sees the same images.
+Photograph, label and FOV go through one call, so the three stay aligned. A pipeline is seeded for each sample, so a
+batch depends on (seed, epoch, position) only and a resumed run gets the same images.
 """
 
 from __future__ import annotations
@@ -23,30 +23,19 @@ with warnings.catch_warnings():
 from retlib.preprocessing import Prepared
 
 
-def _resaspp_unet() -> list[A.BasicTransform]:
-    """Salsabila et al., 'Data Preprocessing': flips, rotation, brightness and contrast; no ranges are stated.
+def _flips_and_rotation(**options: int) -> list[A.BasicTransform]:
+    """List the transforms that the papers share; none states a range, ours is any rotation up to 45 degrees."""
+    return [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5), A.Rotate(limit=(-45, 45), p=0.5, **options)]
 
-    Our ranges: any rotation up to 45 degrees, brightness and contrast up to 20 %.
-    """
-    return [
-        A.HorizontalFlip(p=0.5),
-        A.VerticalFlip(p=0.5),
-        A.Rotate(limit=(-45, 45), p=0.5),
-        A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.5),
-    ]
+
+def _resaspp_unet() -> list[A.BasicTransform]:
+    """Salsabila et al., 'Data Preprocessing': flips, rotation, brightness and contrast (ours: up to 20 %)."""
+    return [*_flips_and_rotation(), A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.5)]
 
 
 def _af_unet() -> list[A.BasicTransform]:
-    """AF-UNet, section 3.1: random rotation, horizontal and vertical flips, contrast enhancement; no ranges are stated.
-
-    Our ranges: any rotation up to 45 degrees, contrast up to 20 % either way.
-    """
-    return [
-        A.HorizontalFlip(p=0.5),
-        A.VerticalFlip(p=0.5),
-        A.Rotate(limit=(-45, 45), p=0.5),
-        A.RandomBrightnessContrast(brightness_limit=0.0, contrast_limit=0.2, p=0.5),
-    ]
+    """AF-UNet, section 3.1: flips, rotation, contrast enhancement (ours: up to 20 % either way)."""
+    return [*_flips_and_rotation(), A.RandomBrightnessContrast(brightness_limit=0.0, contrast_limit=0.2, p=0.5)]
 
 
 def _convlstm_unet() -> list[A.BasicTransform]:
@@ -54,8 +43,7 @@ def _convlstm_unet() -> list[A.BasicTransform]:
 
     Its inputs are patches, whose corners a rotation leaves empty: they are filled by reflection, label included.
     """
-    turn = A.Rotate(limit=(-45, 45), border_mode=cv2.BORDER_REFLECT_101, p=0.5)
-    return [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5), turn]
+    return _flips_and_rotation(border_mode=cv2.BORDER_REFLECT_101)
 
 
 def _dihedral() -> list[A.BasicTransform]:
@@ -96,11 +84,11 @@ PIPELINES = {
     "convlstm-unet": _convlstm_unet,
 }
 
-FOR_RGB = ("colour", "strong")  # they change hue, which a gray image has not
+FOR_RGB = ("colour", "strong")  # they change hue, which a gray image does not have
 
 
 def list_augmentations() -> list[str]:
-    """Names that :func:`build_augmentation` knows."""
+    """List the names that :func:`build_augmentation` knows."""
     return sorted(PIPELINES)
 
 
@@ -123,11 +111,7 @@ def build_augmentation(name: str, transform: int | None = None) -> A.Compose:
 
 
 def count_transforms(name: str) -> int:
-    """Count the transforms of the pipeline called ``name``.
-
-    Raises:
-        ValueError: an unknown name; the message lists the known ones.
-    """
+    """Count the transforms of the pipeline called ``name``; an unknown name is a ValueError."""
     return len(_transforms(name))
 
 
@@ -143,7 +127,7 @@ def _transforms(name: str) -> list[A.BasicTransform]:
 
 
 def augment(pipeline: A.Compose, sample: Prepared, seed: int) -> Prepared:
-    """One augmented copy of a prepared sample: uint8 (h, w, C), bool (h, w), bool (h, w).
+    """Augment a prepared sample: uint8 (h, w, C), bool (h, w), bool (h, w).
 
     Args:
         pipeline: from :func:`build_augmentation`.

@@ -13,9 +13,9 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from retlib.data import FundusSample
+from retlib.device import autocast, has_bfloat16
 from retlib.preprocessing import InputSettings, preprocess, resize, to_input, working_grid
 from retlib.settings import Settings
-from retlib.training import autocast
 
 View = Literal["none", "v", "h", "hv"]
 VIEWS: dict[View, tuple[int, ...]] = {"none": (), "v": (2,), "h": (3,), "hv": (2, 3)}
@@ -67,39 +67,6 @@ class Member:
 UNSEEN_LOGIT = -20.0
 
 Grid = tuple[tuple[slice, slice], tuple[int, int]]  # see working_grid
-
-
-def has_bfloat16() -> bool:
-    """Tell whether this processor has bfloat16 instructions (AVX512_BF16 or AMX) that torch can use.
-
-    Others emulate bfloat16, which takes longer than float32.
-    """
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return torch.backends.mkldnn.is_available() and any(getattr(torch.cpu, name, bool)() for name in names)
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device that a name stands for.
-
-    Args:
-        name: ``cpu``, ``cuda``, ``cuda:1``, ...; ``auto`` takes CUDA where there is one.
-
-    Raises:
-        ValueError: an unknown name, or a CUDA device that torch does not see.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise ValueError(f"device: expected 'auto', 'cpu', 'cuda' or 'cuda:N', got {name!r}")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device: {name!r} was asked for, but torch sees no CUDA device here; use 'cpu' or 'auto'")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device: {name!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA device(s)")
-    return device
 
 
 @torch.inference_mode()

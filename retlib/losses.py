@@ -1,9 +1,9 @@
 """Losses on logits inside a mask, and weighted sums of them by name.
 
-Every loss takes ``(logits, target, mask)``, tensors of shape (N, 1, H, W): logits of any floating type,
-target 0 or 1, mask 1 where a pixel is scored (None scores all). Pixels outside the mask contribute neither
-value nor gradient. All is computed in float32, so the losses are safe under autocast. Every loss returns one
-scalar. A GPU is never waited for, but by :func:`boundary` where it has to make the signed distances itself.
+Every loss takes ``(logits, target, mask)``, tensors of shape (N, 1, H, W): logits of any floating type, target 0 or 1,
+mask 1 where a pixel is scored (None scores all). Pixels outside the mask contribute neither value nor gradient. Losses
+are scalars, computed in float32, so they are safe under autocast. None makes the CPU wait for a GPU, except
+:func:`boundary` if it has to compute the signed distances.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 
 
 def _prepare(logits: Tensor, target: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Checked float32 logits, target and mask, with logits and target zero outside the mask."""
+    """Check the arguments and return them as float32, with logits and target zero outside the mask."""
     if logits.ndim != 4 or logits.shape[1] != 1:
         raise ValueError(f"logits must be of shape (N, 1, H, W), not {tuple(logits.shape)}")
     for name, tensor in (("target", target), ("mask", mask)):
@@ -50,7 +50,7 @@ def _prepare(logits: Tensor, target: Tensor, mask: Tensor | None) -> tuple[Tenso
 
 
 def bce(logits: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Binary cross-entropy in nats, mean over the scored pixels of the whole batch (0 if there is none)."""
+    """Compute binary cross-entropy in nats, mean over the scored pixels of the batch (0 if there is none)."""
     logits, target, mask = _prepare(logits, target, mask)
     losses = F.binary_cross_entropy_with_logits(logits, target, weight=mask, reduction="sum")
     return losses / mask.sum().clamp(min=1.0)
@@ -59,17 +59,15 @@ def bce(logits: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
 def dice(
     logits: Tensor, target: Tensor, mask: Tensor | None = None, *, over: str = "sample", smooth: float = 1.0
 ) -> Tensor:
-    """Soft Dice loss 1 - (2 |PT| + smooth) / (|P| + |T| + smooth), sums over the scored pixels.
+    """Compute the soft Dice loss 1 - (2 |PT| + smooth) / (|P| + |T| + smooth), sums over the scored pixels.
 
     Args:
-        logits: see the module.
-        target: see the module.
-        mask: see the module.
-        over: ``"sample"`` (default) computes it per image and takes the mean; ``"batch"`` pools the pixels of
-            the batch.
-        smooth: above 0, keeps the loss defined on an empty image; 1 pixel by default, which is nothing beside
-            the thousands of vessel pixels of a photograph, and lets the loss of a patch without vessels fall
-            to 0 with a bounded gradient.
+        logits: see the module, as for target and mask.
+        target: 0 or 1.
+        mask: 1 where a pixel is scored.
+        over: ``"sample"`` takes the mean over images; ``"batch"`` pools the pixels of the batch.
+        smooth: in pixels, above 0; keeps the loss defined on an empty image. The default is small beside the thousands
+            of vessel pixels of a photograph, and lets the loss of a patch without vessels fall to 0.
     """
     logits, target, mask = _prepare(logits, target, mask)
     _choice("dice_over", over, ("sample", "batch"))
@@ -82,11 +80,10 @@ def dice(
 
 
 def signed_distance(target: np.ndarray) -> np.ndarray:
-    """Signed distance map of a boolean (H, W) array in pixels (Kervadec et al. 2019, as in their code).
+    """Compute the signed distance map of a boolean (H, W) array in pixels (Kervadec et al. 2019, as in their code).
 
-    Outside the vessels the Euclidean distance to the nearest vessel pixel, inside minus (the distance to the
-    nearest background pixel - 1): 0 on the vessel's own border. All zero where there is no border, that is
-    where either class is absent.
+    Outside the vessels the Euclidean distance to the nearest vessel pixel, inside minus (the distance to the nearest
+    background pixel - 1), so 0 on the vessel's border. All zero if either class is absent.
     """
     vessels = np.ascontiguousarray(target, dtype=bool)
     if vessels.all() or not vessels.any():
@@ -98,7 +95,7 @@ def signed_distance(target: np.ndarray) -> np.ndarray:
 
 
 def signed_distances(targets: np.ndarray) -> np.ndarray:
-    """float32 (N, H, W): :func:`signed_distance` of each of N boolean targets, (N, H, W)."""
+    """Compute :func:`signed_distance` of each of N boolean targets, (N, H, W): float32 (N, H, W)."""
     return np.stack([signed_distance(target) for target in targets])
 
 
@@ -110,20 +107,19 @@ def boundary(
     *,
     scale: str = "pixels",
 ) -> Tensor:
-    """Boundary loss: mean of probability times signed distance over the scored pixels (Kervadec et al. 2019).
+    """Compute the boundary loss, the mean of probability times signed distance (Kervadec et al. 2019).
 
-    It may be negative: its least value is minus the mean depth inside the vessels. On vessels of one to three
-    pixels the depth is near 0, so it mostly punishes false positives far from any vessel, and is never to be
-    used alone.
+    It may be negative: its least value is minus the mean depth inside the vessels. In vessels of one to three pixels
+    the depth is near 0, so it mostly punishes false positives far from any vessel, and is not to be used alone.
 
     Args:
-        logits: see the module.
-        target: see the module. Distances are taken to the vessels inside the mask.
-        mask: see the module.
+        logits: see the module, as for target and mask.
+        target: 0 or 1. Distances are taken to the vessels inside the mask.
+        mask: 1 where a pixel is scored.
         distances: float32 of the logits' shape, :func:`signed_distance` of each target inside the mask, in pixels;
-            made from the target if they are not given, on the CPU, for which a GPU is waited for.
-        scale: ``"pixels"`` (default, as the authors) or ``"diagonal"``, which divides the distances by the
-            image diagonal and makes the loss comparable with the others and independent of the image size.
+            None: computed here, on the CPU.
+        scale: ``"pixels"`` (as the authors), or ``"diagonal"``, which divides the distances by the image diagonal, so
+            that the loss is comparable with the others and independent of the image size.
     """
     logits, target, mask = _prepare(logits, target, mask)
     _choice("boundary_scale", scale, ("pixels", "diagonal"))
@@ -146,7 +142,7 @@ _ROW: tuple[Offset, ...] = ((0, -1), (0, 1))
 
 
 def _overlap(offset: Offset) -> tuple[tuple, tuple]:
-    """Index of the pixels with a neighbour at ``offset`` (rows, columns), and index of these neighbours."""
+    """Return the index of the pixels with a neighbour at ``offset`` (rows, columns), and that of the neighbours."""
 
     def along(step: int) -> tuple[slice, slice]:
         pixels = slice(max(-step, 0), -step if step > 0 else None)
@@ -179,7 +175,7 @@ class _Extreme(torch.autograd.Function):
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
         x, out = ctx.saved_tensors
         share = torch.eq(x, out).to(gradient.dtype).mul_(gradient)
-        left = gradient - share  # what no source has claimed yet
+        left = gradient - share  # not yet assigned to a source
         for offset in ctx.offsets:
             pixels, neighbours = _overlap(offset)
             claimed = torch.eq(x[neighbours], out[pixels]).to(gradient.dtype).mul_(left[pixels])
@@ -199,7 +195,7 @@ def _dilate(x: Tensor) -> Tensor:
 
 
 def soft_skeleton(x: Tensor, iterations: int = 10) -> Tensor:
-    """Soft skeleton of maps in 0..1 (Shit et al. 2021, algorithm 1): what opening takes from the eroding map.
+    """Compute the soft skeleton of maps in 0..1 (Shit et al. 2021, algorithm 1): what opening takes from each erosion.
 
     Args:
         x: (N, 1, H, W) in 0..1.
@@ -211,7 +207,7 @@ def soft_skeleton(x: Tensor, iterations: int = 10) -> Tensor:
         ridge = F.relu(x - _dilate(eroded))
         skeleton = ridge if skeleton is None else skeleton + F.relu(ridge - skeleton * ridge)
         x = eroded
-        # Nothing is left to erode: the remaining iterations would add exactly 0. A GPU does them rather than be asked.
+        # Nothing is left to erode, and the remaining iterations add exactly 0; on a GPU asking takes longer than they.
         if x.device.type == "cpu" and not x.requires_grad and not x.any():
             break
     return skeleton
@@ -220,16 +216,16 @@ def soft_skeleton(x: Tensor, iterations: int = 10) -> Tensor:
 def cldice(
     logits: Tensor, target: Tensor, mask: Tensor | None = None, *, iterations: int = 10, smooth: float = 1.0
 ) -> Tensor:
-    """Soft clDice, a topology loss (Shit et al. 2021, algorithm 2): 1 - 2 Tprec Tsens / (Tprec + Tsens).
+    """Compute soft clDice, a topology loss (Shit et al. 2021, algorithm 2): 1 - 2 Tprec Tsens / (Tprec + Tsens).
 
-    Tprec = (|S(P) T| + smooth) / (|S(P)| + smooth), Tsens = (|S(T) P| + smooth) / (|S(T)| + smooth), S the
-    soft skeleton. Computed per image, then the mean over the batch; the authors' code sums over the batch
-    first. Prediction and target are 0 outside the mask.
+    Tprec = (|S(P) T| + smooth) / (|S(P)| + smooth), Tsens = (|S(T) P| + smooth) / (|S(T)| + smooth), S the soft
+    skeleton. The mean over images; the authors' code sums over the batch first. Prediction and target are 0 outside the
+    mask.
 
     Args:
-        logits: see the module.
-        target: see the module.
-        mask: see the module.
+        logits: see the module, as for target and mask.
+        target: 0 or 1.
+        mask: 1 where a pixel is scored.
         iterations: of the soft skeleton; the authors' code always does 10.
         smooth: in pixels, above 0.
     """
@@ -252,7 +248,7 @@ _USE_DISTANCES = {"boundary"}
 
 
 def list_losses() -> list[str]:
-    """Names that :func:`build_loss` knows, sorted."""
+    """List the names that :func:`build_loss` knows, sorted."""
     return sorted(_LOSSES)
 
 
@@ -269,7 +265,7 @@ def _above_zero(name: str, value: object) -> None:
 
 @dataclass(frozen=True)
 class WeightedLoss:
-    """A weighted sum of named losses; call it with (logits, target, mask, distances). Made by :func:`build_loss`.
+    """Weighted sum of named losses: call it with (logits, target, mask, distances). Built by :func:`build_loss`.
 
     Mask and distances may be left out. Distances are what :func:`boundary` takes; losses that use none ignore them.
     """
@@ -279,13 +275,13 @@ class WeightedLoss:
 
     @property
     def uses_distances(self) -> bool:
-        """Whether one of the losses uses signed distances, and so is spared making them if they are given."""
+        """Tell whether one of the losses uses signed distances, which it computes if they are not given."""
         return not _USE_DISTANCES.isdisjoint(self.weights)
 
     def terms(
         self, logits: Tensor, target: Tensor, mask: Tensor | None = None, distances: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Each loss by name, not yet weighted."""
+        """Compute each loss by name, not weighted."""
         return {
             name: _LOSSES[name](
                 logits, target, mask, *([distances] if name in _USE_DISTANCES else []), **self.options[name]
@@ -296,13 +292,13 @@ class WeightedLoss:
     def __call__(
         self, logits: Tensor, target: Tensor, mask: Tensor | None = None, distances: Tensor | None = None
     ) -> Tensor:
-        """The weighted sum, a scalar."""
+        """Compute the weighted sum, a scalar."""
         terms = self.terms(logits, target, mask, distances)
         return torch.stack([weight * terms[name] for name, weight in self.weights.items()]).sum()
 
 
 def _loss_options() -> dict[str, tuple[str, str]]:
-    """Option name, as build_loss takes it, to (loss, keyword): ``dice_smooth`` to ``("dice", "smooth")``."""
+    """Map option names of build_loss to (loss, keyword): ``dice_smooth`` to ``("dice", "smooth")``."""
     keywords = {
         name: [k for k, p in inspect.signature(loss).parameters.items() if p.kind is p.KEYWORD_ONLY]
         for name, loss in _LOSSES.items()
@@ -311,7 +307,7 @@ def _loss_options() -> dict[str, tuple[str, str]]:
 
 
 def build_loss(weights: Mapping[str, float], **options: object) -> WeightedLoss:
-    """Weighted sum of losses by name.
+    """Build the weighted sum of losses by name.
 
     Args:
         weights: loss name (see :func:`list_losses`) to weight, finite and above 0.
@@ -322,8 +318,7 @@ def build_loss(weights: Mapping[str, float], **options: object) -> WeightedLoss:
         A callable (logits, target, mask, distances) -> scalar tensor; its ``terms`` gives the parts.
 
     Raises:
-        ValueError: if a name or an option is unknown, an option belongs to a loss that has no weight, or a
-            weight or the value of an option is out of range.
+        ValueError: an unknown name or option, an option of a loss without a weight, or a value out of range.
     """
     if not weights:
         raise ValueError(f"a loss needs at least one weight: choose among {', '.join(list_losses())}")

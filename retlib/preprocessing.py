@@ -1,9 +1,7 @@
-"""Named preprocessing steps that compose: pure functions on uint8 photographs.
+"""Preprocess photographs by named steps, resize samples to working size, and normalise the network's input.
 
-``preprocess`` runs a sequence of steps by name; ``prepare`` carries a whole :class:`~retlib.data.FundusSample`
-(photograph, label and FOV together, so they can never part) to the size a network works at, and ``to_input``
-turns the result into the network's float array. The order is fixed: steps on the native grid, then resizing, then
-(in training) augmentation, then normalisation.
+The order is fixed: steps on the native grid (``preprocess``), resizing of photograph, label and FOV together
+(``prepare``), in training augmentation, then normalisation (``to_input``).
 """
 
 from __future__ import annotations
@@ -22,24 +20,24 @@ Step = str | dict[str, dict[str, Any]]
 
 
 def rgb(image: np.ndarray) -> np.ndarray:
-    """The photograph as it is: (H, W, 3) uint8."""
+    """Return the photograph unchanged: (H, W, 3) uint8."""
     return image
 
 
 def green(image: np.ndarray) -> np.ndarray:
-    """Green channel, where vessels have the most contrast: (H, W, 3) -> (H, W, 1) uint8."""
+    """Take the green channel, where vessels have the most contrast: (H, W, 3) -> (H, W, 1) uint8."""
     _require_colour(image, "green")
     return image[..., 1:2]
 
 
 def gray(image: np.ndarray) -> np.ndarray:
-    """Luma by ITU-R BT.601 weights: (H, W, 3) -> (H, W, 1) uint8."""
+    """Compute luma by ITU-R BT.601 weights: (H, W, 3) -> (H, W, 1) uint8."""
     _require_colour(image, "gray")
     return cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)[..., None]
 
 
 def clahe(image: np.ndarray, clip_limit: float = 2.0, tile: int = 8) -> np.ndarray:
-    """Contrast-limited adaptive histogram equalisation (OpenCV), channel by channel: (H, W, C) -> (H, W, C) uint8.
+    """Equalise each channel by contrast-limited adaptive histograms (OpenCV): (H, W, C) -> (H, W, C) uint8.
 
     Args:
         image: uint8 photograph, any number of channels.
@@ -56,7 +54,7 @@ def clahe(image: np.ndarray, clip_limit: float = 2.0, tile: int = 8) -> np.ndarr
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize to ``size`` = (H, W). uint8 (H, W, C): area averaging down, bilinear up; bool (H, W): nearest neighbour.
 
-    Nearest neighbour keeps labels binary and the vessel share unbiased, and cuts thin vessels into pieces.
+    Nearest neighbour keeps labels binary and the vessel share unbiased, but breaks thin vessels.
     """
     height, width = size
     if image.shape[:2] == (height, width):
@@ -70,13 +68,13 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a bool (H, W) label to ``size`` = (H, W): interpolate bilinearly and keep what lies above one half."""
+    """Resize a bool (H, W) label to ``size`` = (H, W): interpolate bilinearly, then cut at one half."""
     height, width = size
     return cv2.resize(label.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
 
 
 def crop(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Centre crop to ``size`` = (H, W); (H, W, ...) of any dtype. A size beyond the image is an error."""
+    """Crop the centre, ``size`` = (H, W), of (H, W, ...); a size beyond the image is a ValueError."""
     height, width = size
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
     if top < 0 or left < 0:
@@ -85,10 +83,10 @@ def crop(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def normalise(image: np.ndarray, method: str = "unit") -> np.ndarray:
-    """uint8 (H, W, C) -> float32 (H, W, C), by one of four methods.
+    """Normalise uint8 (H, W, C) to float32 (H, W, C).
 
-    ``unit``: divided by 255; ``signed``: from -1 to 1; ``standard``: zero mean, unit variance of this array, be it a
-    patch or a whole photograph with its black surround; ``none``: 0 to 255 as they are.
+    ``unit``: 0 to 1; ``signed``: -1 to 1; ``standard``: zero mean and unit variance of this array, a patch or a whole
+    photograph with the pixels outside its FOV; ``none``: 0 to 255.
     """
     values = image.astype(np.float32)
     if method == "unit":
@@ -125,7 +123,7 @@ def preprocess(image: np.ndarray, steps: Sequence[Step]) -> np.ndarray:
 
 
 def parse_step(step: Step) -> tuple[str, dict[str, Any]]:
-    """A step as (name, arguments); an unknown name is an error that lists the known ones."""
+    """Split a step into (name, arguments); an unknown name is an error that lists the known ones."""
     if isinstance(step, str):
         name, arguments = step, {}
     elif isinstance(step, dict) and len(step) == 1:
@@ -138,16 +136,16 @@ def parse_step(step: Step) -> tuple[str, dict[str, Any]]:
 
 
 class InputSettings(Settings):
-    """How a photograph becomes the network's input."""
+    """Settings of the network's input."""
 
     preprocessing: tuple[Step, ...] = ("rgb",)
     crop: tuple[int, int] | None = None  # centre crop (H, W) of the sample itself: the crop becomes the native grid
-    # Then the sample itself, label and all, is resized to (H, W): that becomes the native grid, on which is scored.
+    # Then photograph, labels and FOV are resized to (H, W), which becomes the native grid, on which runs are scored.
     resample: tuple[int, int] | None = None
     resample_label: Literal["nearest", "linear"] = "nearest"  # linear: interpolated, then cut at one half
     size: tuple[int, int] | None = None  # working size (H, W); None keeps the native grid
-    # Or: the FOV's bounding box alone, scaled until its longer side has so many pixels. Vessels are then about equally
-    # wide whatever the camera, so that a network can be applied to the photographs of another.
+    # Or: the FOV's bounding box, scaled until its longer side has so many pixels. Vessels are then about equally wide
+    # for every camera, so that a network can be applied to photographs of another one.
     fov_side: int | None = Field(None, ge=64)
     normalisation: Literal["unit", "signed", "standard", "none"] = "unit"
 
@@ -182,10 +180,7 @@ class Prepared(NamedTuple):
 
 
 def to_grid(sample: FundusSample, settings: InputSettings) -> FundusSample:
-    """The sample on the grid that it is scored on: cropped, then resized, second observer included.
-
-    Without ``crop`` and ``resample`` it is the sample itself.
-    """
+    """Crop, then resize a sample, second observer included, to the grid that it is scored on."""
     if settings.crop is not None:
         sample = _each_part(sample, lambda part: crop(part, settings.crop))
     if settings.resample is not None:
@@ -201,17 +196,17 @@ def _each_part(sample: FundusSample, change: Callable[[np.ndarray], np.ndarray])
 
 
 def prepare(sample: FundusSample, settings: InputSettings) -> Prepared:
-    """Carry a sample to working size. Photograph, label and FOV go through the same geometry."""
+    """Preprocess a sample and bring photograph, label and FOV to working size by the same geometry."""
     image = preprocess(sample.image, settings.preprocessing)
     window, size = working_grid(sample.fov, settings)
     return Prepared(*(resize(part[window], size) for part in (image, sample.vessels, sample.fov)))
 
 
 def working_grid(fov: np.ndarray, settings: InputSettings) -> tuple[tuple[slice, slice], tuple[int, int]]:
-    """The part of the native grid that the network sees, and the size (h, w) that it is brought to.
+    """Return the window of the native grid that the network sees, and its working size (h, w).
 
     Args:
-        fov: bool (H, W); looked at only for ``fov_side``.
+        fov: bool (H, W); used only for ``fov_side``.
         settings: ``size`` (the whole grid, whatever its proportions), ``fov_side`` (the FOV's bounding box, proportions
             kept to within a pixel) or neither (the native grid).
 
@@ -231,7 +226,7 @@ def working_grid(fov: np.ndarray, settings: InputSettings) -> tuple[tuple[slice,
 
 
 def to_input(image: np.ndarray, settings: InputSettings) -> np.ndarray:
-    """uint8 (h, w, C) -> float32 (C, h, w), normalised as the settings say."""
+    """Normalise uint8 (h, w, C) to the network's float32 (C, h, w)."""
     return np.ascontiguousarray(normalise(image, settings.normalisation).transpose(2, 0, 1))
 
 

@@ -15,7 +15,6 @@ from retlib.inference import (
     InferenceSettings,
     Member,
     area_opening,
-    has_bfloat16,
     predict_logits,
     predict_mean_logits,
     probabilities,
@@ -272,8 +271,3 @@ def test_bfloat16_moves_next_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     change = np.abs(score(True) - plain)[phantom.fov]
     assert 0 < change.mean() < 2e-3
     assert (change > 0.02).mean() < 0.01
-
-
-def test_the_processor_is_asked() -> None:
-    assert has_bfloat16() in (True, False)
-    assert not has_bfloat16() or torch.backends.mkldnn.is_available()

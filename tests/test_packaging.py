@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from nbtools import pinned
+from colab import pinned
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name

@@ -72,5 +72,5 @@ def load_benchmark(folder: str | Path) -> dict[str, float]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{file}: expected network_seconds with a cpu_s for each network ({error!r}); make it again with "
-            "tools/bench.py"
+            "`make bench`"
         ) from None

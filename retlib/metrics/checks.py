@@ -1,4 +1,4 @@
-"""Checks of the arrays that every metric takes: each bad argument gives one error that names it."""
+"""Check the arrays that metrics take: each bad argument gives one error that names it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 
 def as_mask(values: ArrayLike, name: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """A two-dimensional bool array made of a bool array or of integers that are 0 or 1.
+    """Convert a bool array, or integers that are 0 or 1, to a two-dimensional bool array.
 
     Args:
         values: (H,W) mask, True (1) inside.
@@ -35,7 +35,7 @@ def as_mask(values: ArrayLike, name: str, shape: tuple[int, ...] | None = None) 
 
 
 def as_probabilities(values: ArrayLike, name: str = "probabilities") -> np.ndarray:
-    """A two-dimensional float32 or float64 array with values in [0, 1].
+    """Convert values in [0, 1] to a two-dimensional float32 or float64 array.
 
     Half precision becomes float32, which holds it exactly; bool and 0/1 integers (a hard segmentation) become
     0.0 and 1.0.
@@ -63,12 +63,7 @@ def as_probabilities(values: ArrayLike, name: str = "probabilities") -> np.ndarr
 
 
 def as_pair(prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Prediction and truth as bool (H,W) arrays, with what lies outside the FOV removed from both.
-
-    Args:
-        prediction: (H,W) binary segmentation.
-        vessels: (H,W) truth.
-        fov: (H,W) mask of the scored pixels; None keeps the whole frame.
+    """Convert prediction and truth to bool (H,W) arrays that are False outside the FOV (None: the whole frame).
 
     Raises:
         ValueError: an argument that is no mask, or whose shape differs.
@@ -82,7 +77,7 @@ def as_pair(prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None = N
 
 
 def as_threshold(threshold: float) -> float:
-    """The threshold as a float in [0, 1], else a ValueError."""
+    """Return the threshold as a float in [0, 1], else raise a ValueError."""
     try:
         value = float(threshold)
     except (TypeError, ValueError):

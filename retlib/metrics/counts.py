@@ -1,4 +1,4 @@
-"""Confusion counts of a segmentation and the seven scores that follow from them."""
+"""Count true and false pixels of a segmentation, and compute the seven scores that follow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COUNT_METRICS = ("accuracy", "sensitivity", "specificity", "precision", "dice", 
 
 
 def ratio(numerator: ArrayLike, denominator: ArrayLike) -> np.ndarray:
-    """Quotient in float64, NaN where the denominator is 0 (the score is undefined there)."""
+    """Divide in float64, with NaN where the denominator is 0: the score is undefined there."""
     top, bottom = np.broadcast_arrays(np.asarray(numerator, np.float64), np.asarray(denominator, np.float64))
     return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom != 0)[()]
 
@@ -31,7 +31,7 @@ class Confusion:
         tp: vessel pixels found.
         fp: background pixels called vessel.
         fn: vessel pixels missed.
-        tn: background pixels left alone.
+        tn: background pixels called background.
     """
 
     tp: int | np.ndarray
@@ -40,17 +40,17 @@ class Confusion:
     tn: int | np.ndarray
 
     def __add__(self, other: Confusion) -> Confusion:
-        """Counts of both together: what pooling over images does."""
+        """Add the counts of two images, to pool them."""
         return Confusion(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)
 
     @property
     def total(self) -> int | np.ndarray:
-        """Number of scored pixels."""
+        """Count the scored pixels."""
         return self.tp + self.fp + self.fn + self.tn
 
     @property
     def prevalence(self) -> float | np.ndarray:
-        """Share of vessel pixels in the truth."""
+        """Compute the share of vessel pixels in the truth."""
         return ratio(self.tp + self.fn, self.total)
 
     @property
@@ -93,12 +93,12 @@ class Confusion:
         return ratio(tp * tn - fp * fn, margins)
 
     def scores(self) -> dict[str, float | np.ndarray]:
-        """All seven scores by name, in the order of ``COUNT_METRICS``."""
+        """Compute all seven scores by name, in the order of ``COUNT_METRICS``."""
         return {name: getattr(self, name) for name in COUNT_METRICS}
 
 
 def confusion(prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None = None) -> Confusion:
-    """Confusion counts of one binary segmentation.
+    """Count the pixels of one binary segmentation.
 
     Args:
         prediction: (H,W) bool, or integers that are 0 or 1; True is vessel.
@@ -117,7 +117,7 @@ def confusion(prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None =
 
 
 def count(prediction: np.ndarray, vessels: np.ndarray) -> Confusion:
-    """Confusion counts of two bool arrays of one shape, unchecked."""
+    """Count the pixels of two bool arrays of one shape, unchecked."""
     found = int(np.count_nonzero(prediction & vessels))
     predicted, actual = int(np.count_nonzero(prediction)), int(np.count_nonzero(vessels))
     return Confusion(found, predicted - found, actual - found, vessels.size - predicted - actual + found)

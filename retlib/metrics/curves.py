@@ -1,4 +1,4 @@
-"""From histograms of scores to curves, areas, thresholds and calibration, pooled or image by image."""
+"""Compute curves, areas, thresholds and calibration from histograms of scores, pooled or image by image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TUNABLE = ("accuracy", "dice", "iou", "mcc")
 
 @dataclass(frozen=True)
 class Calibration:
-    """Reliability diagram: how often a predicted probability comes true.
+    """Reliability diagram: the share of vessel pixels by predicted probability.
 
     Attributes:
         borders: (bins+1,) borders of the bins of predicted probability, from 0 to 1.
@@ -87,7 +87,7 @@ class ScoreHistogram:
         )
 
     def auc(self) -> float | np.ndarray:
-        """Area under the ROC curve, by the trapezoidal rule; NaN if a class is absent.
+        """Compute the area under the ROC curve, by the trapezoidal rule; NaN if a class is absent.
 
         With edges at 512 quantiles a class the error is below 1e-3 on the pooled pixels that the edges were
         drawn from, whatever their scores (it would take a perfect order inside every bin), and of the order
@@ -98,7 +98,7 @@ class ScoreHistogram:
         return ratio(doubled, 2.0 * true[..., -1] * false[..., -1])
 
     def average_precision(self) -> float | np.ndarray:
-        """Average precision as scikit-learn defines it; NaN without a vessel pixel.
+        """Compute average precision as scikit-learn defines it; NaN without a vessel pixel.
 
         The order of the pixels inside a bin is unknown: the expected value over all orders is taken. A bin
         that holds a single value (its borders are neighbouring floats) is one step, as a tie is.
@@ -117,7 +117,7 @@ class ScoreHistogram:
         return ratio(np.sum(np.where(vessel > 0, gain, 0), axis=-1), true[..., -1])
 
     def counts(self, threshold: float, nearest: bool = False) -> Confusion:
-        """Confusion counts when every pixel whose probability is at least the threshold is called vessel.
+        """Count the pixels when every probability of at least the threshold is called vessel.
 
         Args:
             threshold: one of ``thresholds`` (0.5 always is, and those that were asked for when the edges were
@@ -134,21 +134,16 @@ class ScoreHistogram:
         return Confusion(true, false, self.vessel.sum(-1) - true, self.background.sum(-1) - false)
 
     def nearest_threshold(self, threshold: float) -> float:
-        """The threshold with exact counts that is nearest to the one given, as a probability."""
+        """Return the nearest of ``thresholds``, where counts are exact, as a probability."""
         return float(self.thresholds[np.argmin(np.abs(self.thresholds - as_threshold(threshold)))])
 
     def metrics(self, threshold: float, nearest: bool = False) -> dict[str, float | np.ndarray]:
-        """The scores of ``evaluate`` (its keys and order) except clDice, which needs the masks.
-
-        Args:
-            threshold: as for ``counts``.
-            nearest: as for ``counts``.
-        """
+        """Compute the scores of ``evaluate`` except clDice, which needs the masks; arguments as for ``counts``."""
         scores = self.counts(threshold, nearest).scores()
         return scores | {"auc": self.auc(), "average_precision": self.average_precision()}
 
     def best_threshold(self, metric: str = "dice") -> float:
-        """The threshold with the highest score: of the pooled pixels, or the mean over images if not pooled.
+        """Find the threshold with the highest score: of the pooled pixels, or the mean over images if not pooled.
 
         Of equally good thresholds the one nearest to 0.5 is taken. Choose on training or validation images
         only.
@@ -180,7 +175,7 @@ class ScoreHistogram:
         return float(chances[best[np.argmin(np.abs(chances[best] - 0.5))]])
 
     def calibration(self, bins: int = 10) -> Calibration:
-        """Reliability curve over equally wide bins of the predicted probability, and its expected error.
+        """Compute the reliability curve over equally wide bins of the predicted probability, and its expected error.
 
         Borders of the bins are exact for 2, 4, 5, 10 and 20 bins; for another number a histogram bin that
         lies across a border goes to where its centre lies. The mean predicted probability takes the pixels of
@@ -215,7 +210,7 @@ class ScoreHistogram:
         return np.concatenate(([np.inf], self.thresholds[::-1], [0.0]))
 
     def _confusion(self, true: np.ndarray, false: np.ndarray) -> Confusion:
-        """Counts from (..., k) true and false positives."""
+        """Complete the counts from (..., k) true and false positives."""
         vessel, background = (counts.sum(-1, keepdims=True) for counts in (self.vessel, self.background))
         return Confusion(true, false, vessel - true, background - false)
 

@@ -1,8 +1,7 @@
-"""Bin edges for score histograms: quantiles of the logits, where uniform bins of probabilities fail.
+"""Choose the bin edges of score histograms: quantiles of the logits of each class.
 
-A well trained network puts nearly all pixels at probabilities next to 0 and 1, so that a thousand uniform
-bins leave most of the ranking inside two of them. Quantiles of each class's logits put a known, equal share
-of pixels into every bin instead.
+A trained network puts nearly all pixels at probabilities next to 0 and 1, into two of a thousand uniform bins.
+Quantiles put an equal share of pixels into every bin, which keeps their ranking.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ CALIBRATION_GRID = tuple(step / 20 for step in range(1, 20))
 
 
 def as_logits(values: ArrayLike, name: str) -> np.ndarray:
-    """Logits as float32, infinities (the logit of a hard 0 or 1) brought to the largest finite number.
+    """Convert logits to float32, and infinities (the logit of a hard 0 or 1) to the largest finite number.
 
     Raises:
         ValueError: another type than floating point, or a NaN.
@@ -33,7 +32,7 @@ def as_logits(values: ArrayLike, name: str) -> np.ndarray:
 
 
 def threshold_to_logit(threshold: float) -> np.float32:
-    """The smallest float32 logit whose probability is at least the threshold, which lies inside (0, 1).
+    """Find the smallest float32 logit whose probability is at least the threshold, which lies inside (0, 1).
 
     Found with the logistic function itself, so that ``logit >= threshold_to_logit(t)`` and ``expit(logit) >= t``
     say the same of every float32 logit (0.5 lies at -3.3e-16, from where expit gives 0.5). The rounded logit of
@@ -61,7 +60,7 @@ def histogram_edges(
     thresholds: Iterable[float] = (0.5,),
     quantiles: int = 512,
 ) -> np.ndarray:
-    """Edges for the score histograms of one run, from its scored pixels pooled over images.
+    """Choose the edges for the score histograms of one run, from its scored pixels pooled over images.
 
     Edges stand at equally spaced ranks of each class's sorted logits (lowest and highest included), at 0, at
     the logit of each threshold, and at the logits of 0.05, 0.10, ..., 0.95, so that the bins of a reliability
@@ -95,7 +94,7 @@ def histogram_edges(
 
 
 def bin_counts(logits: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """(E+1,) int64 histogram of float32 logits; a score equal to an edge falls in the bin above it."""
+    """Count float32 logits by bin, (E+1,) int64; a score equal to an edge falls in the bin above it."""
     # Sorting and looking the edges up is several times faster than looking each pixel up among the edges.
     below = np.searchsorted(np.sort(logits, axis=None), edges, side="left")
     return np.diff(below, prepend=0, append=logits.size)

@@ -1,4 +1,4 @@
-"""The score histograms of one run on one test set, as one small file."""
+"""Store the score histograms of one run on one test set as one small file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ScoreHistograms:
     counts: np.ndarray
 
     def __post_init__(self) -> None:
-        """Checks that the three belong together."""
+        """Check that the three belong together."""
         if len(set(self.names)) != len(self.names):
             raise ValueError("names of score histograms repeat: expected each image once")
         if self.edges.dtype != np.float32 or self.edges.ndim != 1 or not self.edges.size:
@@ -99,7 +99,7 @@ class ScoreHistograms:
     def select(
         self, region: str = "fov", images: str | Iterable[str] | None = None, pooled: bool = True
     ) -> ScoreHistogram:
-        """The histograms of one region and some images.
+        """Select the histograms of one region and some images.
 
         Args:
             region: ``"fov"`` (pixels inside the FOV) or ``"frame"`` (all pixels).
@@ -123,13 +123,13 @@ class ScoreHistograms:
         return ScoreHistogram(self.edges, vessel=counts[..., 1, :], background=counts[..., 0, :], names=chosen)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Writes one compressed .npz; equal histograms give equal bytes (with the same NumPy and zlib)."""
+        """Write one compressed .npz; equal histograms give equal bytes (with the same NumPy and zlib)."""
         with open(path, "wb") as file:
             np.savez_compressed(file, names=np.array(self.names, dtype=np.str_), edges=self.edges, counts=self.counts)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> ScoreHistograms:
-        """Reads what ``save`` wrote; nothing in the file is executed.
+        """Read what ``save`` wrote; nothing in the file is executed.
 
         Raises:
             FileNotFoundError: no such file.
@@ -145,7 +145,7 @@ class ScoreHistograms:
 
 
 def _split(name: str, logits: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None) -> list[list[np.ndarray]]:
-    """The logits of one image as [inside the FOV, outside] x [background, vessel]."""
+    """Split the logits of one image into [inside the FOV, outside] x [background, vessel]."""
     scores = as_logits(logits, f"logits of {name}")
     if scores.ndim != 2:
         raise ValueError(f"logits of {name} has shape {scores.shape}: expected (H, W)")
@@ -155,6 +155,6 @@ def _split(name: str, logits: ArrayLike, vessels: ArrayLike, fov: ArrayLike | No
 
 
 def _sample(parts: list[np.ndarray], most: int) -> list[np.ndarray]:
-    """Every k-th of the pixels of each part, about ``most`` in all."""
+    """Take every k-th pixel of each part, about ``most`` in all."""
     stride = 1 + sum(part.size for part in parts) // most
     return [part[::stride] for part in parts]

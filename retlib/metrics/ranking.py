@@ -1,4 +1,4 @@
-"""Exact area under the ROC curve and average precision of scored pixels, without an argsort.
+"""Compute the exact area under the ROC curve and average precision of scored pixels, without an argsort.
 
 A non-negative IEEE number and its bit pattern, read as an unsigned integer, sort alike. Probabilities leave
 the sign bit free, so the pattern is shifted by one and the label takes the last bit: one sort of plain
@@ -12,15 +12,14 @@ import numpy as np
 
 
 def ranked_counts(scores: np.ndarray, vessels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """True and false positives at each distinct score, from the highest score down.
+    """Count true and false positives at each distinct score, from the highest score down.
 
     Args:
         scores: (n,) float32 or float64, not negative and not NaN (unchecked).
         vessels: (n,) bool.
 
     Returns:
-        Two (k,) int64 arrays, k the number of distinct scores: vessel and background pixels that score at
-        least so much.
+        Two (k,) int64 arrays, k the number of distinct scores: vessel and background pixels of at least that score.
     """
     unsigned = np.uint32 if scores.dtype == np.float32 else np.uint64
     # Adding 0 makes a copy, and turns -0.0, whose sign bit is set, into 0.0.
@@ -37,12 +36,7 @@ def ranked_counts(scores: np.ndarray, vessels: np.ndarray) -> tuple[np.ndarray, 
 
 
 def roc_auc(true: np.ndarray, false: np.ndarray) -> float:
-    """Area under the ROC curve by the trapezoidal rule, ties counting one half; NaN if a class is absent.
-
-    Args:
-        true: (k,) cumulative vessel counts of ``ranked_counts``.
-        false: (k,) cumulative background counts.
-    """
+    """Compute the area under the ROC curve from ``ranked_counts``, ties counting one half; NaN if a class is absent."""
     if not true.size or not true[-1] or not false[-1]:
         return float("nan")
     doubled = np.diff(false, prepend=0) @ (true + np.concatenate(([0], true[:-1])))  # integers: exact
@@ -50,12 +44,7 @@ def roc_auc(true: np.ndarray, false: np.ndarray) -> float:
 
 
 def average_precision(true: np.ndarray, false: np.ndarray) -> float:
-    """Sum over distinct scores of (gain in recall) x precision; NaN without a vessel pixel.
-
-    Args:
-        true: (k,) cumulative vessel counts of ``ranked_counts``.
-        false: (k,) cumulative background counts.
-    """
+    """Sum (gain in recall) x precision over the distinct scores of ``ranked_counts``; NaN without a vessel pixel."""
     if not true.size or not true[-1]:
         return float("nan")
     return float(np.diff(true, prepend=0) @ (true / (true + false)) / true[-1])

@@ -1,4 +1,4 @@
-"""``evaluate``: every score of a probability map, of one image or of a test set."""
+"""Score probability maps of one image or of a test set."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def evaluate(
     average: str | None = None,
     metrics: Iterable[str] = METRICS,
 ) -> dict[str, float]:
-    """Scores of a probability map against the truth, or of a whole test set.
+    """Score a probability map against the truth, or those of a whole test set.
 
     A pixel is predicted as vessel when its probability is at least the threshold. AUC and average precision
     do not depend on the threshold; they equal scikit-learn's, ties included. clDice is taken on hard masks,
@@ -86,7 +86,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Parts:
-    """What the scores are made of: those of several images can be pooled."""
+    """Counts and pixels from which the scores of one image, or of pooled images, are computed."""
 
     confusion: Confusion
     pixels: tuple[np.ndarray, np.ndarray] | None  # scores and labels, where a ranked score is wanted

@@ -1,7 +1,9 @@
-"""Scores of the vessel tree itself, on two binary masks: centre lines, components and loops, vessel width.
+"""Compare the vessel trees of two binary masks: centre lines, components and loops, vessel width.
 
-Dice is carried by the wide vessels. These see what it does not: a broken vessel, a false bridge, a missed
-capillary. All of them cut both masks to the FOV first.
+Dice is dominated by wide vessels; these scores show broken vessels, false bridges and missed capillaries. Each takes
+a binary segmentation ``prediction`` and the truth ``vessels``, both (H,W), and ``fov``, the (H,W) mask of the pixels
+that count (None: the whole frame), to which both masks are cut first. An argument that is no mask, or whose shape
+differs from that of ``vessels``, is a ValueError.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ _EIGHT = np.ones((3, 3), bool)
 
 
 def skeleton(mask: np.ndarray) -> np.ndarray:
-    """One-pixel-wide centre line of a bool (H,W) mask (Zhang and Suen's thinning)."""
+    """Thin a bool (H,W) mask to its centre line, one pixel wide (Zhang and Suen)."""
     from skimage.morphology import skeletonize
 
     return skeletonize(mask)
@@ -30,7 +32,7 @@ def skeleton(mask: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SkeletonOverlap:
-    """Pixel counts from which clDice is made; add those of several images to pool them.
+    """Pixel counts from which clDice is computed; add those of several images to pool them.
 
     Attributes:
         predicted_inside: pixels of the prediction's skeleton that lie on true vessels.
@@ -45,7 +47,7 @@ class SkeletonOverlap:
     true: int
 
     def __add__(self, other: SkeletonOverlap) -> SkeletonOverlap:
-        """Counts of both together."""
+        """Add the counts of two images."""
         return SkeletonOverlap(
             self.predicted_inside + other.predicted_inside,
             self.predicted + other.predicted,
@@ -74,16 +76,7 @@ class SkeletonOverlap:
 
 
 def skeleton_overlap(prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None = None) -> SkeletonOverlap:
-    """Overlap of each mask's skeleton with the other mask, both cut to the FOV first.
-
-    Args:
-        prediction: (H,W) binary segmentation.
-        vessels: (H,W) truth.
-        fov: (H,W) mask of the pixels that count; None takes the whole frame.
-
-    Raises:
-        ValueError: an argument that is no mask, or whose shape differs from that of ``vessels``.
-    """
+    """Count the overlap of each mask's skeleton with the other mask."""
     predicted, truth = as_pair(prediction, vessels, fov)
     predicted_line, true_line = skeleton(predicted), skeleton(truth)
     return SkeletonOverlap(
@@ -95,36 +88,17 @@ def skeleton_overlap(prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike |
 
 
 def cldice(prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None = None) -> float:
-    """Centre line Dice of two binary masks on hard skeletons (Shit et al., CVPR 2021, equations 1 and 2).
+    """Compute centre line Dice on hard skeletons (Shit et al., CVPR 2021, equations 1 and 2).
 
-    Args:
-        prediction: (H,W) binary segmentation.
-        vessels: (H,W) truth.
-        fov: (H,W) mask of the pixels that count, everything else is removed from both masks; None takes the
-            whole frame.
-
-    Returns:
-        clDice; 0 if exactly one mask is empty, NaN if both are.
-
-    Raises:
-        ValueError: an argument that is no mask, or whose shape differs from that of ``vessels``.
+    It is 0 if exactly one mask is empty, NaN if both are.
     """
     return skeleton_overlap(prediction, vessels, fov).cldice
 
 
 def skeleton_recall(prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None = None) -> float:
-    """Share of the true centre line that the prediction covers (topology sensitivity of Shit et al., 2021).
+    """Compute the share of the true centre line that the prediction covers; NaN without a vessel pixel.
 
-    Args:
-        prediction: (H,W) binary segmentation.
-        vessels: (H,W) truth.
-        fov: (H,W) mask of the pixels that count; None takes the whole frame.
-
-    Returns:
-        A value in [0, 1]; NaN without a vessel pixel.
-
-    Raises:
-        ValueError: an argument that is no mask, or whose shape differs from that of ``vessels``.
+    This is the topology sensitivity of Shit et al. 2021.
     """
     predicted, truth = as_pair(prediction, vessels, fov)
     line = skeleton(truth)
@@ -132,20 +106,10 @@ def skeleton_recall(prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | 
 
 
 def betti_numbers(mask: ArrayLike) -> tuple[int, int]:
-    """Number of connected components and of holes of a binary mask.
+    """Count the connected components (Betti-0) and the holes (Betti-1) of a binary mask (H,W).
 
-    Vessel pixels are neighbours when they share a side or a corner (8-connected), background pixels when they
-    share a side (4-connected), so that a closed diagonal line encloses a hole. The frame is surrounded by
-    background.
-
-    Args:
-        mask: (H,W) binary mask.
-
-    Returns:
-        Betti-0 (components) and Betti-1 (holes, the meshes of the vessel net).
-
-    Raises:
-        ValueError: no mask.
+    Vessel pixels are 8-connected and background pixels 4-connected, so that a closed diagonal line encloses a hole.
+    Beyond the frame is background.
     """
     vessels = as_mask(mask, "mask")
     components = ndimage.label(vessels, _EIGHT)[1]
@@ -154,45 +118,29 @@ def betti_numbers(mask: ArrayLike) -> tuple[int, int]:
 
 
 def betti_errors(prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None = None) -> dict[str, int]:
-    """Absolute differences of the two masks' Betti numbers, both cut to the FOV first.
+    """Compute the absolute differences of the two masks' Betti numbers.
 
-    They count, and do not ask where: a missed component and a false one cancel. Average them over images
-    (means of absolute differences); pooling would let images cancel one another too.
-
-    Args:
-        prediction: (H,W) binary segmentation.
-        vessels: (H,W) truth.
-        fov: (H,W) mask of the pixels that count; None takes the whole frame.
+    Positions do not count: a missed component and a false one cancel. Take the mean over images; in pooled counts
+    images would cancel one another too.
 
     Returns:
         ``betti0_error`` (components) and ``betti1_error`` (holes); 0 is perfect, two empty masks included.
-
-    Raises:
-        ValueError: an argument that is no mask, or whose shape differs from that of ``vessels``.
     """
-    (pieces, holes), (true_pieces, true_holes) = map(betti_numbers, as_pair(prediction, vessels, fov))
-    return {"betti0_error": abs(pieces - true_pieces), "betti1_error": abs(holes - true_holes)}
+    (components, holes), (true_components, true_holes) = map(betti_numbers, as_pair(prediction, vessels, fov))
+    return {"betti0_error": abs(components - true_components), "betti1_error": abs(holes - true_holes)}
 
 
 def cal(prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None = None) -> dict[str, float]:
-    """Connectivity, area and length agreement, and their product (Gegundez-Arias et al., IEEE TMI 2012).
+    """Compute connectivity, area and length agreement, and their product (Gegundez-Arias et al., IEEE TMI 2012).
 
     With G the truth, S the segmentation, d a dilation by a disc of radius 2 and s the skeleton:
     C = 1 - min(1, |components(G) - components(S)| / |G|), A = |(d(S) n G) u (S n d(G))| / |S u G|,
     L = |(s(S) n d(G)) u (d(S) n s(G))| / |s(S) u s(G)|. C is close to 1 for any vessel map, since |G| counts
     pixels.
 
-    Args:
-        prediction: (H,W) binary segmentation.
-        vessels: (H,W) truth.
-        fov: (H,W) mask of the pixels that count; None takes the whole frame.
-
     Returns:
         ``connectivity``, ``area``, ``length`` and ``cal``, in [0, 1]; area, length and their product are 0 if
         exactly one mask is empty, all four are NaN if both are.
-
-    Raises:
-        ValueError: an argument that is no mask, or whose shape differs from that of ``vessels``.
     """
     predicted, truth = as_pair(prediction, vessels, fov)
     if not predicted.any() and not truth.any():
@@ -216,7 +164,7 @@ def cal(prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None = None)
 def vessel_width_counts(
     prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None = None, edges: Sequence[float] = (2, 4)
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels of the true centre line, and those of them that the prediction covers, by the vessel's width.
+    """Count the pixels of the true centre line, and those that the prediction covers, by the vessel's width.
 
     The width at a pixel of the skeleton is twice its distance to the nearest background pixel, centre to
     centre, so that vessels of one and of two pixels both have width 2 and three pixels make 4. Beyond the
@@ -230,11 +178,10 @@ def vessel_width_counts(
             what is wider.
 
     Returns:
-        Two integer arrays (len(edges)+1,): found and all. Add those of several images to pool them.
+        Two integer arrays (len(edges)+1,): covered and all. Add those of several images to pool them.
 
     Raises:
-        ValueError: edges that do not rise; an argument that is no mask, or whose shape differs from that of
-            ``vessels``.
+        ValueError: edges that do not rise.
     """
     limits = np.asarray(edges, float)
     if limits.ndim != 1 or not limits.size or not (np.diff(limits) > 0).all():
@@ -253,7 +200,7 @@ def vessel_width_counts(
 def vessel_width_recall(
     prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None = None, edges: Sequence[float] = (2, 4)
 ) -> dict[str, float]:
-    """Share of the true centre line that the prediction covers, apart for thin and wide vessels.
+    """Compute the share of the true centre line that the prediction covers, for each class of vessel width.
 
     Args:
         prediction: (H,W) binary segmentation.
@@ -265,10 +212,6 @@ def vessel_width_recall(
     Returns:
         One value in [0, 1] a class, thinnest first, named ``"<=2"``, ``"2-4"``, ``">4"`` for the default
         edges; NaN for a class that does not occur.
-
-    Raises:
-        ValueError: edges that do not rise; an argument that is no mask, or whose shape differs from that of
-            ``vessels``.
     """
     found, total = vessel_width_counts(prediction, vessels, fov, edges)
     between = [f"{low:g}-{high:g}" for low, high in pairwise(edges)]

@@ -1,4 +1,4 @@
-"""Segmentation networks by name: every one takes (N, C, H, W), any H and W, and gives logits (N, 1, H, W)."""
+"""Build segmentation networks by name: each maps (N, C, H, W), any H and W, to logits (N, 1, H, W)."""
 
 from __future__ import annotations
 
@@ -69,15 +69,15 @@ MODEL_TITLES = {
 
 
 def list_models() -> list[str]:
-    """Names that :func:`build_model` knows, sorted."""
+    """List the names that :func:`build_model` knows, sorted."""
     return sorted(_MODELS)
 
 
 def model_options(name: str) -> dict[str, object]:
-    """Options of a model with their default values, ``in_channels`` aside.
+    """List the options of a model with their default values, ``in_channels`` aside.
 
     Raises:
-        ValueError: if there is no model of this name.
+        ValueError: there is no model of this name.
     """
     if name not in _MODELS:
         raise ValueError(f"there is no model {name!r}: choose one of {', '.join(list_models())}")
@@ -86,7 +86,7 @@ def model_options(name: str) -> dict[str, object]:
 
 
 def build_model(name: str, in_channels: int = 1, **options: object) -> nn.Module:
-    """Builds a network with fresh weights (torch's global generator decides them: seed it first).
+    """Build a network with fresh weights, drawn from torch's global generator: seed it first.
 
     Args:
         name: one of :func:`list_models`.
@@ -97,8 +97,7 @@ def build_model(name: str, in_channels: int = 1, **options: object) -> nn.Module
         A module that maps a floating (N, in_channels, H, W) batch, any H and W, to logits (N, 1, H, W).
 
     Raises:
-        ValueError: if the name, an option or the value of an option is unknown; the message lists the
-            choices.
+        ValueError: the name, an option or the value of an option is unknown; the message lists the choices.
     """
     known = model_options(name)
     unknown = [key for key in options if key not in known]
@@ -109,5 +108,5 @@ def build_model(name: str, in_channels: int = 1, **options: object) -> nn.Module
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Number of trainable values of a model, running statistics of batch normalisation aside."""
+    """Count the trainable values of a model, running statistics of batch normalisation aside."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

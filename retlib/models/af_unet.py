@@ -7,23 +7,14 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from retlib.models.blocks import (
-    DoubleConv,
-    check_images,
-    crop_back,
-    join,
-    one_of,
-    pad_to_multiple,
-    positive_int,
-    up_convolution,
-)
+from retlib.models.blocks import DoubleConv, SegmentationNetwork, encode, join, one_of, positive_int, up_convolution
 
 SKIPS = ("next", "dense")
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """What one decoder level concatenates, as names that ``get_submodule`` of the model takes.
+    """Maps that one decoder level concatenates, as names that ``get_submodule`` of the model takes.
 
     Attributes:
         level: 1 for full resolution, ``depth`` for the lowest decoder level.
@@ -42,7 +33,7 @@ class Fusion:
     decoder: str
 
 
-class AFUNet(nn.Module):
+class AFUNet(SegmentationNetwork):
     """U-Net with asymmetric skips (section 3.2 and figure 1 of the AF-UNet paper).
 
     ``depth`` encoder stages of ``width`` and twice as many channels after each 2x2 max-pooling (64, 128, 256, 512),
@@ -68,6 +59,7 @@ class AFUNet(nn.Module):
         super().__init__()
         self.in_channels = positive_int("in_channels", in_channels)
         self.depth = positive_int("depth", depth)
+        self.cell = 2**depth
         self.skips = one_of("skips", skips, SKIPS)
         widths = [positive_int("width", width) * 2**stage for stage in range(depth + 1)]
         inputs = [in_channels, *widths[:-1]]
@@ -82,11 +74,11 @@ class AFUNet(nn.Module):
         self.head = nn.Conv2d(width, 1, kernel_size=1)
 
     def _finer(self, stage: int) -> range:
-        """Encoder stages (0 is full resolution) whose features join decoder level ``stage`` beside its own."""
+        """List the encoder stages (0: full resolution) whose features decoder level ``stage`` takes beside its own."""
         return range(0 if self.skips == "dense" else max(stage - 1, 0), stage)
 
     def fusions(self) -> list[Fusion]:
-        """What each decoder level fuses, lowest level first, in the order of the forward pass."""
+        """List what each decoder level fuses, lowest level first, in the order of the forward pass."""
         found = []
         for step, stage in enumerate(range(self.depth - 1, -1, -1)):
             finer = self._finer(stage)
@@ -102,18 +94,11 @@ class AFUNet(nn.Module):
             )
         return found
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, 1, H, W) of a floating batch (N, in_channels, H, W), any H and W."""
-        check_images(x, self.in_channels)
-        size = (x.shape[-2], x.shape[-1])
-        x, offset = pad_to_multiple(x, 2**self.depth)
-        features = []
-        for stage in self.encoder:
-            x = stage(x)
-            features.append(x)
-            x = F.max_pool2d(x, kernel_size=2)
+    def logits(self, x: Tensor) -> Tensor:
+        """Compute logits (N, 1, h, w) of a padded batch (N, in_channels, h, w)."""
+        features, x = encode(self.encoder, x)
         x = self.bridge(x)
         for step, stage in enumerate(range(self.depth - 1, -1, -1)):
             shallow = [F.max_pool2d(features[finer], 2 ** (stage - finer)) for finer in self._finer(stage)]
             x = self.decoder[step](join([features[stage], *shallow, self.up[step](x)]))
-        return crop_back(self.head(x), offset, size)
+        return self.head(x)

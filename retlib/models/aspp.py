@@ -1,4 +1,4 @@
-"""Atrous spatial pyramid pooling (DeepLabv3, Chen et al. 2017), and which taps of its kernels are alive."""
+"""Atrous spatial pyramid pooling (DeepLabv3, Chen et al. 2017), and the effective taps of its kernels."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class AtrousConv(nn.Conv2d):
 class ImagePooling(nn.Module):
     """Image-level branch: mean over the map, 1x1 convolution, batch normalisation, ReLU, spread over the map.
 
-    Its batch statistics come from N values a channel, one an image. Of a batch of one there are none, and in
-    training the running statistics stand in (unchanged). Of a batch of two they leave plus or minus one a
-    channel, whatever the images: a weakness of the published design that this class does not hide.
+    Its batch statistics come from N values a channel, one an image. In training on a batch of one the running
+    statistics take their place, unchanged. With a batch of two the normalised values are plus or minus one, whatever
+    the images: a weakness of the published design.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -88,14 +88,14 @@ class ASPP(nn.Module):
 
 
 def checked_rates(rates: Sequence[int]) -> tuple[int, ...]:
-    """The rates as a tuple of whole numbers above 0, else a ValueError."""
+    """Return the rates as a tuple of whole numbers above 0, else raise a ValueError."""
     if not isinstance(rates, Sequence) or isinstance(rates, str) or not rates:
         raise ValueError(f"rates must be a sequence of whole numbers such as {RATES}, not {rates!r}")
     return tuple(positive_int("every rate", rate) for rate in rates)
 
 
 def _inside(rate: int, height: int, width: int) -> list[int]:
-    """At how many positions of a (height, width) map each of the 9 taps of a 3x3 kernel lies inside it."""
+    """Count for each of the 9 taps of a 3x3 kernel the positions where it lies inside a (height, width) map."""
 
     def along(size: int) -> list[int]:
         outer = max(positive_int("map size", size) - positive_int("rate", rate), 0)
@@ -105,7 +105,7 @@ def _inside(rate: int, height: int, width: int) -> list[int]:
 
 
 def live_taps(rate: int, height: int, width: int) -> int:
-    """How many of the 9 taps of a 3x3 kernel of dilation ``rate`` ever lie inside a (height, width) map.
+    """Count the taps of a 3x3 kernel of dilation ``rate`` that lie inside a (height, width) map at some position.
 
     The others meet zero padding at every position: their weights are never used and never learn.
     """
@@ -115,7 +115,7 @@ def live_taps(rate: int, height: int, width: int) -> int:
 def aspp_branches(
     size: int | tuple[int, int], rates: Sequence[int] = RATES, output_stride: int = 32
 ) -> list[dict[str, float]]:
-    """Which taps of the 3x3 branches of an ASPP are alive for images of a given size.
+    """List how many taps of the 3x3 branches of an ASPP are used for images of a given size.
 
     Args:
         size: side of the image, or its height and width, in pixels.

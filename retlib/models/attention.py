@@ -10,7 +10,7 @@ from retlib.models.blocks import positive_int
 
 
 class AttentionGate(nn.Module):
-    """Scales a skip feature x by coefficients in (0, 1) that a gating signal g decides (equations 1 and 2).
+    """Attention gate: scales a skip feature x by coefficients in (0, 1) from a gating signal g (equations 1 and 2).
 
     ``alpha = sigmoid(psi(relu(theta(x) + phi(g))))``, one coefficient a position; the result is ``alpha * x``.
     As published (``equal=False``) g comes from the next coarser level: theta is a 2x2 convolution of stride 2
@@ -53,7 +53,7 @@ class AttentionGate(nn.Module):
         self.output = _normalised(nn.Conv2d(in_channels, in_channels, kernel_size=1), True) if output else nn.Identity()
 
     def coefficients(self, x: Tensor, g: Tensor) -> Tensor:
-        """Attention coefficients (N, 1, H, W) in (0, 1) for x (N, in_channels, H, W) and g.
+        """Compute attention coefficients (N, 1, H, W) in (0, 1) for x (N, in_channels, H, W) and g.
 
         Raises:
             ValueError: if g is not (N, gating_channels, H, W), or (H // 2, W // 2) unless ``equal``.
@@ -69,7 +69,7 @@ class AttentionGate(nn.Module):
         return alpha if self.equal else F.interpolate(alpha, size=x.shape[-2:], mode="bilinear", align_corners=False)
 
     def forward(self, x: Tensor, g: Tensor) -> Tensor:
-        """The gated skip feature, of the shape of x: (N, in_channels, H, W)."""
+        """Scale x (N, in_channels, H, W) by its coefficients; the shape stays."""
         return self.output(self.coefficients(x, g) * x)
 
 

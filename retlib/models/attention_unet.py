@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from retlib.models.attention import AttentionGate
 from retlib.models.blocks import (
     DoubleConv,
-    check_images,
+    SegmentationNetwork,
     conv_bn_relu,
-    crop_back,
+    encode,
     join,
     one_of,
-    pad_to_multiple,
     positive_int,
     upsample,
 )
@@ -22,7 +20,7 @@ DEPTH = 4
 GATES = ("coarser", "equal")
 
 
-class AttentionUNet(nn.Module):
+class AttentionUNet(SegmentationNetwork):
     """U-Net with attention gates on its skips; ``gates`` says which gate, and all else stays the same.
 
     * ``"coarser"``, as published: the gating signal is the decoder's map one level below the skip, before it is
@@ -48,6 +46,7 @@ class AttentionUNet(nn.Module):
     def __init__(self, in_channels: int = 1, width: int = 64, gates: str = "coarser") -> None:
         super().__init__()
         self.in_channels = positive_int("in_channels", in_channels)
+        self.cell = 2**DEPTH
         self.equal = one_of("gates", gates, GATES) == "equal"
         widths = [positive_int("width", width) * 2**stage for stage in range(DEPTH + 1)]
         if self.equal and width < 2:
@@ -65,20 +64,13 @@ class AttentionUNet(nn.Module):
         self.decoder = nn.ModuleList(DoubleConv(2 * w, w, bias=True) for w in skips)
         self.head = nn.Conv2d(width, 1, kernel_size=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, 1, H, W) of a floating batch (N, in_channels, H, W), any H and W."""
-        check_images(x, self.in_channels)
-        size = (x.shape[-2], x.shape[-1])
-        x, offset = pad_to_multiple(x, 2**DEPTH)
-        skips = []
-        for stage in self.encoder:
-            x = stage(x)
-            skips.append(x)
-            x = F.max_pool2d(x, kernel_size=2)
+    def logits(self, x: Tensor) -> Tensor:
+        """Compute logits (N, 1, h, w) of a padded batch (N, in_channels, h, w)."""
+        skips, x = encode(self.encoder, x)
         x = self.bridge(x)
         for level, (up, stage) in enumerate(zip(self.up, self.decoder, strict=True)):
             skip, enlarged = skips.pop(), up(upsample(x))
             if level < len(self.gates):
                 skip = self.gates[level](skip, enlarged if self.equal else x)
             x = stage(join([skip, enlarged]))
-        return crop_back(self.head(x), offset, size)
+        return self.head(x)

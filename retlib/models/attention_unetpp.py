@@ -22,15 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from retlib.models.attention import AttentionGate
-from retlib.models.blocks import (
-    DoubleConv,
-    check_images,
-    crop_back,
-    join,
-    pad_to_multiple,
-    positive_int,
-    up_convolution,
-)
+from retlib.models.blocks import DoubleConv, SegmentationNetwork, join, positive_int, up_convolution
 
 MULTIPLES = (1, 2, 4, 8, 16)
 """Channels of the five levels, as multiples of the width: 8-16-32-64-128 at the paper's width of 8."""
@@ -85,7 +77,7 @@ class NestedGatedDecoder(nn.Module):
         return rows[0][-1]
 
 
-class AttentionUNetPP(nn.Module):
+class AttentionUNetPP(SegmentationNetwork):
     """Attention U-Net++ with a plain convolutional encoder: the paper's model 'without ResNet'.
 
     The paper names the filters, the nested decoder and the gates, and nothing inside a block. Ours: two padded 3x3
@@ -99,18 +91,16 @@ class AttentionUNetPP(nn.Module):
     def __init__(self, in_channels: int = 1, width: int = 8) -> None:
         super().__init__()
         self.in_channels = positive_int("in_channels", in_channels)
+        self.cell = MULTIPLES[-1]
         widths = [positive_int("width", width) * multiple for multiple in MULTIPLES]
         inputs = [in_channels, *widths[:-1]]
         self.encoder = nn.ModuleList(DoubleConv(i, o) for i, o in zip(inputs, widths, strict=True))
         self.decoder = NestedGatedDecoder(widths)
         self.head = nn.Conv2d(width, 1, kernel_size=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, 1, H, W) of a floating batch (N, in_channels, H, W), any H and W."""
-        check_images(x, self.in_channels)
-        size = (x.shape[-2], x.shape[-1])
-        x, offset = pad_to_multiple(x, MULTIPLES[-1])
+    def logits(self, x: Tensor) -> Tensor:
+        """Compute logits (N, 1, h, w) of a padded batch (N, in_channels, h, w)."""
         maps: list[Tensor] = []
         for level, stage in enumerate(self.encoder):
             maps.append(stage(x if level == 0 else F.max_pool2d(maps[-1], kernel_size=2)))
-        return crop_back(self.head(self.decoder(maps)), offset, size)
+        return self.head(self.decoder(maps))

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from retlib.models.attention_unetpp import MULTIPLES, NestedGatedDecoder
-from retlib.models.blocks import PointwiseConv, check_images, crop_back, pad_to_multiple, positive_int, upsample
+from retlib.models.blocks import PointwiseConv, SegmentationNetwork, positive_int, upsample
 from retlib.models.resnet import five_maps, initialise
 
 BLOCKS = (3, 4, 6, 3)
@@ -80,7 +80,7 @@ class ResNet34(nn.Module):
         return five_maps(self, x)
 
 
-class AttentionUNetPPResNet34(nn.Module):
+class AttentionUNetPPResNet34(SegmentationNetwork):
     """Attention U-Net++ with a residual encoder: the paper's model 'with ResNet'.
 
     The decoder is that of :class:`retlib.models.attention_unetpp.AttentionUNetPP`.
@@ -98,17 +98,15 @@ class AttentionUNetPPResNet34(nn.Module):
         self.stem_stride = positive_int("stem_stride", stem_stride)
         if stem_stride > 2:
             raise ValueError(f"stem_stride must be 1 or 2, not {stem_stride}")
+        self.cell = MULTIPLES[-1] * stem_stride
         widths = [positive_int("width", width) * multiple for multiple in MULTIPLES]
         self.encoder = ResNet34(in_channels, widths, stem_stride)
         self.decoder = NestedGatedDecoder(widths)
         self.head = nn.Conv2d(width, 1, kernel_size=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, 1, H, W) of a floating batch (N, in_channels, H, W), any H and W."""
-        check_images(x, self.in_channels)
-        size = (x.shape[-2], x.shape[-1])
-        x, offset = pad_to_multiple(x, MULTIPLES[-1] * self.stem_stride)
+    def logits(self, x: Tensor) -> Tensor:
+        """Compute logits (N, 1, h, w) of a padded batch (N, in_channels, h, w)."""
         logits = self.head(self.decoder(self.encoder(x)))
         if self.stem_stride > 1:
             logits = upsample(logits, self.stem_stride)
-        return crop_back(logits, offset, size)
+        return logits

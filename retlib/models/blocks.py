@@ -1,4 +1,4 @@
-"""Pieces that several architectures share: convolution blocks, up-sampling, padding to a multiple.
+"""Blocks that several architectures share: their base class, convolutions, up-sampling, checks of options.
 
 All tensors are (N, C, H, W). Convolutions that a batch normalisation follows carry no bias, which the normalisation
 would cancel, except where a model is to have as many parameters as a reference that keeps them.
@@ -6,7 +6,7 @@ would cancel, except where a model is to have as many parameters as a reference 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,43 @@ from torch.nn import functional as F
 UPSAMPLING = ("bilinear", "transposed")
 
 
+class SegmentationNetwork(nn.Module):
+    """Base of the networks: logits (N, 1, H, W) of a floating batch (N, in_channels, H, W), any H and W.
+
+    A sub-class sets ``in_channels`` and ``cell``, the side in pixels of one value of its coarsest map, and implements
+    ``logits`` for batches of whole cells.
+    """
+
+    in_channels: int
+    cell: int
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pad the batch to whole cells, compute its logits and crop them to its size.
+
+        Raises:
+            ValueError: ``x`` is no floating (N, in_channels, H, W) batch.
+        """
+        if x.ndim != 4 or x.shape[1] != self.in_channels or not torch.is_floating_point(x):
+            expected, got = f"(N, {self.in_channels}, H, W)", f"{x.dtype} of shape {tuple(x.shape)}"
+            raise ValueError(f"the model takes a floating {expected} batch, not {got}")
+        height, width = x.shape[-2:]
+        x, (top, left) = pad_to_multiple(x, self.cell)
+        return self.logits(x)[..., top : top + height, left : left + width]
+
+
+def encode(stages: Iterable[nn.Module], x: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Apply encoder stages with a 2x2 max-pooling after each: returns their maps, and the last one pooled."""
+    maps = []
+    for stage in stages:
+        maps.append(stage(x))
+        x = F.max_pool2d(maps[-1], kernel_size=2)
+    return maps, x
+
+
 def conv_bn_relu(
     in_channels: int, out_channels: int, kernel: int = 3, dilation: int = 1, norm: bool = True, bias: bool = False
 ) -> list[nn.Module]:
-    """Convolution that keeps the size, batch normalisation and ReLU, as a list; a bias if ``bias`` or not ``norm``."""
+    """List a convolution that keeps the size, batch normalisation and ReLU; a bias if ``bias`` or not ``norm``."""
     padding = dilation * (kernel // 2)
     layers: list[nn.Module] = [
         nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, bias=bias or not norm)
@@ -96,7 +129,7 @@ class PreActivationUnit(nn.Module):
 
 
 def join(maps: Sequence[Tensor]) -> Tensor:
-    """Concatenate maps (N, C_i, H, W) along the channels, and hand each its gradient as a map of its own.
+    """Concatenate maps (N, C_i, H, W) along the channels, with a channels-last gradient for each of them.
 
     The gradient of a concatenation is a strided view for each map. torch's CPU kernels for the gradients of bilinear
     enlargement and batch normalisation take ten to twenty times as long on such a view as on a channels-last map, which
@@ -114,25 +147,21 @@ def _channels_last(gradient: Tensor) -> Tensor:
 
 
 def up_convolution(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:
-    """2x2 transposed convolution with bias that doubles H and W: the 'up-conv' of Ronneberger et al. 2015."""
+    """Build the 'up-conv' of Ronneberger et al. 2015: a 2x2 transposed convolution with bias that doubles H and W."""
     return nn.ConvTranspose2d(in_channels, out_channels, kernel_size=2, stride=2)
 
 
 def upsample(x: Tensor, scale: int = 2) -> Tensor:
-    """Bilinear enlargement of (N, C, H, W) by a whole factor, pixel areas aligned, not corners."""
+    """Enlarge (N, C, H, W) bilinearly by a whole factor, with pixel areas aligned, not corners."""
     return F.interpolate(x, scale_factor=float(scale), mode="bilinear", align_corners=False)
 
 
 def pad_to_multiple(x: Tensor, multiple: int, cells: int = 2) -> tuple[Tensor, tuple[int, int]]:
-    """Pads (N, C, H, W) to whole cells of ``multiple`` pixels, at least ``cells`` of them a side.
+    """Pad (N, C, H, W) to whole cells of ``multiple`` pixels, at least ``cells`` of them a side.
 
-    The border value is repeated (replicate padding), half before and half after: zeros would draw a
-    bright-to-dark edge that looks like structure. With two cells a side the coarsest map has 2x2 values at
-    least, so batch normalisation can train on a single image of any size.
-
-    Returns:
-        The padded tensor (``x`` itself where nothing is missing) and (top, left), the offset of the image in
-        it.
+    The border value is repeated, half before and half after: zeros would draw an edge that looks like structure. With
+    two cells a side the coarsest map has at least 2x2 values, so batch normalisation can train on one image of any
+    size. Returns the padded tensor (``x`` itself where nothing is missing) and (top, left) of the image in it.
     """
     height, width = x.shape[-2:]
     rows = max(-(-height // multiple), cells) * multiple - height
@@ -143,35 +172,22 @@ def pad_to_multiple(x: Tensor, multiple: int, cells: int = 2) -> tuple[Tensor, t
     return x, (top, left)
 
 
-def crop_back(x: Tensor, offset: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """The (height, width) part of a padded map that is the image: the inverse of :func:`pad_to_multiple`."""
-    (top, left), (height, width) = offset, size
-    return x[..., top : top + height, left : left + width]
-
-
 def positive_int(name: str, value: object, least: int = 1) -> int:
-    """``value`` if it is an int of at least ``least``, else a ValueError that names the option."""
+    """Return ``value`` if it is an int of at least ``least``, else raise a ValueError that names the option."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
     return value
 
 
 def true_or_false(name: str, value: object) -> bool:
-    """``value`` if it is True or False, else a ValueError that names the option."""
+    """Return ``value`` if it is True or False, else raise a ValueError that names the option."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False, not {value!r}")
     return value
 
 
 def one_of(name: str, value: object, choices: tuple[str, ...]) -> str:
-    """``value`` if it is among ``choices``, else a ValueError that lists them."""
+    """Return ``value`` if it is among ``choices``, else raise a ValueError that lists them."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
     return str(value)
-
-
-def check_images(x: Tensor, in_channels: int) -> None:
-    """Raises a ValueError unless ``x`` is a floating (N, ``in_channels``, H, W) batch."""
-    if x.ndim != 4 or x.shape[1] != in_channels or not torch.is_floating_point(x):
-        shape = tuple(x.shape)
-        raise ValueError(f"the model takes a floating (N, {in_channels}, H, W) batch, not {x.dtype} of shape {shape}")

@@ -17,9 +17,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from retlib.models.blocks import DoubleConv, check_images, crop_back, join, one_of, pad_to_multiple, positive_int
+from retlib.models.blocks import DoubleConv, SegmentationNetwork, encode, join, one_of, positive_int
 
 DIRECTIONS = ("backward", "bidirectional")
 GATES = ("sigmoid", "hard_sigmoid")
@@ -75,7 +74,7 @@ class ConvLSTMCell(nn.Module):
 
 
 class Merge(nn.Module):
-    """Reads the sequence [skip, up] with ConvLSTM cells and gives their last hidden states.
+    """ConvLSTM over the sequence [skip, up]: the last hidden states of its cells.
 
     ``"backward"``: one cell, from the last step to the first, so it starts with the up-sampled map and ends with
     the skip (Keras's ``go_backwards``, as coded in the family, whose name says bidirectional); half as many
@@ -128,7 +127,7 @@ class DenseBottleneck(nn.Module):
         return x
 
 
-class ConvLSTMUNet(nn.Module):
+class ConvLSTMUNet(SegmentationNetwork):
     """ConvLSTM U-Net: encoder, bottleneck, decoder whose merges are ConvLSTMs over [skip, up].
 
     From two channels to one vessel map, option ``head``. ``"paired"``, our reading: the last convolution has two
@@ -167,6 +166,7 @@ class ConvLSTMUNet(nn.Module):
         super().__init__()
         self.in_channels = positive_int("in_channels", in_channels)
         self.depth = positive_int("depth", depth)
+        self.cell = 2**depth
         positive_int("dense_blocks", dense_blocks, least=0)
         if positive_int("width", width) % 2:
             raise ValueError(f"width must be an even number, not {width}: a ConvLSTM has half as many filters")
@@ -191,16 +191,9 @@ class ConvLSTMUNet(nn.Module):
         initialise(self)
         nn.init.xavier_uniform_((self.head if head == "paired" else self.head[-1]).weight)  # no ReLU follows
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, 1, H, W) of a floating batch (N, in_channels, H, W), any H and W."""
-        check_images(x, self.in_channels)
-        size = (x.shape[-2], x.shape[-1])
-        x, offset = pad_to_multiple(x, 2**self.depth)
-        skips = []
-        for stage in self.encoder:
-            x = stage(x)
-            skips.append(x)
-            x = F.max_pool2d(x, kernel_size=2)
+    def logits(self, x: Tensor) -> Tensor:
+        """Compute logits (N, 1, h, w) of a padded batch (N, in_channels, h, w)."""
+        skips, x = encode(self.encoder, x)
         skips[-1] = self.drop_skip(skips[-1])
         x = self.bridge(x)
         for up, merge, stage in zip(self.up, self.merge, self.decoder, strict=True):
@@ -208,7 +201,7 @@ class ConvLSTMUNet(nn.Module):
         x = self.head(x)
         if x.shape[1] == 2:
             x = x[:, 1:] - x[:, :1]  # paired: vessel minus background
-        return crop_back(x, offset, size)
+        return x
 
 
 def up_block(in_channels: int, out_channels: int) -> nn.Sequential:
@@ -224,7 +217,7 @@ def up_block(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 def initialise(model: nn.Module) -> None:
-    """The family's initial weights: He normal (fan in), orthogonal recurrent kernels, biases 0, forget biases 1.
+    """Initialise as the BCDU-Net code: He normal (fan in), orthogonal recurrent kernels, biases 0, forget biases 1.
 
     The paper names none. Torch's defaults are smaller by a factor of 2.4, and in a network with so few
     normalisations, trained by SGD for five epochs, that factor to the power of its depth is what has to be made up.

@@ -1,4 +1,4 @@
-"""What a forward pass costs, counted without computing it."""
+"""Count what a forward pass costs, without computing it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from retlib.models.blocks import positive_int
 
 
 def multiply_adds(model: nn.Module, channels: int, height: int, width: int) -> int:
-    """Multiply-adds of one forward pass over one image of (channels, height, width).
+    """Count the multiply-adds of one forward pass over one image of (channels, height, width).
 
     Convolutions and matrix products count, as :class:`torch.utils.flop_counter.FlopCounterMode` defines them (half
     its FLOPs); biases, normalisation, activations, pooling, enlarging and element-wise products do not. The model
@@ -19,8 +19,7 @@ def multiply_adds(model: nn.Module, channels: int, height: int, width: int) -> i
     is computed, and the model, its mode and its statistics stay as they are.
 
     Raises:
-        ValueError: if ``channels``, ``height`` or ``width`` is no whole number of at least 1, or the model takes
-            another number of channels.
+        ValueError: a number is no whole number of at least 1, or the model takes another number of channels.
     """
     shape = (positive_int("channels", channels), positive_int("height", height), positive_int("width", width))
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}

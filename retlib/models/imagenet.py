@@ -1,4 +1,4 @@
-"""ImageNet weights for an encoder, through torchvision's weights enum: downloaded once, then cached."""
+"""Load ImageNet weights for an encoder through torchvision's weights enum: downloaded once, then cached."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IMAGENET_WIDTH = 64
 
 
 def check_imagenet(imagenet: object, width: int, in_channels: int) -> None:
-    """Raises a ValueError unless ``imagenet`` is a bool and, if True, there are weights of this width and channels."""
+    """Raise a ValueError unless ``imagenet`` is a bool and, if True, there are weights of this width and channels."""
     if not true_or_false("imagenet", imagenet):
         return
     if width != IMAGENET_WIDTH:
@@ -26,7 +26,7 @@ def check_imagenet(imagenet: object, width: int, in_channels: int) -> None:
 
 
 def imagenet_state_dict(enum: str, network: str) -> dict[str, Tensor]:
-    """All weights ``IMAGENET1K_V1`` of a torchvision network.
+    """Load all weights ``IMAGENET1K_V1`` of a torchvision network.
 
     Args:
         enum: name of its weights enum, such as ``"ResNet50_Weights"``.
@@ -55,10 +55,9 @@ def imagenet_state_dict(enum: str, network: str) -> dict[str, Tensor]:
 
 
 def adapt_first_convolution(state: Mapping[str, Tensor], name: str, in_channels: int) -> dict[str, Tensor]:
-    """State dict whose first convolution, the weight called ``name``, takes ``in_channels`` (1 or 3) channels.
+    """Adapt the first convolution of a state dict, the weight called ``name``, to ``in_channels`` (1 or 3) channels.
 
-    One channel: the three kernels of the colours are summed, so a gray image gives what the same image repeated in R, G
-    and B gave.
+    For one channel the kernels of the three colours are summed: a gray image gives what it gave repeated as R, G and B.
     """
     adapted = dict(state)
     if in_channels == 1:
@@ -67,5 +66,5 @@ def adapt_first_convolution(state: Mapping[str, Tensor], name: str, in_channels:
 
 
 def _one_line(error: Exception) -> str:
-    """An error as one line of text."""
+    """Put an error on one line."""
     return " ".join(str(error).split()) or type(error).__name__

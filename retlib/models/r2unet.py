@@ -11,16 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from retlib.models.blocks import (
-    check_images,
-    crop_back,
-    join,
-    one_of,
-    pad_to_multiple,
-    positive_int,
-    true_or_false,
-    up_convolution,
-)
+from retlib.models.blocks import SegmentationNetwork, encode, join, one_of, positive_int, true_or_false, up_convolution
 
 NORMS = ("shared", "per_step", "none")
 UPSAMPLING = ("nearest", "transposed")
@@ -124,7 +115,7 @@ class RepeatConv(nn.Module):
         return F.relu(self.norm(self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))))
 
 
-class R2UNet(nn.Module):
+class R2UNet(SegmentationNetwork):
     """U-Net whose blocks are recurrent and residual: ``depth`` poolings, channels doubling from ``width``.
 
     With ``upsampling="nearest"``, width 64, depth 4 and any t, 39,091,265 parameters for one channel in and
@@ -156,7 +147,7 @@ class R2UNet(nn.Module):
     ) -> None:
         super().__init__()
         self.in_channels = positive_int("in_channels", in_channels)
-        self.depth = positive_int("depth", depth)
+        self.cell = 2 ** positive_int("depth", depth)
         positive_int("t", t, least=0)
         one_of("norm", norm, NORMS)
         one_of("upsampling", upsampling, UPSAMPLING)
@@ -178,17 +169,10 @@ class R2UNet(nn.Module):
         self.decoder = nn.ModuleList(block(2 * w, w) for w in reversed(widths[:-1]))
         self.head = nn.Conv2d(width, 1, kernel_size=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, 1, H, W) of a floating batch (N, in_channels, H, W), any H and W."""
-        check_images(x, self.in_channels)
-        size = (x.shape[-2], x.shape[-1])
-        x, offset = pad_to_multiple(x, 2**self.depth)
-        skips = []
-        for stage in self.encoder:
-            x = stage(x)
-            skips.append(x)
-            x = F.max_pool2d(x, kernel_size=2)
+    def logits(self, x: Tensor) -> Tensor:
+        """Compute logits (N, 1, h, w) of a padded batch (N, in_channels, h, w)."""
+        skips, x = encode(self.encoder, x)
         x = self.bridge(x)
         for up, stage in zip(self.up, self.decoder, strict=True):
             x = stage(join([skips.pop(), up(x)]))
-        return crop_back(self.head(x), offset, size)
+        return self.head(x)

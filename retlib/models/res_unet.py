@@ -7,11 +7,9 @@ from torch import Tensor, nn
 from retlib.models.blocks import (
     UPSAMPLING,
     DoubleConv,
-    check_images,
-    crop_back,
+    SegmentationNetwork,
     join,
     one_of,
-    pad_to_multiple,
     true_or_false,
     up_convolution,
     upsample,
@@ -80,7 +78,7 @@ class Decoder(nn.Module):
         return upsample(x) if len(self.stages) == 4 else x
 
 
-class ResUNet50(nn.Module):
+class ResUNet50(SegmentationNetwork):
     """ResNet-50 encoder, U-Net decoder; the encoder's last map enters the decoder as it is.
 
     Args:
@@ -103,14 +101,12 @@ class ResUNet50(nn.Module):
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
+        self.cell = STRIDE
         self.encoder = ResNet50(in_channels, width, imagenet)
         *skips, last = self.encoder.channels
         self.decoder = Decoder(last, tuple(skips), width, upsampling, head, decoder_norm)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, 1, H, W) of a floating batch (N, in_channels, H, W), any H and W."""
-        check_images(x, self.in_channels)
-        size = (x.shape[-2], x.shape[-1])
-        x, offset = pad_to_multiple(x, STRIDE)
+    def logits(self, x: Tensor) -> Tensor:
+        """Compute logits (N, 1, h, w) of a padded batch (N, in_channels, h, w)."""
         *skips, last = self.encoder(x)
-        return crop_back(self.decoder(last, skips), offset, size)
+        return self.decoder(last, skips)

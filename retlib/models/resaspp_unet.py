@@ -12,15 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from retlib.models.aspp import ASPP, RATES
-from retlib.models.blocks import check_images, crop_back, pad_to_multiple
+from retlib.models.blocks import SegmentationNetwork
 from retlib.models.res_unet import Decoder
 from retlib.models.resnet import STRIDE, ResNet50
 
 
-class ResASPPUNet(nn.Module):
+class ResASPPUNet(SegmentationNetwork):
     """ResNet-50 encoder, ASPP on its last map, U-Net decoder.
 
     Args:
@@ -46,15 +46,13 @@ class ResASPPUNet(nn.Module):
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
+        self.cell = STRIDE
         self.encoder = ResNet50(in_channels, width, imagenet)
         *skips, last = self.encoder.channels
         self.bridge = ASPP(last, 4 * width, rates)
         self.decoder = Decoder(4 * width, tuple(skips), width, upsampling, head, decoder_norm)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, 1, H, W) of a floating batch (N, in_channels, H, W), any H and W."""
-        check_images(x, self.in_channels)
-        size = (x.shape[-2], x.shape[-1])
-        x, offset = pad_to_multiple(x, STRIDE)
+    def logits(self, x: Tensor) -> Tensor:
+        """Compute logits (N, 1, h, w) of a padded batch (N, in_channels, h, w)."""
         *skips, last = self.encoder(x)
-        return crop_back(self.decoder(self.bridge(last), skips), offset, size)
+        return self.decoder(self.bridge(last), skips)

@@ -49,15 +49,13 @@ class ResNet50(nn.Module):
         in_channels: channels of the image.
         width: channels of the stem; the layers give 4, 8, 16 and 32 times as many (64: 256, 512, 1024, 2048).
         imagenet: start from ImageNet weights (torchvision's) instead of a random initialisation; at width 64 only.
-            V1 and not V2: V1 was trained with plain cross-entropy and is what most studies mean by 'ImageNet
-            pre-trained'; V2's label smoothing and mixing raise the ImageNet score and are reported to make features
-            transfer less well.
+            They are V1, which most studies mean by 'ImageNet pre-trained'; V2's label smoothing and mixing raise the
+            ImageNet score and are reported to make features transfer less well.
 
     Raises:
-        ValueError: if ``imagenet`` is asked for at another width or for a number of channels other than 1 and
-            3.
-        FileNotFoundError: if the ImageNet weights are neither cached nor to be had.
-        ImportError: if ImageNet weights are asked for and torchvision cannot be imported.
+        ValueError: ``imagenet`` at another width, or with a number of channels other than 1 and 3.
+        FileNotFoundError: the ImageNet weights are neither cached nor to be had.
+        ImportError: ImageNet weights are asked for and torchvision cannot be imported.
     """
 
     def __init__(self, in_channels: int = 1, width: int = 64, imagenet: bool = False) -> None:
@@ -90,7 +88,7 @@ class ResNet50(nn.Module):
 
 
 def five_maps(encoder: nn.Module, x: Tensor) -> list[Tensor]:
-    """Stem and four layers of a ResNet, its max-pooling before the first layer."""
+    """Compute the maps of the stem and the four layers of a ResNet, with its max-pooling before the first layer."""
     stem = encoder.relu(encoder.bn1(encoder.conv1(x)))
     maps = [stem, encoder.layer1(F.max_pool2d(stem, kernel_size=3, stride=2, padding=1))]
     for layer in (encoder.layer2, encoder.layer3, encoder.layer4):
@@ -99,7 +97,7 @@ def five_maps(encoder: nn.Module, x: Tensor) -> list[Tensor]:
 
 
 def initialise(encoder: nn.Module) -> None:
-    """He initialisation (normal, fan out) of every convolution, as torchvision starts a ResNet."""
+    """Initialise every convolution as torchvision starts a ResNet (He et al. 2015: normal, fan out)."""
     for module in encoder.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -6,21 +6,12 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from retlib.models.blocks import (
-    PreActivationUnit,
-    check_images,
-    crop_back,
-    join,
-    pad_to_multiple,
-    positive_int,
-    true_or_false,
-    upsample,
-)
+from retlib.models.blocks import PreActivationUnit, SegmentationNetwork, join, positive_int, true_or_false, upsample
 
 POOLINGS = 3
 
 
-class ResUNet(nn.Module):
+class ResUNet(SegmentationNetwork):
     """Deep residual U-Net: pre-activation units, strides in place of poolings (figure 2, table I of the paper).
 
     Encoder of ``width``, 2 and 4 times ``width`` channels (64, 128, 256), bridge of 8 times (512), and a decoder that
@@ -40,6 +31,7 @@ class ResUNet(nn.Module):
     def __init__(self, in_channels: int = 1, width: int = 64, shortcut_norm: bool = True) -> None:
         super().__init__()
         self.in_channels = positive_int("in_channels", in_channels)
+        self.cell = 2**POOLINGS
         norm = true_or_false("shortcut_norm", shortcut_norm)
         widths = [positive_int("width", width) * 2**stage for stage in range(POOLINGS + 1)]
         self.encoder = nn.ModuleList([PreActivationUnit(in_channels, width, first=True, shortcut_norm=norm)])
@@ -48,11 +40,8 @@ class ResUNet(nn.Module):
         self.decoder = nn.ModuleList(PreActivationUnit(2 * w + w, w, shortcut_norm=norm) for w in reversed(widths[:-1]))
         self.head = nn.Conv2d(width, 1, kernel_size=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, 1, H, W) of a floating batch (N, in_channels, H, W), any H and W."""
-        check_images(x, self.in_channels)
-        size = (x.shape[-2], x.shape[-1])
-        x, offset = pad_to_multiple(x, 2**POOLINGS)
+    def logits(self, x: Tensor) -> Tensor:
+        """Compute logits (N, 1, h, w) of a padded batch (N, in_channels, h, w)."""
         skips = []
         for unit in self.encoder:
             x = unit(x)
@@ -60,4 +49,4 @@ class ResUNet(nn.Module):
         x = self.bridge(x)
         for unit in self.decoder:
             x = unit(join([upsample(x), skips.pop()]))
-        return crop_back(self.head(x), offset, size)
+        return self.head(x)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from retlib.models.blocks import PreActivationUnit, check_images, crop_back, join, pad_to_multiple, positive_int
+from retlib.models.blocks import PreActivationUnit, SegmentationNetwork, join, positive_int
 
 POOLINGS = 3
 REDUCTION = 8
@@ -16,7 +16,7 @@ RATES = (1, 6, 12, 18)
 
 
 class SqueezeExcitation(nn.Module):
-    """Scales each channel by a coefficient in (0, 1) that the means of all channels decide (Hu et al. 2018).
+    """Squeeze and excitation: scales each channel by a coefficient in (0, 1) from the means of all (Hu et al. 2018).
 
     Two fully connected layers without bias with a ReLU between them; ``channels // 8`` values in the middle, at
     least two (of one, the ReLU leaves nothing where it starts below 0).
@@ -61,7 +61,7 @@ class SummedASPP(nn.Module):
 
 
 class DecoderAttention(nn.Module):
-    """Multiplies the decoder's map by a map made of it and of the finer encoder feature.
+    """Attention of this model: multiplies the decoder's map by a map made of it and of the finer encoder feature.
 
     Each of the two goes through normalisation, ReLU and a 3x3 convolution; the encoder's is max-pooled to the size of
     the decoder's; their sum goes through the same once more. Neither a sigmoid nor anything else bounds the result,
@@ -94,7 +94,7 @@ class DecoderStep(nn.Module):
         return self.scale(self.unit(join([x, skip])))
 
 
-class ResUNetPlusPlus(nn.Module):
+class ResUNetPlusPlus(SegmentationNetwork):
     """ResUNet++: three strided stages, an atrous pyramid as bridge and as last stage (figure 1 of the paper).
 
     Stem and stages of 1, 2, 4 and 8 times ``width`` channels, a squeeze-and-excitation after each residual unit;
@@ -113,6 +113,7 @@ class ResUNetPlusPlus(nn.Module):
     def __init__(self, in_channels: int = 1, width: int = 16) -> None:
         super().__init__()
         self.in_channels = positive_int("in_channels", in_channels)
+        self.cell = 2**POOLINGS
         widths = [positive_int("width", width) * 2**stage for stage in range(POOLINGS + 1)]
         stem = PreActivationUnit(in_channels, width, first=True)
         self.encoder = nn.ModuleList([nn.Sequential(stem, SqueezeExcitation(width))])
@@ -124,11 +125,8 @@ class ResUNetPlusPlus(nn.Module):
         self.pyramid = SummedASPP(2 * width, width)
         self.head = nn.Conv2d(width, 1, kernel_size=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, 1, H, W) of a floating batch (N, in_channels, H, W), any H and W."""
-        check_images(x, self.in_channels)
-        size = (x.shape[-2], x.shape[-1])
-        x, offset = pad_to_multiple(x, 2**POOLINGS)
+    def logits(self, x: Tensor) -> Tensor:
+        """Compute logits (N, 1, h, w) of a padded batch (N, in_channels, h, w)."""
         skips = []
         for stage in self.encoder:
             x = stage(x)
@@ -136,7 +134,7 @@ class ResUNetPlusPlus(nn.Module):
         x = self.bridge(skips.pop())
         for step in self.decoder:
             x = step(x, skips.pop())
-        return crop_back(self.head(self.pyramid(x)), offset, size)
+        return self.head(self.pyramid(x))
 
 
 def _bn_relu_conv(in_channels: int, out_channels: int) -> list[nn.Module]:

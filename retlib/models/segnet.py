@@ -1,7 +1,7 @@
 """SegNet (Badrinarayanan, Kendall and Cipolla 2017): VGG-16 without its classifier, and its mirror image.
 
-The encoder remembers where each 2x2 max-pooling found its maximum; the decoder puts values back there and fills the
-rest with convolutions. No feature map is handed across.
+The encoder stores where each 2x2 max-pooling found its maximum; the decoder puts values back there and fills the rest
+by convolutions. No feature map is handed across.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from retlib.models.blocks import check_images, crop_back, pad_to_multiple, positive_int
+from retlib.models.blocks import SegmentationNetwork, positive_int
 from retlib.models.imagenet import adapt_first_convolution, check_imagenet, imagenet_state_dict
 from retlib.models.resnet import initialise
 
@@ -17,7 +17,7 @@ STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
 """Stages of VGG-16: channels as a multiple of the width, and the number of convolutions."""
 
 
-class SegNet(nn.Module):
+class SegNet(SegmentationNetwork):
     """SegNet with VGG-16's thirteen convolutions, each batch-normalised, and a decoder that mirrors them.
 
     ``encoder`` is torchvision's ``vgg16_bn().features``, module by module, and has its parameter names; so its
@@ -32,14 +32,13 @@ class SegNet(nn.Module):
             of a random initialisation; at width 64 only.
 
     Raises:
-        ValueError: if ``imagenet`` is asked for at another width or for a number of channels other than 1 and 3.
-        FileNotFoundError: if the ImageNet weights are neither cached nor to be had.
-        ImportError: if ImageNet weights are asked for and torchvision cannot be imported.
+        As :class:`retlib.models.resnet.ResNet50`.
     """
 
     def __init__(self, in_channels: int = 1, width: int = 64, imagenet: bool = False) -> None:
         super().__init__()
         self.in_channels = positive_int("in_channels", in_channels)
+        self.cell = 2 ** len(STAGES)
         positive_int("width", width)
         check_imagenet(imagenet, width, in_channels)
 
@@ -74,11 +73,8 @@ class SegNet(nn.Module):
             state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
             self.encoder.load_state_dict(adapt_first_convolution(state, "0.weight", in_channels))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, 1, H, W) of a floating batch (N, in_channels, H, W), any H and W."""
-        check_images(x, self.in_channels)
-        size = (x.shape[-2], x.shape[-1])
-        x, offset = pad_to_multiple(x, 2 ** len(STAGES))
+    def logits(self, x: Tensor) -> Tensor:
+        """Compute logits (N, 1, h, w) of a padded batch (N, in_channels, h, w)."""
         places = []
         for layer in self.encoder:
             if isinstance(layer, nn.MaxPool2d):
@@ -88,7 +84,7 @@ class SegNet(nn.Module):
                 x = layer(x)
         for stage in self.decoder:
             x = stage(F.max_unpool2d(x, places.pop(), kernel_size=2, stride=2))
-        return crop_back(self.head(x), offset, size)
+        return self.head(x)
 
 
 def _conv_bn_relu(in_channels: int, out_channels: int) -> list[nn.Module]:

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from retlib.models.blocks import (
-    DoubleConv,
-    check_images,
-    crop_back,
-    join,
-    pad_to_multiple,
-    positive_int,
-    up_convolution,
-)
+from retlib.models.blocks import DoubleConv, SegmentationNetwork, encode, join, positive_int, up_convolution
 
 
-class UNet(nn.Module):
+class UNet(SegmentationNetwork):
     """U-Net: ``depth`` poolings, channels ``width`` at full resolution and twice as many after each pooling.
 
     Deviations from the 2015 paper, all customary: padded convolutions (output size = input size), batch
@@ -33,7 +24,7 @@ class UNet(nn.Module):
     def __init__(self, in_channels: int = 1, width: int = 64, depth: int = 4) -> None:
         super().__init__()
         self.in_channels = positive_int("in_channels", in_channels)
-        self.depth = positive_int("depth", depth)
+        self.cell = 2 ** positive_int("depth", depth)
         widths = [positive_int("width", width) * 2**stage for stage in range(depth + 1)]
         inputs = [in_channels, *widths[:-1]]
         self.encoder = nn.ModuleList(DoubleConv(i, o) for i, o in zip(inputs[:-1], widths[:-1], strict=True))
@@ -42,17 +33,10 @@ class UNet(nn.Module):
         self.decoder = nn.ModuleList(DoubleConv(2 * w, w) for w in reversed(widths[:-1]))
         self.head = nn.Conv2d(width, 1, kernel_size=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, 1, H, W) of a floating batch (N, in_channels, H, W), any H and W."""
-        check_images(x, self.in_channels)
-        size = (x.shape[-2], x.shape[-1])
-        x, offset = pad_to_multiple(x, 2**self.depth)
-        skips = []
-        for stage in self.encoder:
-            x = stage(x)
-            skips.append(x)
-            x = F.max_pool2d(x, kernel_size=2)
+    def logits(self, x: Tensor) -> Tensor:
+        """Compute logits (N, 1, h, w) of a padded batch (N, in_channels, h, w)."""
+        skips, x = encode(self.encoder, x)
         x = self.bridge(x)
         for up, stage in zip(self.up, self.decoder, strict=True):
             x = stage(join([skips.pop(), up(x)]))
-        return crop_back(self.head(x), offset, size)
+        return self.head(x)

@@ -6,21 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from retlib.models.blocks import (
-    DoubleConv,
-    check_images,
-    crop_back,
-    join,
-    pad_to_multiple,
-    positive_int,
-    true_or_false,
-    upsample,
-)
+from retlib.models.blocks import DoubleConv, SegmentationNetwork, join, positive_int, true_or_false, upsample
 
 DEPTH = 4
 
 
-class UNetPlusPlus(nn.Module):
+class UNetPlusPlus(SegmentationNetwork):
     """UNet++: node X(i, j) joins X(i, 0), ..., X(i, j - 1) and the enlarged X(i + 1, j - 1) (equation 1).
 
     X(i, 0) is the encoder, i poolings below full resolution, with ``width * 2**i`` channels, and so has every node
@@ -41,6 +32,7 @@ class UNetPlusPlus(nn.Module):
     def __init__(self, in_channels: int = 1, width: int = 32, deep_supervision: bool = False) -> None:
         super().__init__()
         self.in_channels = positive_int("in_channels", in_channels)
+        self.cell = 2**DEPTH
         true_or_false("deep_supervision", deep_supervision)
         widths = [positive_int("width", width) * 2**row for row in range(DEPTH + 1)]
         inputs = [in_channels, *widths[:-1]]
@@ -54,11 +46,8 @@ class UNetPlusPlus(nn.Module):
         )
         self.heads = nn.ModuleList(nn.Conv2d(width, 1, kernel_size=1) for _ in range(DEPTH if deep_supervision else 1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, 1, H, W) of a floating batch (N, in_channels, H, W), any H and W."""
-        check_images(x, self.in_channels)
-        size = (x.shape[-2], x.shape[-1])
-        x, offset = pad_to_multiple(x, 2**DEPTH)
+    def logits(self, x: Tensor) -> Tensor:
+        """Compute logits (N, 1, h, w) of a padded batch (N, in_channels, h, w)."""
         rows: list[list[Tensor]] = []  # rows[i][j] is X(i, j)
         for row, stage in enumerate(self.encoder):
             rows.append([stage(x if row == 0 else F.max_pool2d(rows[-1][0], kernel_size=2))])
@@ -69,4 +58,4 @@ class UNetPlusPlus(nn.Module):
                 row.append(node(join([*row, upsample(coarse)])))
         # One head: that of X(0, 4); four: those of X(0, 1) to X(0, 4).
         logits = [head(node) for head, node in zip(self.heads, rows[0][-len(self.heads) :], strict=True)]
-        return crop_back(torch.stack(logits).mean(dim=0), offset, size)
+        return torch.stack(logits).mean(dim=0)

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from retlib.data import FundusSample
-from retlib.inference import area_opening, pick_device, predict_logits, probabilities, remove_small_components
+from retlib.device import pick_device
+from retlib.inference import area_opening, predict_logits, probabilities, remove_small_components
 from retlib.predict.fov import find_fov, searched_region
 from retlib.predict.fundus_check import FundusCheck, NotAFundusError, check_fundus
 from retlib.predict.weights import ModelCard, read_weights, shipped_weights

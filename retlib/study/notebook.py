@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -18,9 +18,6 @@ from retlib.studies import list_studies, load_study
 from retlib.study import Paper, Record, RunConfig, Store, StudyFile, results, run
 from retlib.study.evidence import Evidence, same_seeds
 from retlib.study.parameters import Parameters
-
-if TYPE_CHECKING:
-    from IPython.display import Markdown
 
 # The better evidence first; a smoke record (phantoms) is evidence of nothing but a working pipeline.
 PRECEDENCE = {"paper": ("paper", "lite"), "lite": ("paper", "lite"), "smoke": ("smoke",)}
@@ -220,7 +217,7 @@ class Study:
         return self._memory[state]
 
 
-def in_short(*sentences: str) -> Markdown:
+def in_short(*sentences: str) -> Any:
     """Make the summary box at the top of a page."""
     from IPython.display import Markdown
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch import nn
 
-from retlib.inference import pick_device, predict_logits
+from retlib.device import pick_device
+from retlib.inference import predict_logits
 from retlib.preprocessing import Prepared, prepare
 from retlib.study.config import RunConfig
 from retlib.study.runner import build, load_samples

@@ -25,8 +25,7 @@ from typing import Any
 
 import torch
 
-from retlib.batches.supply import cores
-from retlib.inference import pick_device
+from retlib.device import pick_device, usable_cores
 from retlib.study import NUMERICS, Record, RunConfig, Store, run
 from retlib.study.pending import NamedRun, count_tiers
 
@@ -60,7 +59,7 @@ class ProcessExecutor(Executor):
         self._open()
 
     def _open(self) -> None:
-        threads = max(1, cores() // self._jobs)
+        threads = max(1, usable_cores() // self._jobs)
         context = get_context("spawn")
         self._pool = ProcessPoolExecutor(self._jobs, context, initializer=_begin_process, initargs=(threads,))
 

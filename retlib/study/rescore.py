@@ -19,16 +19,9 @@ import torch
 from filelock import FileLock
 
 from retlib.data import FundusSample
+from retlib.device import has_bfloat16, pick_device
 from retlib.files import cache_folder
-from retlib.inference import (
-    Member,
-    area_opening,
-    has_bfloat16,
-    pick_device,
-    predict_mean_logits,
-    probabilities,
-    remove_small_components,
-)
+from retlib.inference import Member, area_opening, predict_mean_logits, probabilities, remove_small_components
 from retlib.metrics import evaluate
 from retlib.models import count_parameters
 from retlib.predict.weights import UNUSED, State, fill, package_folder, read_state

@@ -19,10 +19,10 @@ from filelock import FileLock
 from torch import nn
 from tqdm import tqdm
 
-from retlib.acceleration import bfloat16_units
 from retlib.data import FundusSample, load_dataset
+from retlib.device import has_bfloat16, pick_device
 from retlib.files import cache_folder
-from retlib.inference import pick_device, predict_logits
+from retlib.inference import predict_logits
 from retlib.models import build_model, count_parameters
 from retlib.preprocessing import prepare, to_grid
 from retlib.study.config import RunConfig, Selection
@@ -75,7 +75,7 @@ def run(
             for name in ("checkpoint.pt", "pretraining.pt"):
                 (work / name).unlink(missing_ok=True)
         target = pick_device(device)
-        if target.type == "cpu" and config.profile == "paper" and config.training.amp_cpu and bfloat16_units() is False:
+        if target.type == "cpu" and config.profile == "paper" and config.training.amp_cpu and not has_bfloat16():
             _say_slow()
         content, files, trained = _execute(config, root, target, work, progress)
         record = store.write(header | content, files)

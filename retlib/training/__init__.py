@@ -1,26 +1,29 @@
-"""One readable training loop: full images or patches, AMP, schedules, early stopping, checkpoint and resume.
+"""Train networks: whole images or patches, AMP, schedules, early stopping, checkpoint and resume.
 
-Nothing random is carried from one epoch to the next: weights, order, patches, augmentation and dropout are functions
-of (seed, epoch). A checkpoint inside an epoch keeps the state of torch's generators. So a run that was killed and
-resumed from its last checkpoint ends in the same weights, bit for bit on the CPU, as one that was left alone.
+Weights, order, patches, augmentation and dropout of an epoch are functions of (seed, epoch), and a checkpoint inside an
+epoch holds the state of torch's generators. So a run that was killed and resumed ends in the same weights, bit for bit
+on the CPU, as one that was not.
 """
 
 from __future__ import annotations
 
-from retlib.training.loop import CHECKPOINT_SECONDS, CUDA_CHECKPOINT_SECONDS, Trained, autocast, fit, seed_torch
-from retlib.training.optimisation import build_optimiser, build_schedule
-from retlib.training.scores import region_mask
-from retlib.training.settings import TrainingSettings
+from retlib.training.batches import Batch, RawBatch, TrainingDataset
+from retlib.training.loader import load_batches
+from retlib.training.loop import Trained, build_optimiser, build_schedule, fit
+from retlib.training.sampling import cut_patch, random_corner
+from retlib.training.settings import Patches, TrainingSettings
 
 __all__ = [
-    "CHECKPOINT_SECONDS",
-    "CUDA_CHECKPOINT_SECONDS",
+    "Batch",
+    "Patches",
+    "RawBatch",
     "Trained",
+    "TrainingDataset",
     "TrainingSettings",
-    "autocast",
     "build_optimiser",
     "build_schedule",
+    "cut_patch",
     "fit",
-    "region_mask",
-    "seed_torch",
+    "load_batches",
+    "random_corner",
 ]

@@ -1,4 +1,4 @@
-"""What a killed run goes on from: a file with weights, optimiser, schedule and the state of the loop."""
+"""Save and load checkpoints: weights, optimiser, schedule and the state of the loop."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from retlib.training.scores import Running
 from retlib.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from retlib.training.loop import Scores
 
 
 @dataclass
 class State:
-    """All that a resumed run needs beside weights, optimiser and schedule."""
+    """Everything that a resumed run needs besides weights, optimiser and schedule."""
 
     epoch: int = 0  # the last one that is finished
     steps: int = 0
@@ -31,12 +33,12 @@ class State:
     best_epoch: int = 0
     best_weights: dict[str, torch.Tensor] | None = None
     stopped: bool = False
-    resumed_from: list[float] = field(default_factory=list)  # `done` at each time that a killed run was picked up
-    inside: dict[str, Any] | None = None  # what `enter` keeps of the epoch under way; None between two epochs
+    resumed_from: list[float] = field(default_factory=list)  # `done` at each time that a killed run was resumed
+    inside: dict[str, Any] | None = None  # what `enter` saves of an unfinished epoch; None between two epochs
 
     @property
     def done(self) -> float:
-        """Epochs done: 2 after the second one, 2.25 a quarter into the third."""
+        """Count the epochs done: 2 after the second one, 2.25 a quarter into the third."""
         return self.epoch if self.inside is None else round(self.epoch + self.inside["share"], 4)
 
     def spend(self, lap: tuple[float, float], *, steps: bool = False) -> None:
@@ -45,33 +47,27 @@ class State:
         self.cpu_seconds += lap[1]
         self.step_seconds += lap[0] if steps else 0.0
 
-    def enter(self, row: dict[str, float], step: int, steps: int, running: Running, device: torch.device) -> None:
-        """Keep what a run needs to go on inside an epoch.
+    def enter(self, row: dict[str, float], step: int, steps: int, scores: Scores, device: torch.device) -> None:
+        """Record the position inside an epoch: its ``row`` so far, and ``step`` of ``steps`` done, with their scores.
 
-        Args:
-            row: the epoch's row of the history so far.
-            step: steps of this epoch that are done.
-            steps: steps of the whole epoch.
-            running: its loss and scores so far.
-            device: where it trains; dropout draws from the generators of this device and of the CPU.
+        The state of torch's generators, from which dropout draws, is recorded for the CPU and for ``device``.
         """
-        random = {"cpu": torch.get_rng_state()}
+        self.inside = {"row": row, "step": step, "share": step / steps, "running": scores.state_dict()}
+        self.inside["random"] = {"cpu": torch.get_rng_state()}
         if device.type == "cuda":
-            random["cuda"] = torch.cuda.get_rng_state(device)
-        self.inside = {"row": row, "step": step, "share": step / steps, "running": running.state_dict()}
-        self.inside["random"] = random
+            self.inside["random"]["cuda"] = torch.cuda.get_rng_state(device)
 
-    def reenter(self, running: Running, device: torch.device) -> tuple[dict[str, float], int]:
-        """Put sums and generators back as :meth:`enter` found them; returns the row and the steps that are done."""
+    def reenter(self, scores: Scores, device: torch.device) -> tuple[dict[str, float], int]:
+        """Restore scores and generators from :meth:`enter`; returns the row and the number of steps done."""
         content = self.inside
-        running.load_state_dict(content["running"])
+        scores.load_state_dict(content["running"])
         torch.set_rng_state(content["random"]["cpu"].cpu())
         if device.type == "cuda" and "cuda" in content["random"]:
             torch.cuda.set_rng_state(content["random"]["cuda"].cpu(), device)
         return content["row"], content["step"]
 
     def finish_epoch(self, row: dict[str, float], model: nn.Module, settings: TrainingSettings) -> None:
-        """Take the row of an epoch: the best one so far, and whether patience is at its end."""
+        """Add the row of an epoch, keep its weights if it is the best so far, and stop when patience runs out."""
         self.epoch, self.inside = int(row["epoch"]), None
         self.history.append(row)
         loss = row.get("validation_loss", math.inf)
@@ -86,20 +82,16 @@ class Clock:
     """Wall-clock and CPU time in laps, both in seconds."""
 
     def __init__(self) -> None:
-        self._last = self._now()
+        self._last = time.perf_counter(), time.process_time()
 
     def lap(self) -> tuple[float, float]:
-        """Seconds, and seconds of CPU, since the last lap ended."""
-        before, self._last = self._last, self._now()
+        """Return the seconds, and the seconds of CPU, since the last lap ended."""
+        before, self._last = self._last, (time.perf_counter(), time.process_time())
         return self._last[0] - before[0], self._last[1] - before[1]
-
-    @staticmethod
-    def _now() -> tuple[float, float]:
-        return time.perf_counter(), time.process_time()
 
 
 def save(path: Path, state: State, parts: dict[str, Any]) -> None:
-    """Write ``state`` and the ``state_dict`` of each part to a file, all of it or nothing."""
+    """Write ``state`` and the ``state_dict`` of each part to a file, which is replaced as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     content = {"state": vars(state)} | {name: part.state_dict() for name, part in parts.items()}
@@ -111,13 +103,7 @@ def save(path: Path, state: State, parts: dict[str, Any]) -> None:
 
 
 def load(path: Path, parts: dict[str, Any], device: torch.device) -> State:
-    """Read what :func:`save` wrote: the parts take their state, the loop's is returned.
-
-    Args:
-        path: the file.
-        parts: the same names as were saved.
-        device: where the tensors go.
-    """
+    """Load what :func:`save` wrote with the same names of parts: into the parts, with tensors on ``device``."""
     content = torch.load(path, map_location=device, weights_only=True)
     for name, part in parts.items():
         part.load_state_dict(content[name])

@@ -1,4 +1,4 @@
-"""The training loop itself."""
+"""Train a network: the loop, its optimiser and schedule, and the scores of an epoch."""
 
 from __future__ import annotations
 
@@ -15,48 +15,38 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from retlib.acceleration import chosen_kernels, kept_memory, tensor_float
-from retlib.batches import (
-    Batch,
-    Source,
-    choose_supply,
-    derive_seed,
-    stack_pixels,
-    supply_batches,
-    to_batch,
-    validation_patches,
-)
+from retlib.device import autocast
 from retlib.losses import build_loss
 from retlib.preprocessing import InputSettings, Prepared
+from retlib.training.batches import Batch, TrainingDataset, stack_samples, to_batch
 from retlib.training.checkpoints import Clock, State, load, save
-from retlib.training.optimisation import build_optimiser, build_schedule, update_average
-from retlib.training.scores import Running, region_mask
+from retlib.training.loader import choose_workers, load_batches
+from retlib.training.memory import keep_freed_memory
+from retlib.training.sampling import derive_seed, validation_patches
 from retlib.training.settings import TrainingSettings
 
-# Between two checkpoints, inside an epoch as well: what a killed run loses at most, validation apart.
+# Between two checkpoints, inside an epoch as well: a killed run loses at most this, validation aside.
 CHECKPOINT_SECONDS = 300.0
-# At the end of an epoch on CUDA, since the last checkpoint. On the CPU every epoch is kept.
+# At the end of an epoch on CUDA, since the last checkpoint. On the CPU every epoch is saved.
 CUDA_CHECKPOINT_SECONDS = 60.0
 
 
 @dataclass
 class Trained:
-    """What training leaves: the network (weights chosen by ``keep``), its history, and how long it took."""
+    """A trained network (weights chosen by ``keep``), its history, and how long it took."""
 
     model: nn.Module
     history: list[dict[str, float]]
     epoch: int  # the epoch (from 1) whose weights these are
     seconds: float  # spent in training steps and validation, over all resumed parts
     steps: int
-    # Epochs done when a killed run was picked up: 2 after the second one, 2.25 a quarter into the third.
+    # Epochs done when a killed run was resumed: 2 after the second one, 2.25 a quarter into the third.
     resumed_from: list[float] = field(default_factory=list)
     # Of one core, over all threads of this process: unlike `seconds`, the same on a quiet and on a busy machine.
     cpu_seconds: float = 0.0
     samples: int = 0  # images or patches that the steps saw
     step_seconds: float = 0.0  # of `seconds`, those spent in training steps: validation and checkpoints left out
-    acceleration: dict[str, Any] = field(
-        default_factory=dict
-    )  # what `fit` used to be fast; the last part's, if resumed
+    acceleration: dict[str, Any] = field(default_factory=dict)  # what made `fit` fast; the last part's, if resumed
 
 
 def fit(
@@ -78,7 +68,7 @@ def fit(
         training: samples at working size; of one size, unless patches are cut.
         validation: samples at working size, never trained on; may be empty, then ``keep`` must be ``last`` and
             ``patience`` None.
-        settings: what to do.
+        settings: batches, loss, optimiser, schedule and stopping.
         inputs: normalisation of the input.
         seed: every random choice follows from it.
         device: where to train.
@@ -90,71 +80,70 @@ def fit(
         ValueError: no training samples; validation needed and absent.
         FloatingPointError: the loss is not finite; the message names epoch and step.
     """
-    _check(training, validation, settings)
+    if not training:
+        raise ValueError("training: expected at least one sample, got none")
+    if (needs := settings.looks_at_validation) and not validation:
+        raise ValueError(f"{needs} looks at the validation loss, but no validation samples were given")
+
+    # Network, loss, data. Signed distances, where the loss uses them, are made with the batches.
     seed_torch(seed, "weights")
     model = model_of().to(device, memory_format=torch.channels_last)
     loss_of = build_loss(settings.loss, **settings.loss_options)
-    # Made where batches are, so that no step waits for them.
     distances = settings.loss_region if loss_of.uses_distances else None
-    optimiser = build_optimiser(model, settings)
-    source = Source(
-        training,
-        inputs,
-        augmentation=settings.augmentation,
-        copies=settings.augmented_copies,
-        patches=settings.patches,
-        batch_size=settings.batch_size,
-        seed=seed,
-        distances=distances,
-    )
-    planned = settings.epochs * source.steps
-    # On the device as they are stored; what the network sees is made of them anew in every epoch.
+    dataset = TrainingDataset(training, inputs, settings, seed, distances)
+    # On the device before normalisation, which takes a quarter of the memory; normalised anew in every epoch.
     checks = [
-        stack_pixels(samples, inputs, stored=True, distances=distances).each(lambda part: part.to(device))
+        stack_samples(samples, inputs, distances).each(lambda part: part.to(device))
         for samples in _validation_batches(validation, settings, seed)
     ]
-    schedule = build_schedule(optimiser, settings, planned)
+
+    # Optimiser, schedule, moving average of the weights (which is then validated and kept).
+    optimiser = build_optimiser(model, settings)
+    schedule = build_schedule(optimiser, settings, settings.epochs * dataset.steps)
     averaged = None if settings.average_weights is None else AveragedModel(model, use_buffers=True)
     kept = model if averaged is None else averaged.module
+
+    # Start, or resume from the checkpoint: after an epoch, or after some steps of one.
     parts = {"model": model, "optimiser": optimiser, "schedule": schedule, "averaged": averaged}
     parts = {name: part for name, part in parts.items() if part is not None}
-    state = State()
-    if checkpoint is not None and checkpoint.exists():
-        state = load(checkpoint, parts, device)
+    state = load(checkpoint, parts, device) if checkpoint is not None and checkpoint.exists() else State()
     epochs = range(state.epoch + 1, 1 if state.stopped else settings.epochs + 1)
+    first_step = 0 if state.inside is None else state.inside["step"]
 
     with ExitStack() as stack:
-        supply = choose_supply(source, device)
-        first = 0 if state.inside is None else state.inside["step"]
-        batches = stack.enter_context(closing(supply_batches(source, epochs, device, supply, first)))
-        acceleration = {
-            **supply._asdict(),
-            "memory_kept": stack.enter_context(kept_memory(device)),
-            "kernels_timed": stack.enter_context(chosen_kernels(device, source.shape is not None)),
-            "tensor_float": tensor_float(device),
-        }
+        # With batches of one shape cuDNN times its convolutions and takes the fastest.
+        timed = device.type == "cuda" and dataset.constant_shape
+        stack.callback(setattr, torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
+        torch.backends.cudnn.benchmark |= timed
+        kept_memory = stack.enter_context(keep_freed_memory(device))
+        workers = choose_workers(device)
+        batches = stack.enter_context(closing(load_batches(dataset, epochs, device, workers, first_step)))
         saved, clock = time.perf_counter(), Clock()
         for epoch in epochs:
             clock.lap()
             seed_torch(seed, "epoch", epoch)
-            row, running, done = {"epoch": epoch, "learning_rate": optimiser.param_groups[0]["lr"]}, Running(device), 0
+            row, scores, done = {"epoch": epoch, "learning_rate": optimiser.param_groups[0]["lr"]}, Scores(device), 0
             if state.inside is not None:
-                row, done = state.reenter(running, device)
+                row, done = state.reenter(scores, device)
+
+            # Training steps.
             model.train()
-            for step, batch in enumerate(itertools.islice(batches, source.steps - done), done + 1):
-                _step(model, averaged, batch, loss_of, optimiser, schedule, settings, device, running)
+            for step, batch in enumerate(itertools.islice(batches, dataset.steps - done), done + 1):
+                _step(model, averaged, batch, loss_of, optimiser, schedule, settings, device, scores)
                 state.steps += 1
                 if checkpoint is not None and time.perf_counter() - saved >= CHECKPOINT_SECONDS:
-                    _check_finite(running, settings, epoch, state.steps)
-                    state.enter(row, step, source.steps, running, device)
+                    _check_finite(scores, settings, epoch, state.steps)
+                    state.enter(row, step, dataset.steps, scores, device)
                     state.spend(clock.lap(), steps=True)
                     save(checkpoint, state, parts)
                     saved = time.perf_counter()
                     clock.lap()  # writing the checkpoint is no part of training
-            _check_finite(running, settings, epoch, state.steps)
-            row |= running.row("train")
-            state.samples += running.samples
+            _check_finite(scores, settings, epoch, state.steps)
+            row |= scores.row("train")
+            state.samples += scores.samples
             state.spend(clock.lap(), steps=True)
+
+            # Validation, and whether to stop.
             if checks:
                 row |= _validate(kept, checks, loss_of, settings, inputs, device)
             if settings.schedule == "plateau":
@@ -162,7 +151,8 @@ def fit(
             state.spend(clock.lap())
             state.finish_epoch(row, kept, settings)
             over = state.stopped or epoch == settings.epochs
-            # An epoch on a GPU may take less time than its checkpoint does.
+
+            # Checkpoint. An epoch on a GPU may take less time than writing one.
             if checkpoint is not None and (
                 over or device.type != "cuda" or time.perf_counter() - saved >= CUDA_CHECKPOINT_SECONDS
             ):
@@ -173,36 +163,24 @@ def fit(
             if over:
                 break
 
-    chosen = state.epoch
     if settings.keep == "best":
         kept.load_state_dict(state.best_weights)
-        chosen = state.best_epoch
     return Trained(
         kept.eval(),
         state.history,
-        chosen,
+        state.best_epoch if settings.keep == "best" else state.epoch,
         state.seconds,
         state.steps,
         state.resumed_from,
         state.cpu_seconds,
         state.samples,
         state.step_seconds,
-        acceleration,
+        {"workers": workers, "memory_kept": kept_memory, "kernels_timed": timed},
     )
 
 
-def seed_torch(*parts: object) -> None:
-    """Seed torch's generators (CPU and CUDA) from any parts."""
-    torch.manual_seed(derive_seed("torch", *parts))
-
-
-def autocast(device: torch.device, cuda: bool, cpu: bool = False) -> torch.autocast:
-    """bfloat16 autocast, if it is wanted on the kind of device at hand."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled={"cuda": cuda, "cpu": cpu}.get(device.type, False))
-
-
-def _step(model, averaged, batch: Batch, loss_of, optimiser, schedule, settings, device, running: Running) -> None:
-    """One optimiser step. On CUDA nothing here waits for the GPU."""
+def _step(model, averaged, batch: Batch, loss_of, optimiser, schedule, settings, device, scores: Scores) -> None:
+    """Take one optimiser step. On CUDA nothing here waits for the GPU."""
     mask = region_mask(batch, settings.loss_region)
     with autocast(device, settings.amp, settings.amp_cpu):
         logits = model(batch.image)
@@ -216,44 +194,151 @@ def _step(model, averaged, batch: Batch, loss_of, optimiser, schedule, settings,
         update_average(averaged, model, settings.average_weights)
     if schedule is not None and settings.schedule != "plateau":
         schedule.step()
-    running.add(loss, logits, batch, mask)
-
-
-def _check_finite(running: Running, settings: TrainingSettings, epoch: int, steps: int) -> None:
-    """Raise an error if the epoch's loss is not finite. Not for every step: this makes the GPU wait for the CPU."""
-    if not math.isfinite(running.row("train")["train_loss"]):
-        raise FloatingPointError(
-            f"the training loss is not finite in epoch {epoch} (step {steps}): "
-            f"lower training.learning_rate ({settings.learning_rate:g}) or check the loss options"
-        )
-
-
-def _validation_batches(validation, settings: TrainingSettings, seed: int) -> list[list[Prepared]]:
-    """What validation looks at: whole images one by one (their sizes may differ), or batches of patches."""
-    if not validation or settings.patches is None or settings.patches.validation is None:
-        return [[sample] for sample in validation]
-    patches = validation_patches(validation, settings.patches, seed)
-    return [patches[i : i + settings.batch_size] for i in range(0, len(patches), settings.batch_size)]
+    scores.add(loss, logits, batch, mask)
 
 
 @torch.no_grad()
 def _validate(model, checks, loss_of, settings, inputs, device) -> dict[str, float]:
+    """Score the network on the validation batches."""
     model.eval()
-    running = Running(device)
-    for pixels in checks:
-        batch = to_batch(pixels, inputs)
+    scores = Scores(device)
+    for raw in checks:
+        batch = to_batch(raw, inputs)
         mask = region_mask(batch, settings.loss_region)
         with autocast(device, settings.amp, settings.amp_cpu):
             logits = model(batch.image)
         logits = logits.float()
-        running.add(loss_of(logits, batch.vessels, mask, batch.distances), logits, batch, mask)
-    return running.row("validation")
+        scores.add(loss_of(logits, batch.vessels, mask, batch.distances), logits, batch, mask)
+    return scores.row("validation")
 
 
-def _check(training: Sequence[Prepared], validation: Sequence[Prepared], settings: TrainingSettings) -> None:
-    if not training:
-        raise ValueError("training: expected at least one sample, got none")
-    if settings.looks_at_validation and not validation:
-        raise ValueError(
-            f"{settings.looks_at_validation} looks at the validation loss, but no validation samples were given"
+def _validation_batches(validation, settings: TrainingSettings, seed: int) -> list[list[Prepared]]:
+    """Batch the validation samples: whole images one by one (their sizes may differ), or batches of patches."""
+    if not validation or settings.patches is None or settings.patches.validation is None:
+        return [[sample] for sample in validation]
+    patches = validation_patches(validation, settings, seed)
+    return [patches[i : i + settings.batch_size] for i in range(0, len(patches), settings.batch_size)]
+
+
+def seed_torch(*parts: object) -> None:
+    """Seed torch's generators (CPU and CUDA) from any parts."""
+    torch.manual_seed(derive_seed("torch", *parts))
+
+
+def build_optimiser(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """Build Adam, AdamW or SGD over all parameters, with fused kernels on CUDA."""
+    fused = next(model.parameters()).is_cuda
+    common = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay, "fused": fused}
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(model.parameters(), momentum=settings.momentum, **common)
+    kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
+    return kind(model.parameters(), **common)
+
+
+def build_schedule(optimiser: torch.optim.Optimizer, settings: TrainingSettings, steps: int) -> Any:
+    """Build the learning-rate schedule over ``steps`` optimiser steps; ``None`` for a constant rate.
+
+    Raises:
+        ValueError: ``schedule_options`` that the schedule does not have.
+    """
+    allowed = {"plateau": {"factor", "patience"}, "step": {"every", "factor"}}.get(settings.schedule, set())
+    if extra := set(settings.schedule_options) - allowed:
+        raise ValueError(f"schedule_options: {settings.schedule} takes {sorted(allowed)}, got {sorted(extra)}")
+    options = settings.schedule_options
+    if settings.schedule == "one_cycle":
+        return torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=settings.learning_rate, total_steps=steps)
+    if settings.schedule == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=steps)
+    if settings.schedule == "plateau":
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimiser, factor=options.get("factor", 0.5), patience=int(options.get("patience", 10))
+        )
+    if settings.schedule == "step":
+        every = max(1, round(steps / settings.epochs * options.get("every", 1)))
+        return torch.optim.lr_scheduler.StepLR(optimiser, step_size=every, gamma=options.get("factor", 0.5))
+    return None
+
+
+@torch.no_grad()
+def update_average(averaged: AveragedModel, model: nn.Module, decay: float) -> None:
+    """Update the exponential moving average of parameters and buffers; the first update copies them.
+
+    torch's own ``update_parameters`` computes the same, but makes the CPU wait for the GPU at every step.
+    """
+    averages = [*averaged.module.parameters(), *averaged.module.buffers()]
+    pairs = list(zip(averages, [*model.parameters(), *model.buffers()], strict=True))
+    if averaged.n_averaged == 0:  # a tensor on the CPU: no wait for the GPU
+        for average, value in pairs:
+            average.copy_(value)
+    else:
+        floating = [pair for pair in pairs if pair[0].is_floating_point()]
+        torch._foreach_lerp_([average for average, _ in floating], [value for _, value in floating], 1 - decay)
+        for average, value in pairs:
+            if not average.is_floating_point():  # the number of batches that batch normalisation has seen
+                average.copy_(average * decay + value * (1 - decay))
+    averaged.n_averaged += 1
+
+
+def region_mask(batch: Batch, region: str) -> torch.Tensor | None:
+    """Return float32 (N, 1, h, w), 1 where the loss and the scores look; None: everywhere."""
+    return batch.fov if region == "fov" else None
+
+
+class Scores:
+    """Loss, accuracy, sensitivity and Dice of an epoch, at probability 0.5, pooled over the pixels of a region.
+
+    They are summed on the device, so that no step waits for the GPU.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        # Loss times samples; then pixels: true positive, predicted, vessel, all.
+        self.sums = torch.zeros(5, device=device, dtype=torch.float64)
+        self.samples = 0
+
+    @torch.no_grad()
+    def add(self, loss: torch.Tensor, logits: torch.Tensor, batch: Batch, mask: torch.Tensor | None) -> None:
+        """Add a batch: its mean loss, a scalar, and its logits (N, 1, h, w)."""
+        predicted = (logits >= 0).to(batch.vessels.dtype)
+        vessels = batch.vessels
+        if mask is not None:
+            predicted, vessels = predicted * mask, vessels * mask
+            pixels = _count(mask)
+        else:  # filled on the device; a tensor made of a Python number would be copied there, and waited for
+            pixels = torch.full((), vessels.numel(), device=vessels.device, dtype=torch.float64)
+        counts = [_count(predicted * vessels), _count(predicted), _count(vessels), pixels]
+        self.sums += torch.stack([loss.detach().double() * len(logits), *counts])
+        self.samples += len(logits)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums so far; on CUDA this waits for the GPU."""
+        return {"sums": self.sums.tolist(), "samples": self.samples}
+
+    def load_state_dict(self, content: dict[str, Any]) -> None:
+        """Restore the sums from :meth:`state_dict`."""
+        self.sums = torch.tensor(content["sums"], device=self.sums.device, dtype=torch.float64)
+        self.samples = content["samples"]
+
+    def row(self, prefix: str) -> dict[str, float]:
+        """Return the scores by name, with ``prefix`` in front; NaN where no pixel is a vessel."""
+        loss, overlap, predicted, vessel, pixels = self.sums.tolist()
+        correct = pixels - predicted - vessel + 2 * overlap
+        return {
+            f"{prefix}_loss": loss / self.samples,
+            f"{prefix}_accuracy": correct / pixels,
+            f"{prefix}_sensitivity": overlap / vessel if vessel else math.nan,
+            f"{prefix}_dice": 2 * overlap / (predicted + vessel) if predicted + vessel else math.nan,
+        }
+
+
+def _count(ones: torch.Tensor) -> torch.Tensor:
+    """Sum float32 zeros and ones exactly, as float64: float32 is exact up to 2^24, so rows are summed in it first."""
+    return ones.sum(dim=-1).sum(dtype=torch.float64)
+
+
+def _check_finite(scores: Scores, settings: TrainingSettings, epoch: int, steps: int) -> None:
+    """Raise an error if the epoch's loss is not finite. Not for every step: this makes the CPU wait for the GPU."""
+    if not math.isfinite(scores.row("train")["train_loss"]):
+        raise FloatingPointError(
+            f"the training loss is not finite in epoch {epoch} (step {steps}): "
+            f"lower training.learning_rate ({settings.learning_rate:g}) or check the loss options"
         )

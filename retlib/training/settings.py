@@ -1,18 +1,41 @@
-"""How a network is trained, as a run's configuration says it."""
+"""Settings of a training, as a run's configuration states them."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from retlib.augmentation import count_copies, list_augmentations
-from retlib.batches import Patches
 from retlib.settings import Settings
+
+Side = Annotated[int, Field(ge=1)]
+Region = Literal["fov", "frame"]  # pixels that a loss sees: those of the field of view, or all
+
+
+class Patches(Settings):
+    """Settings of a training on patches instead of whole images."""
+
+    size: Side | tuple[Side, Side]  # side of a square, or (h, w), pixels of the working grid
+    per_epoch: int | None = Field(None, ge=1)  # patches drawn in one epoch; None: every tile of a grid
+    inside_fov: bool = True  # the patch's centre lies inside the FOV
+    layout: Literal["random", "grid"] = "random"  # anywhere, with replacement; or side by side, each at most once
+    validation: int | None = Field(None, ge=1)  # patches that validation uses; None: whole images
+
+    @model_validator(mode="after")
+    def _counted(self) -> Patches:
+        if self.layout == "random" and self.per_epoch is None:
+            raise ValueError("per_epoch: expected a number of patches; only layout: grid may leave it out")
+        return self
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Return (h, w) of a patch."""
+        return self.size if isinstance(self.size, tuple) else (self.size, self.size)
 
 
 class TrainingSettings(Settings):
-    """How a network is trained."""
+    """Settings of a training: batches, loss, optimiser, schedule and stopping."""
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=1)
@@ -22,7 +45,7 @@ class TrainingSettings(Settings):
     patches: Patches | None = None  # None: whole images at working size
     loss: dict[str, float] = {"bce": 1.0}
     loss_options: dict[str, Any] = {}
-    loss_region: Literal["fov", "frame"] = "frame"  # pixels that the loss sees
+    loss_region: Region = "frame"
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = Field(gt=0)  # the peak, for one_cycle
     weight_decay: float = Field(0.0, ge=0)
@@ -46,12 +69,12 @@ class TrainingSettings(Settings):
 
     @property
     def copies(self) -> int:
-        """Augmented copies beside each original, as a number."""
+        """Count the augmented copies beside each original."""
         return count_copies(self.augmentation, self.augmented_copies)
 
     @property
     def looks_at_validation(self) -> str | None:
-        """The first setting that needs validation images, for a message; None if there is none."""
+        """Name the first setting that needs validation images, for a message; None if there is none."""
         if self.keep == "best":
             return "training.keep: best"
         if self.patience is not None:

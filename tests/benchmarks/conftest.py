@@ -7,14 +7,15 @@ import time
 from collections.abc import Callable
 
 import pytest
-from measuring import use_threads
-from speed_lines import LINES
+
+from tests.benchmarks.limits import LINES
+from tests.benchmarks.measuring import use_threads
 
 
 @pytest.fixture(autouse=True)
-def threads() -> int:
-    """Ours and theirs alike run on two threads, or one where there is one core; the suite gets its own back after."""
-    return use_threads()
+def threads() -> None:
+    """Ours and theirs alike run on two threads, or one where there is one core."""
+    use_threads()
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -26,7 +27,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 @pytest.fixture
 def fill(benchmark: object) -> Callable[..., dict]:
-    """Fills a line of book/records/benchmarks.json; tools/bench.py finds it in pytest-benchmark's JSON."""
+    """Fills a line of book/records/benchmarks.json; tests.benchmarks.bench finds it in pytest-benchmark's JSON."""
 
     def put(key: str, *numbers: float, **options: object) -> dict:
         line = LINES[key].filled(*numbers, **options)

@@ -6,12 +6,12 @@ import statistics
 
 import numpy as np
 import pytest
-from workloads import in_fresh_process
 
 from retlib.data.phantoms import make_phantom
 from retlib.metrics import evaluate
 from retlib.predict import load_predictor
 from tests.benchmarks.conftest import seconds
+from tests.benchmarks.workloads import in_fresh_process
 
 pytestmark = pytest.mark.benchmark
 

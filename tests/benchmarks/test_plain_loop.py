@@ -7,12 +7,13 @@ import copy
 import numpy as np
 import pytest
 import torch
-from training_speed import lite_config, loss_of
 
 from retlib.data import load_dataset
+from retlib.losses import build_loss
 from retlib.preprocessing import prepare
 from retlib.study.runner import build
 from tests.benchmarks.plain_loop import BCEDiceLoss, PatchDataset, PlainLoop, step_scores
+from tests.benchmarks.training_speed import lite_config
 
 
 def check_same_step(config: object, samples: list, side: int | None = None) -> None:
@@ -29,9 +30,10 @@ def check_same_step(config: object, samples: list, side: int | None = None) -> N
     assert 0.3 < float(images.max()) <= 1 and masks.unique().tolist() == [0, 1]
     theirs, images = build(config).double().train(), images.double()
     ours = copy.deepcopy(theirs).to(memory_format=torch.channels_last)
+    loss_of = build_loss(config.training.loss, **config.training.loss_options)
     losses = (
         BCEDiceLoss()(theirs(images), masks.double()),
-        loss_of(config)(ours(images.contiguous(memory_format=torch.channels_last)), masks),
+        loss_of(ours(images.contiguous(memory_format=torch.channels_last)), masks),
     )
     assert losses[0].item() == pytest.approx(losses[1].item(), abs=1e-6)
     for loss in losses:

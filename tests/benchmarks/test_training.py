@@ -6,11 +6,11 @@ import statistics
 
 import pytest
 import torch
-from training_speed import STEPS, epoch_seconds, lite_config, phantom_samples
 
 from retlib.study.runner import build
 from tests.benchmarks.plain_loop import PatchDataset, PlainLoop
 from tests.benchmarks.test_plain_loop import check_same_step
+from tests.benchmarks.training_speed import STEPS, epoch_seconds, lite_config, phantom_samples
 
 pytestmark = pytest.mark.benchmark
 
@@ -67,7 +67,7 @@ def test_training_steps_a_second(
         STEPS / statistics.median(mine),
         STEPS / medians[workers],
         spread=ratios,
-        note=f"the plain loop's steps a second: {rates}",
+        note=f"the plain loop's steps per second: {rates}",
     )
     if line["limit"] is not None:
         assert line["ratio"] >= line["limit"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import build_book
+import build as book
 import pytest
 from filelock import FileLock
 
@@ -17,7 +17,7 @@ def build_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = (tmp_path_factory.getbasetemp().parent if shared else tmp_path_factory.mktemp("book")) / "_build"
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / "html").is_dir():
-            build_book.build(folder, progress=False)
+            book.build(folder, progress=False)
     return folder
 
 

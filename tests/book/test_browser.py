@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import check_site
 import pytest
 
+from tests.benchmarks.bench import find_browser
+
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra [test]")
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -39,12 +39,6 @@ TOO_WIDE = """() => {
     .filter(node => getComputedStyle(node).visibility !== 'hidden' && !scrolls(node))
     .slice(0, 3).map(node => node.tagName + ' ' + node.className + ': ' + node.textContent.trim().slice(0, 60));
 }"""
-
-
-def find_browser() -> str | None:
-    """Path of a Chromium, the way tools/browser.sh looks for one."""
-    named = os.environ.get("RETLIB_BROWSER")
-    return named or next((path for path in map(shutil.which, NAMES) if path), None)
 
 
 @pytest.fixture(scope="module")

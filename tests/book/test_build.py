@@ -8,9 +8,9 @@ import shutil
 import sys
 from pathlib import Path
 
-import build_book
+import build as book
 import nbformat
-import nbtools
+import pairing
 import pytest
 import yaml
 
@@ -41,7 +41,7 @@ def write_notebook(root: Path, code: str, header: str = "# %%") -> None:
     script = root / "notebooks" / "one.py"
     parameters = '# %% [markdown]\n# # One\n\n# %% tags=["parameters"]\nn: int = 1  # how many\n'
     script.write_text(f"{parameters}\n{header}\n{code}\n", encoding="utf-8")
-    for path, content in nbtools.stale_files(root).items():
+    for path, content in pairing.stale_files(root).items():
         path.write_text(content, encoding="utf-8")
 
 
@@ -53,7 +53,7 @@ def outputs(path: Path) -> str:
 
 def build(root: Path, **options: object) -> Path | None:
     """Build into the checkout's own _build."""
-    return build_book.build(root / "_build", progress=False, root=root, **options)
+    return book.build(root / "_build", progress=False, root=root, **options)
 
 
 def test_a_sound_checkout_builds(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,7 +100,7 @@ def test_a_failing_notebook_gives_one_message(checkout: Path) -> None:
     (checkout / "_build" / "html").mkdir(parents=True)
     (checkout / "_build" / "html" / "index.html").write_text("of an earlier build", encoding="utf-8")
     write_notebook(checkout, "def divide():\n    return n / 0\n\ndivide()")
-    with pytest.raises(nbtools.NotebookError) as caught:
+    with pytest.raises(pairing.NotebookError) as caught:
         build(checkout)
     message = str(caught.value)
     assert message.startswith("notebooks/one.ipynb failed with ZeroDivisionError: division by zero")
@@ -112,12 +112,12 @@ def test_a_failing_notebook_gives_one_message(checkout: Path) -> None:
 def test_a_notebook_out_of_date_is_not_built(checkout: Path) -> None:
     script = checkout / "notebooks" / "one.py"
     script.write_text(script.read_text(encoding="utf-8") + "\n# %%\nprint(2)\n", encoding="utf-8")
-    with pytest.raises(nbtools.NotebookError, match=r"out of date: notebooks/one\.ipynb\. Run `make notebooks`"):
+    with pytest.raises(pairing.NotebookError, match=r"out of date: notebooks/one\.ipynb\. Run `make notebooks`"):
         build(checkout)
 
 
 def test_an_unknown_notebook_lists_the_choices(checkout: Path) -> None:
-    with pytest.raises(nbtools.NotebookError, match="no notebook for 'two'; the choices are: one"):
+    with pytest.raises(pairing.NotebookError, match="no notebook for 'two'; the choices are: one"):
         build(checkout, only=["two"])
 
 
@@ -126,7 +126,7 @@ FIGURE = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
 
 def test_a_figure_without_a_text_is_refused(checkout: Path) -> None:
     write_notebook(checkout, FIGURE)
-    with pytest.raises(nbtools.NotebookError, match=r"notebooks/one\.ipynb: a figure has no alternative text"):
+    with pytest.raises(pairing.NotebookError, match=r"notebooks/one\.ipynb: a figure has no alternative text"):
         build(checkout, only=["one"])
 
 
@@ -152,12 +152,51 @@ NOWHERE = {
 def test_references_that_lead_nowhere_fail_the_build(checkout: Path) -> None:
     page = "# A book\n\n" + "\n\n".join(NOWHERE) + "\n"
     (checkout / "book" / "index.md").write_text(page, encoding="utf-8")
-    source = build_book.stage(checkout / "_build", checkout)
+    source = book.stage(checkout / "_build", checkout)
     shutil.copy(checkout / "notebooks" / "one.ipynb", source / "notebooks" / "one.ipynb")
-    with pytest.raises(nbtools.NotebookError) as caught:
-        build_book.render(source, checkout / "_build")
+    with pytest.raises(pairing.NotebookError) as caught:
+        book.render(source, checkout / "_build")
     lines = str(caught.value).splitlines()
     assert lines[0].startswith("the book was not rendered")
     for reference, complaint in NOWHERE.items():
         assert [line for line in lines[1:] if complaint in line], f"{reference} went through"
     assert not (checkout / "_build" / "html").exists()
+
+
+# --- buttons and icons -----------------------------------------------------------------------------------------------
+
+
+def rendered(checkout: Path) -> str:
+    """Render the checkout's notebook without executing it; the text of its page."""
+    source = book.stage(checkout / "_build", checkout)
+    shutil.copy(checkout / "notebooks" / "one.ipynb", source / "notebooks" / "one.ipynb")
+    return (book.render(source, checkout / "_build") / "notebooks" / "one.html").read_text(encoding="utf-8")
+
+
+def set_address(checkout: Path, url: str) -> None:
+    """Give the checkout an address and pair its notebook anew."""
+    config = yaml.safe_load((checkout / "_config.yml").read_text(encoding="utf-8"))
+    config["repository"]["url"] = url
+    (checkout / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    write_notebook(checkout, "print(n)")
+
+
+def test_a_book_with_an_address_has_all_buttons(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    set_address(checkout, "https://github.com/them/study")
+    page = rendered(checkout)
+    tag = yaml.safe_load((checkout / "_config.yml").read_text(encoding="utf-8"))["repository"]["branch"]
+    notebook = f"them/study/blob/{tag}/notebooks/one.ipynb"
+    assert f'href="https://colab.research.google.com/github/{notebook}"' in page
+    assert f'href="https://github.com/{notebook}' in page and 'href="https://github.com/them/study"' in page
+    assert 'href="https://github.com/them/study/issues/new' in page
+    assert "repository: url" not in page and capsys.readouterr().out == ""
+
+
+def test_a_book_without_an_address_says_how_to_set_it(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = rendered(checkout)
+    assert "github.com/example" not in page and "colab.research" not in page
+    assert "Set <code>repository: url</code> in <code>_config.yml</code>" in page
+    assert "no Colab, source and issue buttons" in capsys.readouterr().out
+    # Icons are in the page, and neither the script that would draw them nor the fonts are loaded.
+    assert "fontawesome.js" not in page and '<i class="fa' not in page and page.count("svg-inline--fa") > 10
+    assert not list((checkout / "_build" / "html" / "_static").glob("scripts/fontawesome*"))

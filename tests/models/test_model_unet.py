@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from retlib.models import build_model, count_parameters
-from retlib.models.blocks import crop_back, pad_to_multiple
+from retlib.models.blocks import pad_to_multiple
 
 
 def expected_count(channels: int, width: int, depth: int) -> int:
@@ -87,7 +87,7 @@ def test_an_odd_size_is_padded_by_its_border_and_cropped_back():
 @pytest.mark.parametrize(("size", "padded"), [((64, 64), (64, 64)), ((33, 64), (64, 64)), ((1, 97), (64, 128))])
 def test_padding_goes_to_whole_cells_and_back(size, padded):
     x = torch.rand(2, 3, *size)
-    y, offset = pad_to_multiple(x, 32)
+    y, (top, left) = pad_to_multiple(x, 32)
     assert y.shape[-2:] == padded
-    assert torch.equal(crop_back(y, offset, size), x)
+    assert torch.equal(y[..., top : top + size[0], left : left + size[1]], x)
     assert (y is x) == (size == padded)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import types
 from importlib import metadata
 from pathlib import Path
 
-import nbtools
+import colab
+import pairing
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -18,23 +20,33 @@ HEAVY = re.compile(r"(numpy|scipy|torch|torchvision|opencv[\w-]*|pandas|scikit[\
 
 
 @pytest.fixture
-def recorded(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Commands that the cell would run; none is run."""
+def content(tmp_path: Path) -> Path:
+    """What stands for Colab's /content."""
+    return tmp_path
+
+
+@pytest.fixture
+def recorded(content: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Commands that the cell would run; none is run, but a clone gets the files that the set-up reads."""
     commands: list[list[str]] = []
 
     def record(command: list[str], **options: object) -> None:
         assert options == {"check": True}, "a command that fails has to stop the notebook"
         commands.append(command)
+        if command[:2] == ["git", "clone"]:
+            for name in ("book/_tools/colab.py", "constraints.txt"):
+                (Path(command[-1]) / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, Path(command[-1]) / name)
 
     monkeypatch.setattr(subprocess, "run", record)
-    monkeypatch.setattr(os, "chdir", lambda path: commands.append(["chdir", path]))
+    monkeypatch.setattr(os, "chdir", lambda path: commands.append(["chdir", str(path)]))
     return commands
 
 
-def run_cell() -> dict:
+def run_cell(content: Path) -> dict:
     """Run the cell as a notebook would; its global names."""
     namespace: dict = {}
-    exec(nbtools.colab_cell(ROOT), namespace)
+    exec(pairing.colab_cell(ROOT).replace("/content/", f"{content}/"), namespace)
     return namespace
 
 
@@ -45,17 +57,17 @@ def pretend_colab(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str]) -> 
     monkeypatch.setattr(metadata, "distributions", lambda: present)
 
 
-def test_it_does_nothing_outside_colab(recorded: list) -> None:
+def test_it_does_nothing_outside_colab(recorded: list, content: Path) -> None:
     assert "google.colab" not in sys.modules
-    run_cell()
+    run_cell(content)
     assert recorded == []
 
 
-def test_on_colab_it_clones_the_books_version(recorded: list, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_colab_it_clones_the_books_version(recorded: list, content: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_colab(monkeypatch, {})
-    run_cell()
+    run_cell(content)
     clone, install, chdir = recorded
-    url, tag = nbtools.book_repository(ROOT)
+    url, tag = pairing.book_repository(ROOT)
     assert clone[:2] == ["git", "clone"] and "--depth=1" in clone and f"--branch={tag}" in clone
     folder = clone[-1]
     assert clone[-2] == url and folder.endswith(tag)
@@ -63,43 +75,49 @@ def test_on_colab_it_clones_the_books_version(recorded: list, monkeypatch: pytes
     assert chdir == ["chdir", f"{folder}/notebooks"]  # so that ../book/records is where the book expects it
 
 
-def test_on_colab_nothing_heavy_is_moved(recorded: list, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_colab_nothing_heavy_is_moved(recorded: list, content: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_colab(monkeypatch, {"numpy": "1.0", "torch": "1.0", "opencv-python": "1.0"})
-    run_cell()
+    run_cell(content)
     install = recorded[1]
     assert "--no-deps" in install
     packages = [word for word in install if "==" in word]
-    assert packages == [f"{name}=={nbtools.pinned(ROOT)[name]}" for name in nbtools.COLAB_PACKAGES]
+    assert packages == [f"{name}=={colab.pinned()[name]}" for name in colab.PACKAGES]
     assert not [word for word in packages if HEAVY.match(word)]
     assert not {"-U", "--upgrade", "--force-reinstall"} & set(install)
 
 
-def test_what_colab_has_is_left_alone(recorded: list, monkeypatch: pytest.MonkeyPatch) -> None:
-    pins = nbtools.pinned(ROOT)
-    pretend_colab(monkeypatch, {name: pins[name] for name in nbtools.COLAB_PACKAGES} | {"albucore": "0.0.1"})
-    run_cell()
+def test_what_colab_has_is_left_alone(recorded: list, content: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pins = colab.pinned()
+    pretend_colab(monkeypatch, {name: pins[name] for name in colab.PACKAGES} | {"albucore": "0.0.1"})
+    run_cell(content)
     assert [word for word in recorded[1] if "==" in word] == [f"albucore=={pins['albucore']}"]
 
 
-def test_a_second_run_does_not_clone_again(recorded: list, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_run_does_not_clone_again(recorded: list, content: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_colab(monkeypatch, {})
-    monkeypatch.setattr(os.path, "isdir", lambda path: True)
-    run_cell()
-    assert [command[0] for command in recorded] == [sys.executable, "chdir"]
+    run_cell(content)
+    run_cell(content)
+    assert [command[0] for command in recorded] == ["git", sys.executable, "chdir", sys.executable, "chdir"]
 
 
-def test_it_leaves_no_names_that_look_like_parameters(recorded: list, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_leaves_no_names_that_look_like_parameters(
+    recorded: list, content: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from retlib.report import check_parameters
 
     pretend_colab(monkeypatch, {})
-    namespace = run_cell()
+    namespace = run_cell(content)
     assert len(recorded) == 3
     check_parameters(namespace)  # refuses every name that is not a parameter
 
 
+def test_the_cell_is_short() -> None:
+    assert len(pairing.colab_cell(ROOT).splitlines()) <= 13
+
+
 def test_small_packages_cover_what_albumentations_needs() -> None:
     """What --no-deps leaves out is either listed itself or one of the heavy ones that Colab has."""
-    names = set(nbtools.COLAB_PACKAGES)
+    names = set(colab.PACKAGES)
     for package in ("albumentations", "albucore"):
         for line in metadata.requires(package):
             name = re.split(r"[ ;<>=!~\[]", line)[0].lower()

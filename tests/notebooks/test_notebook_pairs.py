@@ -7,12 +7,12 @@ import json
 import shutil
 from pathlib import Path
 
-import nbtools
+import pairing
 import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = nbtools.scripts(ROOT)
+SCRIPTS = pairing.scripts(ROOT)
 MAX_BYTES = 1_500_000
 each_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 
@@ -32,7 +32,7 @@ def test_there_are_notebooks() -> None:
 
 
 def test_every_notebook_is_up_to_date() -> None:
-    stale = [str(path.relative_to(ROOT)) for path in nbtools.stale_files(ROOT)]
+    stale = [str(path.relative_to(ROOT)) for path in pairing.stale_files(ROOT)]
     assert not stale, f"run `make notebooks`: {stale}"
 
 
@@ -47,7 +47,7 @@ def test_every_notebook_is_in_the_book() -> None:
 
 @each_script
 def test_cells_are_the_scripts_cells(script: Path) -> None:
-    described = nbtools.read_script(script.read_text(encoding="utf-8")).cells
+    described = pairing.read_script(script.read_text(encoding="utf-8")).cells
     stored = cells(script)
     assert [(c.cell_type, c.source, c.metadata.get("tags", [])) for c in described] == [
         (c["cell_type"], "".join(c["source"]), tags(c)) for c in stored
@@ -65,7 +65,7 @@ def test_no_results_are_stored(script: Path) -> None:
 @each_script
 def test_the_first_cell_is_the_colab_set_up(script: Path) -> None:
     first = cells(script)[0]
-    assert "".join(first["source"]) == nbtools.colab_cell(ROOT)
+    assert "".join(first["source"]) == pairing.colab_cell(ROOT)
     assert tags(first) == ["remove-cell"]
 
 
@@ -90,7 +90,7 @@ def test_there_is_one_cell_of_parameters(script: Path) -> None:
 def test_paper_notebooks_take_the_same_parameters(script: Path) -> None:
     from retlib.papers import list_papers
 
-    names = nbtools.declared_parameters(script.with_suffix(".ipynb"))
+    names = pairing.declared_parameters(script.with_suffix(".ipynb"))
     if script.stem.replace("_", "-") in list_papers():
         assert names == ["profile", "data_root", "records", "device", "seeds", "train"]
     else:
@@ -137,7 +137,7 @@ def checkout(tmp_path: Path) -> Path:
 
 def pair(root: Path) -> list[str]:
     """Write what is out of date; names of the files."""
-    stale = nbtools.stale_files(root)
+    stale = pairing.stale_files(root)
     for path, content in stale.items():
         path.write_text(content, encoding="utf-8")
     return sorted(path.name for path in stale)
@@ -162,8 +162,8 @@ def test_a_new_address_reaches_every_notebook(checkout: Path) -> None:
     (checkout / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     assert pair(checkout) == ["one.ipynb", "one.py"]
     text = (checkout / "notebooks" / "one.py").read_text(encoding="utf-8")
-    assert 'source = "https://git.example.org/them/study"' in text and "--branch=v9.0" in text
-    assert text.count("_set_up_colab()") == 2  # defined and called once: the old cell was replaced
+    assert "--branch=v9.0 https://git.example.org/them/study" in text and "/content/study-v9.0" in text
+    assert text.count("google.colab") == 1  # the old cell was replaced
 
 
 def test_outputs_are_never_taken_over(checkout: Path) -> None:

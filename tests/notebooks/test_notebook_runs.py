@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import build_book
-import nbtools
+import build as book
+import pairing
 import pytest
 
 from retlib.papers import list_papers
 
 ROOT = Path(__file__).parents[2]
-PAPERS = [script.stem for script in nbtools.scripts(ROOT) if script.stem.replace("_", "-") in list_papers()]
-OTHERS = [script.stem for script in nbtools.scripts(ROOT) if script.stem not in PAPERS]
+PAPERS = [script.stem for script in pairing.scripts(ROOT) if script.stem.replace("_", "-") in list_papers()]
+OTHERS = [script.stem for script in pairing.scripts(ROOT) if script.stem not in PAPERS]
 
 
 def execute(name: str, folder: Path, **parameters: object) -> dict:
     """Execute a notebook as `make book` would; the executed notebook."""
-    build_book.build(folder, only=[name], parameters=parameters, progress=False)
+    book.build(folder, only=[name], parameters=parameters, progress=False)
     return json.loads((folder / "src" / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
 
 
@@ -40,13 +40,13 @@ def test_smoke_profile_runs_to_the_end(name: str, tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize("name", [*PAPERS, *OTHERS])
 def test_an_unknown_parameter_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(nbtools.NotebookError, match="has no parameter profil; it takes"):
+    with pytest.raises(pairing.NotebookError, match="has no parameter profil; it takes"):
         execute(name, tmp_path, profil="smoke")
 
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_a_wrong_value_fails_right_after_the_parameters(name: str, tmp_path: Path) -> None:
-    with pytest.raises(nbtools.NotebookError) as caught:
+    with pytest.raises(pairing.NotebookError) as caught:
         execute(name, tmp_path, profile="full")
     assert f"notebooks/{name}.ipynb failed with ValueError" in str(caught.value)
     assert "profile" in str(caught.value) and "smoke" in str(caught.value)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import build_book
-import nbtools
+import build as book
+import pairing
 import pytest
 
 
 def execute(folder: Path, **parameters: object) -> dict:
     """Execute the notebook as `make book` would; the executed notebook."""
-    build_book.build(folder, only=["one_protocol"], parameters=parameters, progress=False)
+    book.build(folder, only=["one_protocol"], parameters=parameters, progress=False)
     return json.loads((folder / "src" / "notebooks" / "one_protocol.ipynb").read_text(encoding="utf-8"))
 
 
@@ -37,5 +37,5 @@ def test_smoke_profile_runs_to_the_end(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_wrong_value_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(nbtools.NotebookError, match="profile"):
+    with pytest.raises(pairing.NotebookError, match="profile"):
         execute(tmp_path, profile="full")

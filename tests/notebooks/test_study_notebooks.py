@@ -6,8 +6,8 @@ import json
 import re
 from pathlib import Path
 
-import build_book
-import nbtools
+import build as book
+import pairing
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -16,7 +16,7 @@ NAMES = ("recipe", "transfer")
 
 def execute(name: str, folder: Path, **parameters: object) -> dict:
     """Execute a notebook as `make book` would; the executed notebook."""
-    build_book.build(folder, only=[name], parameters=parameters, progress=False)
+    book.build(folder, only=[name], parameters=parameters, progress=False)
     return json.loads((folder / "src" / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
 
 
@@ -42,7 +42,7 @@ def _without_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_they_take_the_parameters_of_a_paper(name: str) -> None:
-    names = nbtools.declared_parameters(ROOT / "notebooks" / f"{name}.ipynb")
+    names = pairing.declared_parameters(ROOT / "notebooks" / f"{name}.ipynb")
     assert names == ["profile", "data_root", "records", "device", "seeds", "train"]
 
 

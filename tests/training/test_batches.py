@@ -6,20 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from retlib.batches import (
-    Patches,
-    cut_patch,
-    derive_seed,
-    epoch_batches,
-    epoch_plan,
-    grid_corners,
-    stack,
-    steps_per_epoch,
-    validation_patches,
-)
-from retlib.batches.plan import count_by_rows, random_corner
 from retlib.data import load_dataset
 from retlib.preprocessing import InputSettings, prepare, to_input
+from retlib.training import Patches, TrainingDataset, TrainingSettings, cut_patch, load_batches, random_corner
+from retlib.training.batches import stack_samples, to_batch
+from retlib.training.sampling import count_by_rows, derive_seed, grid_corners, plan_epoch, validation_patches
 
 INPUTS = InputSettings(preprocessing=("green",), size=(64, 64))
 
@@ -29,9 +20,22 @@ def samples():
     return [prepare(s, INPUTS) for s in load_dataset("phantom", "training", count=5, height=64, width=64)]
 
 
-def batches(samples, epoch: int = 1, seed: int = 0, **changes):
-    options = {"augmentation": "resaspp-unet", "copies": 1, "patches": None, "batch_size": 4} | changes
-    return list(epoch_batches(samples, INPUTS, seed=seed, epoch=epoch, **options))
+def settings(patches: Patches | None = None, copies: int | str = 0, batch_size: int = 4, **changes) -> TrainingSettings:
+    options = {"epochs": 1, "learning_rate": 1, "augmentation": "resaspp-unet"} | changes
+    return TrainingSettings(patches=patches, augmented_copies=copies, batch_size=batch_size, **options)
+
+
+def batches(samples, epoch: int = 1, seed: int = 0, copies: int | str = 1, **changes):
+    dataset = TrainingDataset(samples, INPUTS, settings(copies=copies, **changes), seed)
+    return list(load_batches(dataset, range(epoch, epoch + 1), torch.device("cpu"), 0))
+
+
+def steps(samples, of: TrainingSettings) -> int:
+    return TrainingDataset(samples, INPUTS, of, 0).steps
+
+
+def random_patch(sample, patches: Patches, seed: int):
+    return cut_patch(sample, patches, random_corner(sample, patches, seed))
 
 
 def test_equal_arguments_give_equal_batches(samples) -> None:
@@ -42,12 +46,12 @@ def test_equal_arguments_give_equal_batches(samples) -> None:
 
 
 def test_an_epoch_holds_originals_and_copies(samples) -> None:
-    plan = [draw[:2] for draw in epoch_plan(samples, 2, None, seed=3, epoch=1)]
+    plan = [draw[:2] for draw in plan_epoch(samples, settings(copies=2), seed=3, epoch=1)]
     assert sorted(plan) == sorted([(i, False) for i in range(5)] + 2 * [(i, True) for i in range(5)])
-    in_place = [draw[:2] for draw in epoch_plan(samples, 0, None, seed=3, epoch=1)]
+    in_place = [draw[:2] for draw in plan_epoch(samples, settings(), seed=3, epoch=1)]
     assert sorted(in_place) == [(i, True) for i in range(5)]
     found = batches(samples)
-    assert [len(b.image) for b in found] == [4, 4, 2] and len(found) == steps_per_epoch(samples, 1, None, 4)
+    assert [len(b.image) for b in found] == [4, 4, 2] and len(found) == steps(samples, settings(copies=1))
     originals = {s.image.tobytes() for s in samples}
     drawn = [np.round(image.numpy() * 255).astype(np.uint8)[0][..., None] for b in found for image in b.image]
     assert sum(image.tobytes() in originals for image in drawn) >= 5
@@ -58,9 +62,9 @@ def test_one_copy_a_transform(samples) -> None:
 
     count = count_transforms("af-unet")
     assert count == 4
-    plan = epoch_plan(samples, count, None, seed=3, epoch=1, each=True)
+    plan = plan_epoch(samples, settings(copies="each", augmentation="af-unet"), seed=3, epoch=1)
     expected = [(i, t) for i in range(5) for t in (None, 0, 1, 2, 3)]
-    assert sorted([(d.index, d.transform) for d in plan], key=str) == sorted(expected, key=str)
+    assert sorted([(d.sample, d.transform) for d in plan], key=str) == sorted(expected, key=str)
     assert all(draw.augmented == (draw.transform is not None) for draw in plan)
     # The first two transforms leave no chance: a horizontal and a vertical flip.
     for transform, axis in ((0, 1), (1, 0)):
@@ -78,24 +82,24 @@ def test_patches_may_be_oblong(samples) -> None:
     patches = Patches(size=(16, 40), per_epoch=20)
     assert Patches.model_validate({"size": [16, 40], "per_epoch": 20}) == patches and patches.sides == (16, 40)
     for seed in range(50):
-        patch = cut_patch(samples[0], patches, seed)
+        patch = random_patch(samples[0], patches, seed)
         assert patch.image.shape == (16, 40, 1) and patch.vessels.shape == (16, 40)
     corners = grid_corners(samples[0], Patches(size=(16, 40), layout="grid", inside_fov=False))
     assert corners == [(top, left) for top in (0, 16, 32, 48) for left in (0, 24)]
     with pytest.raises(ValueError, match=r"patches\.size: 16x65 does not fit into an image of 64x64"):
-        cut_patch(samples[0], Patches(size=(16, 65), per_epoch=1), 0)
+        random_patch(samples[0], Patches(size=(16, 65), per_epoch=1), 0)
 
 
 def test_patches_have_their_centre_in_the_fov(samples) -> None:
     patches = Patches(size=16, per_epoch=20)
     for seed in range(50):
-        patch = cut_patch(samples[0], patches, seed)
+        patch = random_patch(samples[0], patches, seed)
         assert patch.image.shape == (16, 16, 1) and patch.fov.any()
-    anywhere = [cut_patch(samples[0], Patches(size=6, per_epoch=1, inside_fov=False), seed) for seed in range(300)]
+    anywhere = [random_patch(samples[0], Patches(size=6, per_epoch=1, inside_fov=False), seed) for seed in range(300)]
     assert any(not patch.fov.any() for patch in anywhere)
-    assert steps_per_epoch(samples, 0, patches, 8) == 3
+    assert steps(samples, settings(patches, batch_size=8)) == 3
     with pytest.raises(ValueError, match=r"patches\.size: 65"):
-        cut_patch(samples[0], Patches(size=65, per_epoch=1), 0)
+        random_patch(samples[0], Patches(size=65, per_epoch=1), 0)
 
 
 def test_a_grid_visits_every_tile_once_an_epoch(samples) -> None:
@@ -106,47 +110,48 @@ def test_a_grid_visits_every_tile_once_an_epoch(samples) -> None:
     for top, left in corners:
         covered[top : top + 24, left : left + 24] += 1
     assert covered.min() == 1
-    plan = epoch_plan(samples, 0, everywhere, seed=1, epoch=1)
-    assert len(plan) == len(set(plan)) == 45 == steps_per_epoch(samples, 0, everywhere, 1)
-    assert plan != epoch_plan(samples, 0, everywhere, seed=1, epoch=2)
-    some = epoch_plan(samples, 0, everywhere.model_copy(update={"per_epoch": 7}), seed=1, epoch=1)
+    plan = plan_epoch(samples, settings(everywhere), seed=1, epoch=1)
+    assert len(plan) == len(set(plan)) == 45 == steps(samples, settings(everywhere, batch_size=1))
+    assert plan != plan_epoch(samples, settings(everywhere), seed=1, epoch=2)
+    some = plan_epoch(samples, settings(everywhere.model_copy(update={"per_epoch": 7})), seed=1, epoch=1)
     assert some == plan[:7]
     inside = grid_corners(samples[0], Patches(size=8, layout="grid"))
     assert len(inside) < 64 and all(samples[0].fov[y + 4, x + 4] for y, x in inside)
     found = batches(samples, patches=everywhere, augmentation="none")
     assert sum(len(b.image) for b in found) == 45
-    index, _, (top, left), _ = plan_of_first = epoch_plan(samples, 0, everywhere, seed=0, epoch=1)[0]
+    index, _, (top, left), _ = plan_of_first = plan_epoch(samples, settings(everywhere), seed=0, epoch=1)[0]
     assert plan_of_first.augmented
     window = samples[index].vessels[top : top + 24, left : left + 24]
     assert np.array_equal(found[0].vessels[0, 0].numpy().astype(bool), window)
 
 
 @pytest.mark.parametrize(
-    "patches",
+    ("patches", "visited"),
     [
-        None,
-        Patches(size=16, per_epoch=13),
-        Patches(size=24, layout="grid"),
-        Patches(size=24, layout="grid", inside_fov=False),
-        Patches(size=24, layout="grid", per_epoch=7),
-        Patches(size=24, layout="grid", per_epoch=1000),
+        (None, 10),
+        (Patches(size=16, per_epoch=13), 13),
+        (Patches(size=24, layout="grid", inside_fov=False), 45),
+        (Patches(size=24, layout="grid", per_epoch=7), 7),
+        (Patches(size=24, layout="grid", inside_fov=False, per_epoch=1000), 45),
     ],
-    ids=["full images", "random", "tiles inside the FOV", "all tiles", "some tiles", "fewer tiles than asked for"],
+    ids=["images and copies", "random", "all tiles", "some tiles", "fewer tiles than asked for"],
 )
-@pytest.mark.parametrize("copies", [0, 1, 3])
-def test_steps_are_counted_as_the_plan_is_long(samples, patches: Patches | None, copies: int) -> None:
-    planned = len(epoch_plan(samples, copies, patches, seed=0, epoch=1))
-    assert steps_per_epoch(samples, copies, patches, 1) == planned
-    assert steps_per_epoch(samples, copies, patches, 4) == -(-planned // 4)
+def test_every_entry_of_an_epoch_is_in_one_batch(samples, patches: Patches | None, visited: int) -> None:
+    for batch_size in (1, 4):
+        found = batches(samples, patches=patches, batch_size=batch_size, augmentation="none")
+        assert sum(len(batch.image) for batch in found) == visited
+        assert len(found) == -(-visited // batch_size) == steps(samples, settings(patches, 1, batch_size))
 
 
 def test_validation_patches_stay_the_same_and_are_not_the_training_ones(samples) -> None:
     patches = Patches(size=16, per_epoch=5, validation=9)
-    first, second = (validation_patches(samples, patches, seed=4) for _ in range(2))
+    first, second = (validation_patches(samples, settings(patches), seed=4) for _ in range(2))
     assert len(first) == 9 and all(np.array_equal(a.image, b.image) for a, b in zip(first, second, strict=True))
-    other = validation_patches(samples, patches, seed=5)
+    other = validation_patches(samples, settings(patches), seed=5)
     assert not all(np.array_equal(a.image, b.image) for a, b in zip(first, other, strict=True))
-    tiles = validation_patches(samples, Patches(size=32, layout="grid", inside_fov=False, validation=20), seed=0)
+    tiles = validation_patches(
+        samples, settings(Patches(size=32, layout="grid", inside_fov=False, validation=20)), seed=0
+    )
     assert len({tile.image.tobytes() for tile in tiles}) == 20
 
 
@@ -186,7 +191,7 @@ def test_corners_are_those_of_a_list_of_all_pixels(samples) -> None:
 def test_a_stack_is_its_samples_as_the_network_sees_them(normalisation: str, steps: tuple[str, ...]) -> None:
     inputs = InputSettings(preprocessing=steps, size=(64, 48), normalisation=normalisation)
     samples = [prepare(s, inputs) for s in load_dataset("phantom", "training", count=2, height=64, width=64)]
-    batch = stack(samples, inputs)
+    batch = to_batch(stack_samples(samples, inputs), inputs)
     for place, sample in enumerate(samples):
         assert np.array_equal(batch.image[place].numpy(), to_input(sample.image, inputs))
         assert np.array_equal(batch.vessels[place, 0].numpy(), sample.vessels.astype(np.float32))

@@ -11,12 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from retlib.batches import Supply
 from retlib.data import load_dataset
 from retlib.preprocessing import InputSettings, prepare
 from retlib.training import Trained, TrainingSettings, checkpoints, fit, loop
 from retlib.training.checkpoints import State, load, save
-from retlib.training.scores import Running
+from retlib.training.loop import Scores
 
 CPU = torch.device("cpu")
 INPUTS = InputSettings(preprocessing=("green",), size=(32, 32))
@@ -97,11 +96,11 @@ def test_a_run_killed_inside_an_epoch_ends_in_the_same_weights(
     assert_same(resumed, alone)
 
 
-@pytest.mark.parametrize("supply", [Supply(True, "threads", 1), Supply(False, "processes", 2)])
-def test_whatever_supplies_the_batches(samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, supply) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_resuming_with_worker_processes(samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     alone = train(samples)
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(loop, "choose_supply", lambda *_: supply)
+    monkeypatch.setattr(loop, "choose_workers", lambda *_: workers)
     kill_after(monkeypatch, 2 * STEPS + 1)
     with pytest.raises(Killed):
         train(samples, tmp_path / "checkpoint.pt")
@@ -186,14 +185,14 @@ def test_sums_and_generators_go_on_where_they_were(tmp_path: Path, device: str) 
     place, state = torch.device(device), State(epoch=2)
     loop.seed_torch(0)
     torch.rand(5, device=place)
-    running = Running(place)
+    running = Scores(place)
     running.sums += torch.tensor([0.1, 2, 3, 4, 5], device=place, dtype=torch.float64)
     running.samples = 7
     state.enter({"epoch": 3, "learning_rate": 0.1}, 30, 120, running, place)
     save(tmp_path / "checkpoint.pt", state, {})
     expected = torch.rand(5, device=place), torch.rand(5)
     loop.seed_torch(1)
-    found, sums = load(tmp_path / "checkpoint.pt", {}, place), Running(place)
+    found, sums = load(tmp_path / "checkpoint.pt", {}, place), Scores(place)
     assert found.reenter(sums, place) == ({"epoch": 3, "learning_rate": 0.1}, 30)
     assert found.done == 2.25 and found.resumed_from == [2.25]
     assert torch.equal(torch.rand(5, device=place), expected[0]) and torch.equal(torch.rand(5), expected[1])

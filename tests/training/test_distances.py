@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from retlib.batches import Patches, Source, Supply, supply_batches
 from retlib.data import load_dataset
 from retlib.losses import build_loss, signed_distances
 from retlib.models import build_model
 from retlib.preprocessing import InputSettings, Prepared, prepare
-from retlib.training import TrainingSettings, fit, region_mask
+from retlib.training import Patches, TrainingDataset, TrainingSettings, fit, load_batches
+from retlib.training.loop import region_mask
 
 CPU = torch.device("cpu")
 INPUTS = InputSettings(size=(64, 64))
@@ -49,17 +49,7 @@ def settings(changes: dict, **more) -> TrainingSettings:
 
 
 def batches(samples: list[Prepared], way: TrainingSettings, distances: str | None) -> list:
-    source = Source(
-        samples,
-        INPUTS,
-        augmentation=way.augmentation,
-        copies=way.augmented_copies,
-        patches=way.patches,
-        batch_size=way.batch_size,
-        seed=5,
-        distances=distances,
-    )
-    return list(supply_batches(source, range(1, 2), CPU, Supply(False, "threads", 1)))
+    return list(load_batches(TrainingDataset(samples, INPUTS, way, 5, distances), range(1, 2), CPU, 0))
 
 
 @every_way
@@ -126,7 +116,7 @@ def test_only_a_loss_that_uses_them_has_them_made(samples, monkeypatch, loss: di
     def in_the_loss(targets):
         raise AssertionError("the loss made distances itself")
 
-    monkeypatch.setattr("retlib.batches.tensors.signed_distances", counted)
+    monkeypatch.setattr("retlib.training.batches.signed_distances", counted)
     way = settings({}, loss=loss, epochs=3, patches=Patches(size=24, per_epoch=3))
     net = lambda: build_model("unet", in_channels=3, width=4, depth=2)  # noqa: E731
     quiet = build_loss(loss)  # building tries the loss out, without distances

@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
+from retlib.studies import load_study
 from retlib.study import MeanConfig, Store, run, run_mean, weights_path
 from retlib.study.ship import MAX_BYTES
-from retlib.study.study_file import load_study
 
 MAX_SECONDS = 1.0
 """CPU seconds of one core for the vessel map of an image, the estimation of the field of view not counted."""

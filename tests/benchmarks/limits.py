@@ -1,4 +1,4 @@
-"""The lines of book/records/benchmarks.json: what each one measures, and its limit, fixed before it is measured."""
+"""The lines of book/records/benchmarks.json: what each one measures, and its limit, fixed before it was measured."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from measuring import machine, today
+from tests.benchmarks.measuring import machine, today
 
 
 @dataclass(frozen=True)
@@ -15,11 +15,11 @@ class Line:
 
     Attributes:
         name: What is measured, for the page.
-        unit: Of ours and theirs.
-        limit: Least ratio where something is compared, else the most that ours may be; None: reported, no limit.
-        compares: Whether there is another's number beside ours.
-        more_is_better: Whether a higher number is the faster one (a rate).
-        part: Which part of tools/bench.py measures it: ``tests``, ``utilisation``, ``book``; ``given``: its user does.
+        unit: Unit of both numbers.
+        limit: Least ratio where something is compared, else the largest value allowed; None: no limit.
+        compares: Whether another library's number is beside ours.
+        more_is_better: Whether the number is a rate, so that a higher one is faster.
+        part: What measures it: a part of tests/benchmarks/bench.py (``tests``, ``utilisation``, ``book``) or ``given``.
     """
 
     name: str
@@ -29,44 +29,32 @@ class Line:
     more_is_better: bool = False
     part: str = "tests"
 
-    def ratio(self, ours: float, theirs: float) -> float:
-        """How many times faster ours is."""
-        return ours / theirs if self.more_is_better else theirs / ours
-
     def filled(
-        self,
-        ours: float,
-        theirs: float | None = None,
-        spread: Sequence[float] | None = None,
-        note: str = "",
+        self, ours: float, theirs: float | None = None, spread: Sequence[float] | None = None, note: str = ""
     ) -> dict[str, Any]:
-        """The line as it is stored.
+        """Return the line as it is stored, with its verdict, the machine and the date.
 
         Args:
-            ours: what was measured, a median.
-            theirs: the other's number of the same run; needed where the line compares.
-            spread: every round's ratio, or every round's ours where nothing is compared.
-            note: what else has to be said.
+            ours: our number, a median.
+            theirs: the other library's number from the same process; needed where the line compares.
+            spread: the ratio of every round, or our number of every round where nothing is compared.
+            note: a remark for the page.
 
         Raises:
             ValueError: ``theirs`` is missing, or given where nothing is compared.
         """
         if (theirs is not None) != self.compares:
             raise ValueError(f"{self.name}: expected {'two numbers' if self.compares else 'one number'} to fill it")
-        ratio = None if theirs is None else self.ratio(ours, theirs)
-        if self.limit is None:
-            met = None
-        else:
+        ratio = met = None
+        if theirs is not None:
+            ratio = ours / theirs if self.more_is_better else theirs / ours
+        if self.limit is not None:
             met = ours <= self.limit if ratio is None else ratio >= self.limit
-        return {
-            "name": self.name,
+        return self.empty() | {
             "ours": ours,
             "theirs": theirs,
             "ratio": ratio,
             "range": [min(spread), max(spread)] if spread else None,
-            "limit": self.limit,
-            "compares": self.compares,
-            "unit": self.unit,
             "met": met,
             "note": note,
             "machine": machine(),
@@ -74,10 +62,10 @@ class Line:
         }
 
     def empty(self) -> dict[str, Any]:
-        """The line while nobody has measured it."""
-        nothing = dict.fromkeys(("ours", "theirs", "ratio", "range", "met", "machine", "date"))
-        asked = {"name": self.name, "limit": self.limit, "compares": self.compares, "unit": self.unit}
-        return {**asked, "note": "", **nothing}
+        """Return the line before it is measured."""
+        asked = {"limit": self.limit, "compares": self.compares, "unit": self.unit, "met": None, "note": ""}
+        numbers = dict.fromkeys(("ours", "theirs", "ratio", "range"))
+        return {"name": self.name, **numbers, **asked, "machine": None, "date": None}
 
 
 def _scoring(name: str) -> Line:
@@ -94,8 +82,8 @@ def _utilisation(name: str) -> Line:
 
 
 LINES: dict[str, Line] = {
-    "scoring_sklearn_image": _scoring("mean over images, against scikit-learn, one function a metric"),
-    "scoring_sklearn_pooled": _scoring("pooled, against scikit-learn, one function a metric"),
+    "scoring_sklearn_image": _scoring("mean over images, against scikit-learn, one function per metric"),
+    "scoring_sklearn_pooled": _scoring("pooled, against scikit-learn, one function per metric"),
     "scoring_counts_image": _scoring("mean over images, against scikit-learn with one confusion matrix"),
     "scoring_counts_pooled": _scoring("pooled, against scikit-learn with one confusion matrix"),
     "scoring_torchmetrics_image": _scoring("mean over images, against torchmetrics"),
@@ -108,12 +96,14 @@ LINES: dict[str, Line] = {
     "utilisation_cuda_bfloat16": _utilisation("GPU, bfloat16"),
     "photograph": Line("One photograph of 565x584 pixels with the shipped network", "s", 0.5),
     "photograph_tiled_memory": Line(
-        "One of 3504x2336 pixels on its own grid, in tiles: memory of the process", "GB", 2.0
+        "One photograph of 3504x2336 pixels on its own grid, in tiles: memory of the process", "GB", 2.0
     ),
-    "photograph_large_memory": Line("The same as `retlib predict` does it: memory of the process", "GB", 2.0),
-    "phantom": Line("Drawing a phantom of 565x584 pixels", "s", 0.3),
-    "book": Line("`make book` with records, in an environment that is there", "s", 240.0, part="book"),
+    "photograph_large_memory": Line(
+        "The same photograph as retlib predict segments it: memory of the process", "GB", 2.0
+    ),
+    "phantom": Line("Drawing a synthetic image of 565x584 pixels", "s", 0.3),
+    "book": Line("make book with records, in an installed environment", "s", 240.0, part="book"),
     "first_paint": Line("A page of results in Chromium: time to first paint", "s", 2.0, part="book"),
     "book_size": Line("The rendered book", "MB", 30.0, part="book"),
-    "tests": Line("`make test`", "s", 720.0, part="given"),
+    "tests": Line("make test", "s", 720.0, part="given"),
 }

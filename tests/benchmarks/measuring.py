@@ -1,4 +1,4 @@
-"""What benchmarks and cost curves share: threads, the machine in words, clocks, memory, files written whole."""
+"""Clocks, memory, the machine in words, and the JSON files of measurements in book/records."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-ROOT = Path(__file__).resolve().parents[1]
-RECORDS = ROOT / "book" / "records"
+from retlib.files import write_whole
 
-# The limits speak of two cores.
-MOST_THREADS = 2
+ROOT = Path(__file__).resolve().parents[2]
+RECORDS = ROOT / "book" / "records"
+MOST_THREADS = 2  # the limits are for two cores
 
 
 class Seconds(NamedTuple):
-    """Medians over the repetitions: by the clock on the wall, and of one core over all threads of the process."""
+    """Medians over the repetitions: wall time, and CPU time summed over the threads of the process."""
 
     wall: float
     cpu: float
 
 
 def timed(work: Callable[[], object], *, least: int = 3, budget: float = 1.0) -> Seconds:
-    """Run ``work`` once unseen, then at least ``least`` times and until ``budget`` seconds are spent."""
+    """Run ``work`` once to warm up, then at least ``least`` times and until ``budget`` seconds are spent."""
     work()
     walls: list[float] = []
     cpus: list[float] = []
@@ -42,53 +42,50 @@ def timed(work: Callable[[], object], *, least: int = 3, budget: float = 1.0) ->
     return Seconds(statistics.median(walls), statistics.median(cpus))
 
 
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def usable_threads() -> int:
+    """Count the cores that this process may use, two at most."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MOST_THREADS, cores)
 
 
-def use_threads() -> int:
-    """Give torch two threads, or one where there is one core; how many it got."""
+def use_threads() -> None:
+    """Give torch two threads, or one where there is one core."""
     import torch
 
-    torch.set_num_threads(min(MOST_THREADS, usable_cores()))
-    return torch.get_num_threads()
+    torch.set_num_threads(usable_threads())
 
 
 def machine() -> dict[str, Any]:
-    """Processor, its cores, the threads used, torch's version, and the load (processes that were running) just now."""
+    """Describe the machine: processor, cores, threads in use, torch's version and load (mean of running processes)."""
     import torch
 
     return {
         "processor": processor_name(),
         "cores": os.cpu_count(),
-        "threads": min(MOST_THREADS, usable_cores()),
+        "threads": usable_threads(),
         "torch": torch.__version__.partition("+")[0],
         "load": round(os.getloadavg()[0], 1),
     }
 
 
 def processor_name() -> str:
-    """As the system calls it: ``AMD EPYC``."""
+    """Ask the system for the processor's name, such as ``AMD EPYC``."""
     if sys.platform == "darwin":
         asked = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True)
         return asked.stdout.strip() or platform.machine()
-    for line in _lines("/proc/cpuinfo"):
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    named = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
 
 
 def today() -> str:
-    """The date, UTC, ``2026-01-31``."""
+    """Return the date, UTC, as ``2026-01-31``."""
     return datetime.now(UTC).date().isoformat()
 
 
 class PeakMemory:
-    """Memory of this process from here on: ``PeakMemory().reached()``.
+    """Peak memory of this process since the object was made.
 
-    Linux forgets the highest mark of the past when asked to. Elsewhere that mark may lie before this point, and a
-    small piece of work then shows as none.
+    Linux resets the peak when asked to. Elsewhere the peak may be an earlier one; a small workload then adds nothing.
     """
 
     def __init__(self) -> None:
@@ -96,15 +93,15 @@ class PeakMemory:
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         except OSError:
             pass
-        self.before = _highest_mib()
+        self.before = _peak_mib()
 
     def reached(self) -> tuple[float, float]:
-        """(MiB more than at the start, MiB in all) at the highest point since the start."""
-        highest = _highest_mib()
-        return highest - self.before, highest
+        """Return (MiB added since the start, MiB of the whole process) at the peak."""
+        peak = _peak_mib()
+        return peak - self.before, peak
 
 
-def _highest_mib() -> float:
+def _peak_mib() -> float:
     for line in _lines("/proc/self/status"):
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 2**10
@@ -120,15 +117,13 @@ def _lines(path: str) -> list[str]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Content of a file that :func:`write_json` wrote; empty if there is none.
+    """Read a file that :func:`write_json` wrote; an empty dictionary if there is none.
 
     Raises:
         ValueError: it is no JSON object.
     """
-    if not path.is_file():
-        return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except ValueError as error:
         raise ValueError(f"{path}: expected JSON ({error}); delete the file and measure again") from None
     if not isinstance(content, dict):
@@ -137,8 +132,6 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a file whole or not at all."""
-    from retlib.files import write_whole
-
+    """Write a JSON file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())

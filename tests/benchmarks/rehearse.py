@@ -1,9 +1,13 @@
-"""Time optimiser steps of the runs of the `paper` profile and predict an image with each: `make rehearse`, with data.
+"""Make a dry run of each full-size run: time a few optimiser steps and predict an image. Needs the data sets.
 
-Writes book/records/rehearsal.json, one line for all runs whose steps take as long: seconds a step in bfloat16 and in
-float32 on the CPU, or on the GPU where there is one, and the machine. What is there already is kept, so a stopped
-rehearsal goes on where it was, and the GPU's column can be filled on another machine. All papers take about a
-quarter of an hour on two cores with units for bfloat16.
+    python -m tests.benchmarks.rehearse                           the papers' runs (`make rehearse`)
+    python -m tests.benchmarks.rehearse af-unet one-protocol      some papers or studies
+    python -m tests.benchmarks.rehearse af-unet --device cpu --again
+
+Writes book/records/rehearsal.json, one entry for all runs with the same kind of step: seconds per step in bfloat16 and
+float32 on the CPU, or on the GPU where there is one, and the machine. What was measured before is kept, so a stopped
+dry run resumes, and the GPU's column can be filled on another machine. All papers take about a quarter of an hour on
+two cores with bfloat16 units.
 """
 
 from __future__ import annotations
@@ -14,15 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import RECORDS, machine, read_json, today, write_json
 from tqdm import tqdm
 
-from retlib.acceleration import processor_flags
-from retlib.inference import has_bfloat16, pick_device
+from retlib.device import has_bfloat16, pick_device
 from retlib.papers import list_papers, load_paper
 from retlib.studies import list_studies, load_study
 from retlib.study import RunConfig, rehearse
 from retlib.study.rehearsal import STEPS, planned_steps, step_key
+from tests.benchmarks.measuring import RECORDS, machine, read_json, today, write_json
 
 TARGET = RECORDS / "rehearsal.json"
 
@@ -30,7 +33,7 @@ Members = list[tuple[str, RunConfig]]
 
 
 def planned() -> dict[str, Members]:
-    """Group the full-size runs (``key/run``, config) whose steps take as long; the first of a group is rehearsed."""
+    """Group the full-size runs (``key/run``, config) with the same kind of step; the first of a group is measured."""
     groups: dict[str, Members] = {}
     plans = {key: load_paper(key) for key in list_papers()} | {key: load_study(key) for key in list_studies()}
     for key, plan in plans.items():
@@ -42,14 +45,14 @@ def planned() -> dict[str, Members]:
 def measure(
     groups: Mapping[str, Members], keys: Sequence[str], columns: Sequence[str], target: Path, again: bool = False
 ) -> None:
-    """Rehearse the groups with a run of these papers or studies, and add to a file what it lacks.
+    """Measure the groups with a run of these papers or studies, and add to a file what it lacks.
 
-    Lines whose runs are planned no longer are dropped from it.
+    Entries whose runs are no longer planned are dropped.
     """
     known = {line.get("step"): line for line in read_json(target).values()}
     lines = {step: known.get(step, {"step": step}) for step in groups}
     wanted = [step for step, members in groups.items() if any(name.split("/")[0] in keys for name, _ in members)]
-    for step in tqdm(wanted, desc="rehearsing", unit="run"):
+    for step in tqdm(wanted, desc="dry run", unit="run"):
         missing = [column for column in columns if again or column not in lines[step]]
         if not missing:
             continue
@@ -61,7 +64,7 @@ def measure(
 
 
 def sums(line: Mapping[str, Any], members: Members) -> dict[str, Any]:
-    """What the page about speed adds up: float32 on the CPU, and the runs that take it."""
+    """Return what the page on performance sums up: seconds in float32 on the CPU, and the runs that need them."""
     if "float32" not in line:
         return {"stands_for": []}
     return {
@@ -72,16 +75,16 @@ def sums(line: Mapping[str, Any], members: Members) -> dict[str, Any]:
 
 
 def describe_machine(columns: Sequence[str]) -> dict[str, Any]:
-    """Name the processor, its cores and units for bfloat16, threads, torch's version, the day, and the GPU in use."""
-    flags = processor_flags() or ()
+    """Describe the processor, its cores and bfloat16 units, threads, torch's version, the date, and the GPU in use."""
+    able = torch.cpu.get_capabilities()
     facts = {name: value for name, value in machine().items() if name != "load"}
     facts |= {"threads": torch.get_num_threads(), "date": today()}
-    facts |= {flag: flag in flags for flag in ("amx_bf16", "avx512_bf16")}
+    facts |= {flag: bool(able.get(flag)) for flag in ("amx_bf16", "avx512_bf16")}
     return facts | ({"gpu": torch.cuda.get_device_name()} if "gpu" in columns else {})
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Rehearse what is missing."""
+    """Measure what is missing; see the module's docstring."""
     known = [*list_papers(), *list_studies()]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("keys", nargs="*", metavar="KEY", help=f"of {', '.join(known)}; by default all papers")
@@ -92,7 +95,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"unknown: {', '.join(unknown)}; expected some of {', '.join(known)}")
     if pick_device(options.device).type == "cuda":
         columns = ["gpu"]
-    else:  # without units for it bfloat16 is emulated, and nobody would train in it
+    else:  # without units for it bfloat16 is emulated, slower than float32
         columns = ["bfloat16", "float32"] if has_bfloat16() else ["float32"]
     measure(planned(), options.keys or list_papers(), columns, TARGET, options.again)
 

@@ -1,10 +1,10 @@
-"""Time and memory against size, and the exponents of their growth: writes book/records/cost-curves.json.
+"""Measure time and memory against size and fit their growth: writes book/records/cost-curves.json.
 
-    python tools/cost_curves.py            what is missing; a stopped measurement goes on where it was
-    python tools/cost_curves.py --again    everything
+    python -m tests.benchmarks.cost_curves            what is missing; a stopped measurement resumes
+    python -m tests.benchmarks.cost_curves --again    everything
 
-About five minutes on two quiet cores. Network points are measured each in a process of its own (see workloads.py), so
-that memory is the work's own. Points of another machine are never mixed in: the file is begun anew.
+About five minutes on two quiet cores. Each network point is measured in a process of its own (see workloads.py), so
+that its memory is the work's own. Points of different machines are never mixed: another machine starts a new file.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import RECORDS, machine, read_json, timed, today, write_json
 from tqdm import tqdm
+
+from tests.benchmarks.measuring import RECORDS, machine, read_json, timed, today, write_json
+from tests.benchmarks.workloads import in_fresh_process
 
 TARGET = RECORDS / "cost-curves.json"
 
-# The U-Net of the one protocol: what a curve does not vary stays here.
+# The U-Net of the one protocol, and what stays the same where a curve does not vary it.
 BASES = {
     "training": {"side": 160, "batch": 8, "width": 16},
     "inference": {"side": 512, "batch": 1, "width": 16},
@@ -45,35 +47,33 @@ SWEEPS: dict[tuple[str, str], Sequence[int]] = {
     ("store", "runs"): (30, 100, 300, 1000),
     ("plan", "runs"): (30, 100, 300, 1000),
 }
-IN_PROCESS = {"training": "training", "inference": "inference", "scoring": "scoring", "pooled": "scoring"}
 
 
 def points() -> dict[str, dict[str, Any]]:
-    """Name of each point -> its curve and options; a point that two sweeps share is there once."""
-    found = {}
+    """Map the name of each point to its curve and options; a point of two sweeps is there once."""
+    named = {}
     for (curve, variable), values in SWEEPS.items():
         for value in values:
             options = BASES[curve] | {variable: value}
-            found[point_name(curve, options)] = {"curve": curve, "options": options}
-    return found
+            named[point_name(curve, options)] = {"curve": curve, "options": options}
+    return named
 
 
 def point_name(curve: str, options: dict[str, Any]) -> str:
-    """``training side=160 batch=8 width=16``."""
+    """Name a point: ``training side=160 batch=8 width=16``."""
     return " ".join([curve, *(f"{key}={value}" for key, value in options.items())])
 
 
 def measure(curve: str, options: dict[str, Any]) -> dict[str, float]:
-    """Seconds, CPU seconds and (but for the store) memory of one point."""
-    if curve in IN_PROCESS:
-        from workloads import in_fresh_process
-
-        return in_fresh_process(IN_PROCESS[curve], **options)
-    return {"store": measure_store, "plan": measure_plan}[curve](**options)
+    """Measure seconds, CPU seconds and (but for store and plan) memory of one point."""
+    if curve in ("store", "plan"):
+        work = {"store": measure_store, "plan": measure_plan}[curve]
+        return work(**options)
+    return in_fresh_process("scoring" if curve == "pooled" else curve, **options)
 
 
 def measure_store(runs: int) -> dict[str, float]:
-    """Read every record of a store that holds so many: copies of the book's records under other names."""
+    """Read every record of a store with ``runs`` records: copies of the book's records under other names."""
     from retlib.study import Store
 
     originals = sorted(RECORDS.glob("*/record.json"))
@@ -87,7 +87,7 @@ def measure_store(runs: int) -> dict[str, float]:
 
 
 def measure_plan(runs: int) -> dict[str, float]:
-    """Ask the book's store for so many planned runs: each is hashed, as `train: missing` does, and looked up."""
+    """Look up ``runs`` planned runs in the book's store: each is hashed first, as with `train=missing`."""
     from retlib.studies import load_study
     from retlib.study import Store
 
@@ -100,7 +100,7 @@ def measure_plan(runs: int) -> dict[str, float]:
 
 
 def power_law(x: Sequence[float], y: Sequence[float]) -> dict[str, float]:
-    """Least squares of log y = log coefficient + exponent log x.
+    """Fit log y = log coefficient + exponent log x by least squares.
 
     Returns:
         ``exponent``, its ``standard_error``, and ``coefficient``.
@@ -114,38 +114,33 @@ def power_law(x: Sequence[float], y: Sequence[float]) -> dict[str, float]:
     if not (np.isfinite(ordinate).all() and (abscissa > 0).all() and (ordinate > 0).all()):
         raise ValueError(f"a power law needs numbers above 0, got x {list(x)} and y {list(y)}")
     (exponent, constant), covariance = np.polyfit(np.log(abscissa), np.log(ordinate), 1, cov=True)
-    return {
-        "exponent": float(exponent),
-        "standard_error": float(np.sqrt(covariance[0, 0])),
-        "coefficient": float(np.exp(constant)),
-    }
+    error = float(np.sqrt(covariance[0, 0]))
+    return {"exponent": float(exponent), "standard_error": error, "coefficient": float(np.exp(constant))}
 
 
 def fits(measured: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """``training/side/seconds`` -> the power law through a sweep's points, with those points.
+    """Map ``training/side/seconds`` and the like to the fit of a sweep, with its points ``x`` and ``y``.
 
-    A sweep that is not whole yet is left out; so is memory where a point added nothing to the process.
+    An incomplete sweep is left out; so is memory where a point added nothing to the process.
     """
-    found = {}
+    fitted = {}
     for (curve, variable), values in SWEEPS.items():
-        names = [point_name(curve, BASES[curve] | {variable: value}) for value in values]
-        if not all(name in measured for name in names):
-            continue
+        sweep = [measured.get(point_name(curve, BASES[curve] | {variable: value}), {}) for value in values]
         for quantity in ("seconds", "memory_mib"):
-            numbers = [measured[name].get(quantity) for name in names]
+            numbers = [point.get(quantity) for point in sweep]
             if all(number is not None and number > 0 for number in numbers):
-                law = power_law(values, numbers)
-                found[f"{curve}/{variable}/{quantity}"] = law | {"x": list(values), "y": numbers}
-    return found
+                fit = power_law(values, numbers)
+                fitted[f"{curve}/{variable}/{quantity}"] = fit | {"x": list(values), "y": numbers}
+    return fitted
 
 
 def same_machine(stored: dict[str, Any], here: dict[str, Any]) -> bool:
-    """Whether two measurements may stand in one curve; the load does not matter here."""
+    """Tell whether two measurements may be points of one curve; the load may differ."""
     return {**stored, "load": 0} == {**here, "load": 0}
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure what is missing; see the module's text."""
+    """Measure what is missing; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--again", action="store_true", help="measure every point again")
     options = parser.parse_args(arguments)
@@ -154,15 +149,13 @@ def main(arguments: list[str] | None = None) -> None:
     if before and not same_machine(before["machine"], here):
         print(f"{TARGET.name} is of another machine ({json.dumps(before['machine'])}): every point is measured again")
         before = {}
-    wanted = points()
-    measured = {name: point for name, point in before.get("points", {}).items() if name in wanted}
+    measured = before.get("points", {})
     content = {"machine": here, "date": today(), "bases": BASES}
-    for name, point in tqdm(wanted.items(), desc="cost curves", unit="point"):
-        if name in measured:
-            continue
-        measured[name] = measure(point["curve"], point["options"])
-        write_json(TARGET, content | {"points": measured, "fits": fits(measured)})
-    write_json(TARGET, content | {"points": {name: measured[name] for name in wanted}, "fits": fits(measured)})
+    for name, point in tqdm(points().items(), desc="cost curves", unit="point"):
+        if name not in measured:
+            measured[name] = measure(point["curve"], point["options"])
+        done = {key: measured[key] for key in points() if key in measured}
+        write_json(TARGET, content | {"points": done, "fits": fits(done)})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Check a built book without the network: links and anchors resolve, images have a text, nothing loads from outside.
 
-python tools/check_site.py _build/html
+python book/_tools/check_site.py _build/html
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Steps a second of retlib's own training loop, and the FLOPs in a step, on the processor or a GPU."""
+"""Measure steps per second of retlib's training loop, and count the FLOPs of a step, on the processor or a GPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from retlib.data import load_dataset
-from retlib.losses import build_loss
 from retlib.preprocessing import InputSettings, Prepared, prepare
 from retlib.studies import load_study
 from retlib.study import RunConfig
@@ -25,42 +24,28 @@ STEPS = 10  # in an epoch of a measurement
 
 
 def lite_config() -> RunConfig:
-    """The one protocol's U-Net on DRIVE, lite profile: 160x160 patches, batch 8."""
+    """Return the config of the one protocol's U-Net on DRIVE, lite profile: 160x160 patches, batch 8."""
     return load_study("one-protocol").runs("lite")["drive-unet"]
 
 
 def phantom_samples(inputs: InputSettings, count: int = 4) -> list[Prepared]:
-    """Phantoms of DRIVE's size at the working size of the settings."""
+    """Prepare synthetic images of DRIVE's size at the working size of the settings."""
     return [prepare(sample, inputs) for sample in load_dataset("phantom", split="training", count=count)]
 
 
 def bare_settings(config: RunConfig, epochs: int, bfloat16: bool) -> TrainingSettings:
-    """The config's training as a plain loop does it: loss on whole patches, constant rate, no clipping."""
-    return config.training.model_copy(
-        update={
-            "epochs": epochs,
-            "patches": config.training.patches.model_copy(update={"per_epoch": STEPS * config.training.batch_size}),
-            "loss_region": "frame",
-            "schedule": "constant",
-            "gradient_clip": None,
-            "amp": bfloat16,
-            "amp_cpu": bfloat16,
-        }
-    )
+    """Change the config's training to that of a plain loop: loss on whole patches, constant rate, no clipping."""
+    training = config.training
+    patches = training.patches.model_copy(update={"per_epoch": STEPS * training.batch_size})
+    changes = {"epochs": epochs, "patches": patches, "loss_region": "frame", "schedule": "constant"}
+    changes |= {"gradient_clip": None, "amp": bfloat16, "amp_cpu": bfloat16}
+    return training.model_copy(update=changes)
 
 
 def epoch_seconds(
     samples: list[Prepared], config: RunConfig, *, epochs: int, bfloat16: bool, device: str = "cpu"
 ) -> list[float]:
-    """Seconds of each epoch of ``STEPS`` steps in :func:`retlib.training.fit`, but for a first one that warms up.
-
-    Args:
-        samples: what is trained on.
-        config: network, batch, patches and augmentation.
-        epochs: how many are timed.
-        bfloat16: autocast, or float32 throughout.
-        device: ``cpu`` or ``cuda``.
-    """
+    """Time ``epochs`` epochs of ``STEPS`` steps in :func:`retlib.training.fit`, after one that warms up."""
     ends: list[float] = []
     settings = bare_settings(config, epochs + 1, bfloat16)
     fit(
@@ -77,7 +62,7 @@ def epoch_seconds(
 
 
 def step_flops(config: RunConfig) -> int:
-    """FLOPs of forward and backward pass of one step, counted on shapes alone: convolutions and matrix products."""
+    """Count the FLOPs of forward and backward pass of one step from shapes: convolutions and matrix products."""
     side = config.training.patches.size
     model = build(config).to("meta").train()
     image = torch.empty(config.training.batch_size, config.inputs.channels, side, side, device="meta")
@@ -88,10 +73,10 @@ def step_flops(config: RunConfig) -> int:
 
 
 def product_rate(device: str, bfloat16: bool) -> float:
-    """Highest FLOPs a second of a square matrix product: 2048 wide on the processor, 8192 on a GPU.
+    """Measure the highest FLOPs per second of a square matrix product: 2048 wide on the processor, 8192 on a GPU.
 
-    The product is asked for as such and as a convolution with a kernel of one pixel, and the faster one counts: on a
-    processor torch leaves float32 products to MKL, which is at half the speed of oneDNN's convolutions on some of them.
+    The product is computed as such and as a convolution with a kernel of one pixel, and the faster one counts: torch
+    leaves float32 products on a processor to MKL, which has half the speed of oneDNN's convolutions on some processors.
     On a GPU float32 means TF32, which torch's convolutions use there as well.
     """
     side = 8192 if device == "cuda" else 2048
@@ -119,14 +104,9 @@ def product_rate(device: str, bfloat16: bool) -> float:
 
 
 def utilisation(device: str, bfloat16: bool) -> tuple[float, float]:
-    """FLOPs a second of the training loop, and of the matrix product (before or after it, the better one)."""
+    """Return FLOPs per second of the training loop, and of the matrix product (the better one of before and after)."""
     config = lite_config()
     before = product_rate(device, bfloat16)
     seconds = epoch_seconds(phantom_samples(config.inputs), config, epochs=3, bfloat16=bfloat16, device=device)
     rate = max(before, product_rate(device, bfloat16))
     return step_flops(config) * STEPS / statistics.median(seconds), rate
-
-
-def loss_of(config: RunConfig) -> torch.nn.Module:
-    """The config's loss."""
-    return build_loss(config.training.loss, **config.training.loss_options)

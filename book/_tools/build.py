@@ -1,8 +1,8 @@
 """Execute every notebook and render the book.
 
-    python tools/build_book.py                            the whole book into _build/html
-    python tools/build_book.py --only resaspp-unet        execute one notebook, render nothing
-    python tools/build_book.py -p profile smoke           with papermill parameters
+    python book/_tools/build.py                            the whole book into _build/html
+    python book/_tools/build.py --only resaspp-unet        execute one notebook, render nothing
+    python book/_tools/build.py -p profile smoke           with papermill parameters
 
 The executed notebooks are staged beside a copy of book/, _config.yml and _toc.yml in _build/src under their committed
 relative paths, and rendered there: every button of the book then points at a tracked file, and nothing in the
@@ -23,34 +23,34 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nbtools import ROOT, NotebookError, execute, find_notebook, own_kernel, parse_parameters, stale_files
-
-STAGED = ("_config.yml", "_toc.yml", "book")
+import yaml
+from address import github_origin, with_address
+from pairing import ROOT, NotebookError, execute, find_notebook, own_kernel, parse_parameters, stale_files
 
 
 def check_pairs(root: Path = ROOT) -> None:
-    """Refuse to build from notebooks that are not what their scripts say."""
+    """Refuse to build from notebooks that differ from their scripts."""
     if stale := stale_files(root):
         names = ", ".join(str(path.relative_to(root)) for path in stale)
         raise NotebookError(f"out of date: {names}. Run `make notebooks`, look at the difference and build again.")
 
 
 def stage(output: Path, root: Path = ROOT) -> Path:
-    """Copy the book's sources to ``output/src`` and return that folder."""
+    """Copy the book's sources to ``output/src``, with the buttons that the repository's address allows."""
     source = output / "src"
     shutil.rmtree(source, ignore_errors=True)
-    for name in STAGED:
-        if (root / name).is_dir():
-            shutil.copytree(root / name, source / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-        else:
-            source.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(root / name, source / name)
-    (source / "notebooks").mkdir()
+    (source / "notebooks").mkdir(parents=True)
+    shutil.copytree(root / "book", source / "book", ignore=shutil.ignore_patterns("__pycache__", ".*", "_tools"))
+    shutil.copy2(root / "_toc.yml", source)
+    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    if note := with_address(config, github_origin(root)):
+        print(note, flush=True)
+    (source / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return source
 
 
 def tidy(path: Path) -> None:
-    """Drop timings and file names that papermill adds; refuse a figure without a text for those who cannot see it."""
+    """Drop timings and file names that papermill adds; refuse a figure without an alternative text."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
     notebook["metadata"].pop("papermill", None)
     for cell in notebook["cells"]:
@@ -69,7 +69,7 @@ def tidy(path: Path) -> None:
 def execute_all(
     notebooks: Sequence[Path], source: Path, parameters: Mapping[str, Any], progress: bool = True
 ) -> dict[str, float]:
-    """Execute ``notebooks`` into ``source/notebooks``; seconds by name."""
+    """Execute ``notebooks`` into ``source/notebooks``; return seconds by name."""
     times = {}
     with own_kernel(source.parent / "kernel", quiet=True):
         for number, notebook in enumerate(notebooks, start=1):
@@ -109,7 +109,7 @@ def build(
     progress: bool = True,
     root: Path = ROOT,
 ) -> Path | None:
-    """Execute and render; the folder of the pages, or None when ``only`` some notebooks were to be executed.
+    """Execute the notebooks and render the book.
 
     Args:
         output: build folder; ``src``, ``html`` and ``render.log`` go into it.
@@ -117,6 +117,9 @@ def build(
         parameters: papermill parameters for every notebook that is executed.
         progress: show papermill's progress bars.
         root: the checkout.
+
+    Returns:
+        Folder of the pages; None with ``only``.
 
     Raises:
         NotebookError: a notebook is out of date or failed, or the renderer warned.
@@ -136,12 +139,12 @@ def build(
         times["rendering"] = time.perf_counter() - before
     for name, seconds in times.items():
         print(f"  {name:<24}{seconds:6.1f} s")
-    print(f"  {'in all':<24}{time.perf_counter() - start:6.1f} s")
+    print(f"  {'total':<24}{time.perf_counter() - start:6.1f} s")
     return html
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; see the module's text."""
+    """Run the command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=[], metavar="KEY", help="execute these notebooks, render nothing")
     parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))

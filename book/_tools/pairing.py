@@ -1,16 +1,16 @@
-"""Notebooks: pair scripts with clean .ipynb files, keep their shared first cell, execute them with papermill.
+"""Pair the scripts in notebooks/ with clean .ipynb files, write their first cell, execute them with papermill.
 
-    python tools/nbtools.py pair                      write notebooks/*.ipynb from notebooks/*.py
-    python tools/nbtools.py check                     say what `pair` would change; exit status 1 if anything
-    python tools/nbtools.py run KEY [-p NAME VALUE]   execute one notebook in notebooks/, result in _build/reproduce
+    python book/_tools/pairing.py pair                      write notebooks/*.ipynb from notebooks/*.py
+    python book/_tools/pairing.py check                     list what `pair` would change; exit status 1 if anything
+    python book/_tools/pairing.py run KEY [-p NAME VALUE]   execute one notebook, result in _build/reproduce
 
-The script is the source. A pair is written in one direction only, so an executed notebook can never leak its
-outputs or papermill's injected cell into a script.
+The script is the source. Pairs are written from it only, so outputs of an executed notebook never get into a script.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import json
 import os
@@ -23,88 +23,58 @@ from contextlib import contextmanager
 from pathlib import Path
 from string import Template
 from typing import Any
+from unittest import mock
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = ROOT / "notebooks"
+ROOT = Path(__file__).resolve().parents[2]
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
-# What the study needs and Colab may lack or hold in another version; the versions come from constraints.txt.
-COLAB_PACKAGES = ("albumentations", "albucore", "simsimd", "stringzilla", "pooch")
-
 COLAB_CELL = Template("""\
-# Colab set-up: fetch this version of the study and the few small packages that Colab lacks. Nothing here moves
-# Colab's numpy, torch or OpenCV, and outside Colab the cell does nothing. (`make notebooks` writes this cell.)
+# On Colab: clone this version of the study and install what Colab lacks. Elsewhere this cell does nothing.
+import os
+import runpy
+import subprocess
 import sys
 
-
-def _set_up_colab():
-    import os
-    import subprocess
-    from importlib import metadata
-
-    folder = "/content/$name-$tag"
-    if not os.path.isdir(folder):
-        source = "$repository"
-        subprocess.run(["git", "clone", "--quiet", "--depth=1", "--branch=$tag", source, folder], check=True)
-    wanted = $packages
-    present = {d.name.lower(): d.version for d in metadata.distributions()}
-    lacking = [f"{name}=={version}" for name, version in wanted.items() if present.get(name) != version]
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-    subprocess.run([*pip, folder, *lacking], check=True)
-    os.chdir(f"{folder}/notebooks")
-
-
 if "google.colab" in sys.modules:
-    _set_up_colab()""")
+    _study = "/content/$name-$tag"
+    _clone = f"git clone --quiet --depth=1 --branch=$tag $repository {_study}"
+    if not os.path.isdir(_study):
+        subprocess.run(_clone.split(), check=True)
+    runpy.run_path(f"{_study}/book/_tools/colab.py", run_name="__main__")""")
 
 
 class NotebookError(Exception):
     """A notebook is wrong or failed; the message is meant for the person at the terminal."""
 
 
-# --- the project's facts, each read from the one place where it stands -------------------------------------------
-
-
 def book_repository(root: Path = ROOT) -> tuple[str, str]:
-    """Address of the repository and the tag that the rendered book belongs to, from ``_config.yml``."""
+    """Read the repository's address, and the tag that the rendered book belongs to, from ``_config.yml``."""
     repository = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))["repository"]
     return repository["url"].rstrip("/"), repository["branch"]
 
 
-def pinned(root: Path = ROOT) -> dict[str, str]:
-    """Name and version of every package in ``constraints.txt``."""
-    lines = (root / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
-
-
 def colab_cell(root: Path = ROOT) -> str:
-    """Source of the cell that opens every notebook."""
+    """Write the source of the cell that opens every notebook."""
     url, tag = book_repository(root)
-    versions = pinned(root)
-    packages = json.dumps({name: versions[name] for name in COLAB_PACKAGES}, indent=4)
-    packages = packages.replace("\n}", ",\n}").replace("\n", "\n    ")
-    return COLAB_CELL.substitute(name=url.rsplit("/", 1)[-1], tag=tag, repository=url, packages=packages)
-
-
-# --- pairing -----------------------------------------------------------------------------------------------------
+    return COLAB_CELL.substitute(name=url.rsplit("/", 1)[-1], tag=tag, repository=url)
 
 
 def scripts(root: Path = ROOT) -> list[Path]:
-    """The percent scripts of the study, sorted."""
+    """List the percent scripts of the study, sorted."""
     return sorted((root / "notebooks").glob("*.py"))
 
 
 def read_script(text: str) -> Any:
-    """The notebook that a percent script describes."""
+    """Parse a percent script into a notebook."""
     import jupytext
 
     return jupytext.reads(text, fmt="py:percent")
 
 
 def paired_script(text: str, root: Path = ROOT) -> str:
-    """The script with its kernel header and its Colab cell brought up to date."""
+    """Bring the kernel header and the Colab cell of a script up to date."""
     import jupytext
     from nbformat.v4 import new_code_cell
 
@@ -120,7 +90,7 @@ def paired_script(text: str, root: Path = ROOT) -> str:
 
 
 def clean_notebook(text: str) -> str:
-    """The .ipynb that belongs to a script: same cells, no outputs, ids that follow from the content."""
+    """Write the .ipynb of a script: same cells, no outputs, ids that are hashes of the content."""
     import nbformat
 
     notebook = read_script(text)
@@ -137,7 +107,7 @@ def clean_notebook(text: str) -> str:
 
 
 def stale_files(root: Path = ROOT) -> dict[Path, str]:
-    """Files under ``notebooks/`` whose contents are not what ``pair`` would write, with what it would write."""
+    """Map each file under ``notebooks/`` that ``pair`` would change to its new content."""
     stale = {}
     for script in scripts(root):
         text = script.read_text(encoding="utf-8")
@@ -149,12 +119,9 @@ def stale_files(root: Path = ROOT) -> dict[Path, str]:
     return stale
 
 
-# --- executing ---------------------------------------------------------------------------------------------------
-
-
 @contextmanager
 def own_kernel(folder: Path, quiet: bool = False):
-    """Make ``python3`` mean this interpreter and this checkout, whatever kernels the machine has registered."""
+    """Let ``python3`` be this interpreter and this checkout, whatever kernels the machine has registered."""
     spec = {
         "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"],
         "display_name": KERNELSPEC["display_name"],
@@ -175,28 +142,17 @@ def own_kernel(folder: Path, quiet: bool = False):
     target = folder / "kernels" / "python3" / "kernel.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(spec, indent=1), encoding="utf-8")
-    before = os.environ.get("JUPYTER_PATH")
-    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(folder), before]))
-    try:
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("JUPYTER_PATH")]))
+    with mock.patch.dict(os.environ, JUPYTER_PATH=path):
         yield
-    finally:
-        if before is None:
-            del os.environ["JUPYTER_PATH"]
-        else:
-            os.environ["JUPYTER_PATH"] = before
 
 
 def declared_parameters(notebook: Path) -> list[str]:
-    """Names assigned in the cell tagged ``parameters``, in order."""
-    import ast
-
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    for cell in cells:
+    """List the names assigned in the cell tagged ``parameters``, in order."""
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
         if "parameters" in cell["metadata"].get("tags", []):
             body = ast.parse("".join(cell["source"])).body
-            annotated = [node.target.id for node in body if isinstance(node, ast.AnnAssign)]
-            plain = [node.targets[0].id for node in body if isinstance(node, ast.Assign)]
-            return annotated + plain
+            return [node.target.id for node in body if isinstance(node, ast.AnnAssign)]
     return []
 
 
@@ -212,7 +168,7 @@ def execute(
 
     Args:
         notebook: the .ipynb to run.
-        output: where the executed notebook goes; after a failure it shows how far the run came.
+        output: file for the executed notebook; after a failure it holds the cells that ran.
         parameters: values for the cell tagged ``parameters``.
         cwd: working folder of the kernel; default: the notebook's own folder.
         progress: show papermill's progress bar.
@@ -255,12 +211,12 @@ def execute(
 
 
 def parse_parameters(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Values as YAML reads them: ``3`` is a number, ``[1, 2]`` a list, ``cuda`` a string."""
+    """Read values as YAML does: ``3`` is a number, ``[1, 2]`` a list, ``cuda`` a string."""
     return {name: yaml.safe_load(value) for name, value in pairs}
 
 
 def find_notebook(key: str, root: Path = ROOT) -> Path:
-    """The notebook of a paper's key or of a notebook's own name.
+    """Find a notebook by a paper's key or by its own name.
 
     Raises:
         NotebookError: there is none; the message lists the choices.
@@ -272,11 +228,8 @@ def find_notebook(key: str, root: Path = ROOT) -> Path:
     return path
 
 
-# --- command line ------------------------------------------------------------------------------------------------
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; see the module's text."""
+    """Run the command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("pair", help="write notebooks/*.ipynb from notebooks/*.py")
@@ -302,7 +255,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_one(key: str, parameters: Mapping[str, Any]) -> int:
-    """Execute one notebook where a reader would, so that its records land in ``book/records``."""
+    """Execute one notebook in its own folder, so that its records are written to ``book/records``."""
     notebook = find_notebook(key)
     suffix = f"-{parameters['profile']}" if "profile" in parameters else ""
     output = ROOT / "_build" / "reproduce" / f"{notebook.stem}{suffix}.ipynb"
