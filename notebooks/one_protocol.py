@@ -146,17 +146,17 @@ scores = results.join([networks, baselines])
 means = results.summarise(scores, by=["dataset", "model", "metric"])  # over images, then over seeds
 
 # %% tags=["hide-input"]
-counts = {}  # data set -> number of test images, seeds and planned networks that were run
-for dataset in DATASETS:
-    rows = networks[networks["dataset"] == dataset]
-    planned = [config for run, config in configs.items() if plan[run].dataset == dataset and config.model == "unet"]
-    counts[dataset] = {
-        "images": sum(len(config.test[0].names()) for config in planned),
-        "seeds": int(rows.groupby("model")["seed"].nunique().min()) if len(rows) else 0,
-        "networks": rows["model"].nunique(),
-    }
-bases = means[means.index.get_level_values("model").isin(NETWORKS)].groupby("dataset")["basis"].unique()
-basis = "; ".join(f"{DATASETS[dataset]}: {', '.join(bases[dataset])}" for dataset in DATASETS if dataset in bases)
+IMAGES = {  # test images that are planned, the folds joined
+    dataset: len({name for run in runs if plan[run].dataset == dataset for name in configs[run].test[0].names()})
+    for dataset in DATASETS
+}
+BASIS = dict.fromkeys(DATASETS, "no record yet")  # profile and seeds of the networks of a data set
+for dataset, texts in means.query("model in @NETWORKS").groupby("dataset", sort=False)["basis"]:
+    texts = [
+        text if "seed" in text else text.replace(text.split()[0], f"{text.split()[0]}, 1 seed", 1) for text in texts
+    ]
+    BASIS[dataset] = " or ".join(dict.fromkeys(texts))
+basis = "; ".join(f"{DATASETS[dataset]}: {text}" for dataset, text in BASIS.items())
 
 # %%
 dice = means["value"].unstack("metric").reindex(columns=METRICS)["dice"].unstack("dataset").reindex(columns=DATASETS)
@@ -164,7 +164,7 @@ dice = dice.reindex([*NETWORKS, *(method for method in METHODS if method in dice
 dice = dice.sort_values(next(iter(DATASETS)), ascending=False)
 style(
     dice.rename(index=TITLES, columns=DATASETS).rename_axis(index=None, columns=None),
-    f"Dice inside the FOV, mean over test images and seeds ({basis or 'no record yet'}).",
+    f"Dice inside the FOV, mean over test images and seeds ({basis}).",
 )
 
 
@@ -192,13 +192,8 @@ def name_kinds(figure):
     """Name the markers below a figure."""
     names = [kind for kind in KINDS if kind in kind_of.values()]
     handles = [Line2D([], [], linestyle="", marker=KINDS[kind], color=COLOURS[kind]) for kind in names]
-    figure.legend(
-        handles,
-        [kind.replace("observer", "second observer") for kind in names],
-        loc="outside lower center",
-        ncols=3,
-        frameon=False,
-    )
+    names = [name.replace("observer", "second observer") for name in names]
+    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False)
 
 
 known = [dataset for dataset in DATASETS if dataset in means.index.get_level_values("dataset")]
@@ -232,33 +227,28 @@ def leaderboard(dataset, column="value"):
 
 
 for dataset, title in DATASETS.items():
-    display(
-        style(
-            shown(leaderboard(dataset)),
-            f"{title}: {counts[dataset]['images']} test images, {counts[dataset]['seeds']} seeds.",
-        )
-    )
+    display(style(shown(leaderboard(dataset)), f"{title}: {IMAGES[dataset]} test images ({BASIS[dataset]})."))
+
 
 # %% tags=["hide-input", "hide-output"] mystnb={"code_prompt_show": "Show the 95 % intervals", "code_prompt_hide": "Hide the intervals"}
-PIXELS = [metric for metric in METRICS if metric not in ("cldice", "betti0_error", "recall_thin")]
-for dataset, title in DATASETS.items():
-    low, high = leaderboard(dataset, "low"), leaderboard(dataset, "high")
+def interval_table(low, high):
+    """Arrange the ends of intervals for reading."""
     table = pd.DataFrame(index=low.index)
-    for metric in METRICS:
+    for metric, title in METRICS.items():
         pairs = zip(low[metric].astype(float), high[metric].astype(float), strict=True)
-        table[METRICS[metric]] = [
+        table[title] = [
             None if np.isnan(a) else f"{score_text(a, metric, 1)} to {score_text(b, metric, 1)}" for a, b in pairs
         ]
-    table = table.rename(index=TITLES).rename_axis(None)
-    note = statistics.coverage_note(counts[dataset]["images"])
-    caption = f"{title}: 95 % bootstrap intervals over images and seeds{f'; {note}' if note else ''}."
-    display(style(table[[METRICS[metric] for metric in PIXELS]], caption))
-    display(
-        style(
-            table.drop(columns=[METRICS[metric] for metric in PIXELS]),
-            f"{title}, vessel structure: {caption.split(': ', 1)[1]}",
-        )
-    )
+    return table.rename(index=TITLES).rename_axis(None)
+
+
+STRUCTURE = [METRICS[metric] for metric in ("cldice", "betti0_error", "recall_thin")]
+for dataset, title in DATASETS.items():
+    table = interval_table(leaderboard(dataset, "low"), leaderboard(dataset, "high"))
+    note = statistics.coverage_note(IMAGES[dataset])
+    caption = f"95 % bootstrap intervals over images and seeds{f'; {note}' if note else ''}."
+    display(style(table.drop(columns=STRUCTURE), f"{title}, pixels: {caption}"))
+    display(style(table[STRUCTURE], f"{title}, vessel structure: {caption}"))
 
 # %% [markdown]
 # ## Statistically significant differences
@@ -279,16 +269,13 @@ def by_image(dataset, kinds=("network",)):
 
 
 tests = {dataset: statistics.paired_tests(dict(by_image(dataset).items())) for dataset in DATASETS}
-power = {
-    dataset: statistics.power(counts[dataset]["images"], len(NETWORKS) * (len(NETWORKS) - 1) // 2)
-    for dataset in DATASETS
-}
+power = {dataset: statistics.power(IMAGES[dataset], len(NETWORKS) * (len(NETWORKS) - 1) // 2) for dataset in DATASETS}
 table = pd.DataFrame(
     {
         "data set": list(DATASETS.values()),
         "images": [str(item.images) for item in power.values()],
-        "seeds": [str(counts[dataset]["seeds"]) for dataset in DATASETS],
-        "networks run": [f"{counts[dataset]['networks']} of {len(NETWORKS)}" for dataset in DATASETS],
+        "networks": [f"{by_image(dataset).shape[1]} of {len(NETWORKS)}" for dataset in DATASETS],
+        "rests on": list(BASIS.values()),
         "significant pairs": [f"{found['significant'].sum()} of {len(found)}" for found in tests.values()],
         "Friedman's p": [p_text(statistics.friedman(dict(by_image(dataset).items()))) for dataset in DATASETS],
         "smallest possible p": [p_text(item.smallest) for item in power.values()],
@@ -315,7 +302,7 @@ def dominance_figure(dataset):
     """Draw the share of images on which the row is better than the column; a star marks significant differences."""
     values = by_image(dataset)
     if values.shape[1] < 2:
-        return print(NO_RECORD)
+        return print(NO_RECORD if dataset in DATASETS else "This profile has no run on this data set.")
     order = list(statistics.mean_ranks(dict(values.items())).index)
     wins, marks = pd.DataFrame(np.nan, order, order), pd.DataFrame("", order, order)
     for line in tests[dataset].itertuples():
@@ -323,20 +310,9 @@ def dominance_figure(dataset):
             wins.loc[one, other] = 100 * share
             marks.loc[one, other] = f"{100 * share:.0f}{'*' if line.significant else ''}"
     axis = plt.figure(figsize=(8.6, 6.4)).subplots()
-    colours = {"label": "images on which the row is better, %", "shrink": 0.7}
-    sns.heatmap(
-        wins,
-        annot=marks,
-        fmt="",
-        cmap="vlag_r",
-        vmin=0,
-        vmax=100,
-        linewidths=0.5,
-        ax=axis,
-        square=True,
-        cbar_kws=colours,
-        annot_kws={"fontsize": 8},
-    )
+    look = {"cmap": "vlag_r", "vmin": 0, "vmax": 100, "linewidths": 0.5, "square": True, "annot_kws": {"fontsize": 8}}
+    bar = {"label": "images on which the row is better, %", "shrink": 0.7}
+    sns.heatmap(wins, annot=marks, fmt="", ax=axis, cbar_kws=bar, **look)
     axis.set(xlabel="column: the network that it is compared with", ylabel="row: better than the column")
     names = [TITLES[model] for model in order]
     axis.set_xticks(axis.get_xticks(), names, rotation=45, ha="right", fontsize=8)
@@ -349,13 +325,13 @@ def dominance_figure(dataset):
 dominance_figure("drive")
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "A square grid on CHASE_DB1, networks in rows and columns from the best mean rank to the worst. Each cell prints the share of test images on which the network of the row has the higher Dice; a star marks significant differences."}, "figure": {"caption": "CHASE_DB1: percentage of test images on which the network of the row has a higher Dice than that of the column. A star: significant after Holm's correction.", "name": "fig-protocol-dominance-chase-db1"}}
-dominance_figure("chase_db1") if "chase_db1" in DATASETS else print(NO_RECORD)
+dominance_figure("chase_db1")
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "A square grid on HRF, networks in rows and columns from the best mean rank to the worst. Each cell prints the share of test images on which the network of the row has the higher Dice; a star marks significant differences."}, "figure": {"caption": "HRF: percentage of test images on which the network of the row has a higher Dice than that of the column. A star: significant after Holm's correction.", "name": "fig-protocol-dominance-hrf"}}
-dominance_figure("hrf") if "hrf" in DATASETS else print(NO_RECORD)
+dominance_figure("hrf")
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "A square grid on STARE, networks in rows and columns from the best mean rank to the worst. Each cell prints the share of test images on which the network of the row has the higher Dice; a star marks significant differences."}, "figure": {"caption": "STARE: percentage of test images on which the network of the row has a higher Dice than that of the column. A star: significant after Holm's correction.", "name": "fig-protocol-dominance-stare"}}
-dominance_figure("stare") if "stare" in DATASETS else print(NO_RECORD)
+dominance_figure("stare")
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Networks by their mean rank on the DRIVE test images, best first; bars below join networks whose ranks lie within the critical difference."}, "figure": {"caption": "Mean ranks on DRIVE. Networks that a bar joins lie within Nemenyi's critical difference (5 % level) of each other.", "name": "fig-protocol-ranks"}}
 values = by_image("drive")
@@ -369,11 +345,8 @@ if values.shape[1] > 2:
     for number, (first, last) in enumerate(statistics.cliques(ranks.to_numpy(), reach)):
         level = len(ranks) + 0.2 + 0.5 * number
         axis.plot(ranks.iloc[[first, last]], [level, level], color="0.3", linewidth=3, solid_capstyle="butt")
-    axis.set(
-        xlabel=f"mean rank over {len(values)} images (1 is best); critical difference {reach:.2f}",
-        yticks=[],
-        xlim=(0.5, len(ranks) + 3.5),
-    )
+    axis.set(yticks=[], xlim=(0.5, len(ranks) + 3.5))
+    axis.set_xlabel(f"mean rank over {len(values)} images (1 is best); critical difference {reach:.2f}")
     axis.invert_yaxis()
     plt.show()
 else:
@@ -383,8 +356,7 @@ else:
 # ## Human observers
 #
 # The second observer's annotation is scored against the first observer's, as a network's output is. The tests of networks
-# against the second observer are a family of their own. Networks fragment vessels that observers draw as continuous: their
-# error in the number of connected components is far larger.
+# against the second observer are a family of their own.
 
 # %%
 lines = []
@@ -396,18 +368,15 @@ for dataset, title in DATASETS.items():
     values = by_image(dataset, ("network", "observer"))
     pairs = [(model, "second_observer") for model in values if model != "second_observer"]
     found = statistics.paired_tests(dict(values.items()), pairs)
-    lines.append(
-        {
-            "data set": title,
-            "observer's Dice": observer["dice"],
-            "networks with a higher Dice": f"{(others['dice'] > observer['dice']).sum()} of {len(others)}",
-            "significantly higher": str((found["significant"] & (found["difference"] > 0)).sum()),
-            "observer's Betti-0 error": number_text(observer["betti0_error"], ".1f"),
-            "networks' Betti-0 error": f"{others['betti0_error'].min():.1f} to {others['betti0_error'].max():.1f}",
-        }
-    )
+    line = {"data set": title, "observer's Dice": observer["dice"]}
+    line["networks with a higher Dice"] = f"{(others['dice'] > observer['dice']).sum()} of {len(others)}"
+    line["significantly higher"] = str((found["significant"] & (found["difference"] > 0)).sum())
+    line |= {"observer's Betti-0 error": observer["betti0_error"], "networks' lowest": others["betti0_error"].min()}
+    lines.append(line | {"networks' highest": others["betti0_error"].max()})
 observers = pd.DataFrame(lines)
-style(observers, "Networks and the second observer, against the first observer's labels.")
+errors = ["observer's Betti-0 error", "networks' lowest", "networks' highest"]
+reading = observers.assign(**{name: observers[name].map(lambda error: f"{error:.1f}") for name in errors if lines})
+style(reading, "Networks and the second observer, against the first observer's labels.")
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Three panels for thin, medium and wide vessels on DRIVE: recall of the centre line with its interval for each network, filter and the second observer."}, "figure": {"caption": "Recall of the label's centre line by vessel width, DRIVE, with 95 % intervals.", "name": "fig-protocol-width"}}
 drive = means[means.index.get_level_values("dataset") == "drive"].droplevel("dataset")
@@ -462,7 +431,7 @@ def first_map(model):
 best = dice["drive"][dice.index.isin(NETWORKS)].idxmax() if dice["drive"].notna().any() else None
 if best and (found := first_map(best)):
     image, errors = found
-    panels = {"labels": np.isin(errors, (TRUE_VESSEL, MISSED))}
+    panels = {f"{image}, labels": np.isin(errors, (TRUE_VESSEL, MISSED))}
     if (other := first_map("second_observer")) and other[0] == image:
         panels["second observer"] = np.isin(other[1], (TRUE_VESSEL, FALSE_ALARM))
     panels[TITLES[best]] = np.isin(errors, (TRUE_VESSEL, FALSE_ALARM))
@@ -471,7 +440,6 @@ if best and (found := first_map(best)):
     for axis, (title, mask) in zip(axes, panels.items(), strict=True):
         axis.imshow(colour_components(mask), interpolation="nearest")
         figures.title_image(axis, f"{title}: {betti_numbers(mask)[0]} components")
-    axes[0].figure.suptitle(f"{DATASETS['drive']}, image {image}", fontsize=9)
     plt.show()
     set_matplotlib_formats("svg", metadata={"Date": None})
 else:
@@ -489,72 +457,56 @@ timed = json.loads(file.read_text(encoding="utf-8")).get("network_seconds", {}) 
 cost = study.records().query("role in ('table', 'fold')").drop_duplicates("model").set_index("model")[["parameters"]]
 cost = cost.reindex(NETWORKS).astype(float)
 cost["seconds"] = pd.Series({model: entry["cpu_s"] for model, entry in timed.items()}, dtype=float)
-table = pd.DataFrame(
-    {
-        "parameters": cost["parameters"].map(count),
-        "CPU s, one forward pass": cost["seconds"].map(lambda s: number_text(s, ".2f")),
-    }
-)
+table = pd.DataFrame({"parameters": cost["parameters"].map(count)})
+table["CPU s, one forward pass"] = cost["seconds"].map(lambda seconds: number_text(seconds, ".2f"))
 style(table.rename(index=TITLES).rename_axis(None), "Size of the networks and time for one forward pass.")
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "For each data set two panels: mean Dice of the networks against their parameters and against CPU seconds of a forward pass, both on logarithmic axes, with the networks' names at the right; lines mark the filters and the second observer; an arrow stands for SegNet."}, "figure": {"caption": "Dice against parameters and against CPU seconds. Vertical bars: 95 % intervals over images and seeds. An arrow stands for a Dice below the axis.", "name": "fig-protocol-cost"}}
-LOOKS = {
-    model: {"color": colour, "marker": "osD^vPX"[number % 7]}
-    for number, (model, colour) in enumerate(zip(NETWORKS, sns.color_palette("husl", len(NETWORKS)), strict=True))
-}
-AXES = {"parameters": "parameters", "seconds": "CPU s, one forward pass"}
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "A panel for each data set: mean Dice of the networks against CPU seconds of a forward pass on a logarithmic axis, every network named at its point; lines mark the filters and the second observer, an arrow stands for SegNet."}, "figure": {"caption": "Dice against CPU seconds. Vertical bars: 95 % intervals over images and seeds. A triangle at the lower edge stands for a Dice below the axis; filters that lie below it are left out.", "name": "fig-protocol-cost"}}
+def name_points(axis, points):
+    """Write a name beside each point, at the first place around it where no other name or point is."""
+    axis.figure.canvas.draw()
+    at = {name: axis.transData.transform(point) for name, point in points.items()}
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in at.values()]
+    for name, (x, y) in at.items():
+        wide, high = 5.4 * len(name), 9
+        around = [(dx, dy) for dy in (9, -9, 18, -18, 27, -27) for dx in (2, -wide - 2, -wide / 2)]
+        sides = [(6, 0), (-6 - wide, 0), *around]
+        boxes = [(x + dx, y + dy - high / 2, x + dx + wide, y + dy + high / 2) for dx, dy in sides]
+        free = [not any(a < r and c > p and b < s and d > q for p, q, r, s in taken) for a, b, c, d in boxes]
+        place = free.index(True) if True in free else 0
+        taken.append(boxes[place])
+        offset = [step * 72 / axis.figure.dpi for step in sides[place]]
+        axis.annotate(name, points[name], offset, textcoords="offset points", fontsize=6.5, va="center")
 
 
-def tick(value, _):
-    return f"{value / 1e6:g} M" if value >= 1e6 else f"{value / 1e3:g} k" if value >= 1e3 else f"{value:g}"
-
-
-if known:
-    figure = plt.figure(figsize=(10, 3.4 * len(known)))
-    for row, dataset in zip(figure.subplots(len(known), 2, squeeze=False, sharey="row"), known, strict=True):
-        every = means.loc[dataset].xs("dice", level="metric").sort_values("value")
-        shown_rows = every[every.index.isin(NETWORKS)]
-        least = shown_rows["value"].quantile(0.1) - 0.03  # SegNet lies far below all others
-        for axis, (column, label) in zip(row, AXES.items(), strict=True):
-            for model, line in shown_rows.iterrows():
-                below = line["value"] < least
-                look = LOOKS[model] | ({"marker": "v"} if below else {})
-                axis.plot(
-                    [cost.loc[model, column]] * 2, [line["low"], line["high"]], color="0.8", linewidth=1, zorder=1
+if known and cost["seconds"].notna().any():
+    figure = plt.figure(figsize=(10, 3.9 * -(-len(known) // 2)))
+    for axis, dataset in zip(figure.subplots(-(-len(known) // 2), 2, squeeze=False).flat, known, strict=False):
+        every = means.loc[dataset].xs("dice", level="metric").sort_values("value", ascending=False)
+        rows = every[every.index.isin(cost.index[cost["seconds"].notna()])]
+        least = rows["value"].quantile(0.1) - 0.03  # SegNet lies far below all others
+        points = {}
+        for model, row in rows.iterrows():
+            at = (cost.loc[model, "seconds"], max(row["value"], least))
+            axis.plot([at[0]] * 2, row[["low", "high"]].clip(least), color="0.8", linewidth=1, zorder=1)
+            axis.plot(*at, "o" if row["value"] >= least else "v", color=COLOURS["network"], markersize=5)
+            below = f" ({row['value']:.3f})" if row["value"] < least else ""
+            points[TITLES[model].replace("Attention", "Att.").replace("(ResNet-34)", "R34") + below] = at
+        axis.set(xscale="log", xlim=(0.013, 1.4), ylim=(least - 0.01, every["high"].max() + 0.005))
+        axis.set(title=DATASETS[dataset], xlabel="CPU s, one forward pass", ylabel="Dice")
+        for method, line in zip(METHODS, ("--", "-.", ":"), strict=True):
+            if method in every.index and every.loc[method, "value"] > least:
+                value = every.loc[method, "value"]
+                axis.axhline(value, color="0.5", linewidth=1, linestyle=line)
+                at = axis.get_yaxis_transform()
+                axis.text(
+                    0.99, value, TITLES[method], transform=at, fontsize=6.5, ha="right", va="bottom", color="0.35"
                 )
-                axis.plot(cost.loc[model, column], max(line["value"], least), linestyle="", markersize=6, **look)
-            for method, style_ in zip(METHODS, ("--", "-.", ":"), strict=True):
-                if method in every.index:
-                    axis.axhline(
-                        every.loc[method, "value"], color="0.5", linewidth=1, linestyle=style_, label=TITLES[method]
-                    )
-            axis.set(
-                xscale="log", xlabel=label, title=DATASETS[dataset], ylim=(least - 0.01, every["high"].max() + 0.005)
-            )
-            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.xaxis.set_major_formatter(FuncFormatter(tick))
-            axis.xaxis.set_minor_formatter(NullFormatter())
-        low, high = axis.get_ylim()
-        for place, (model, line) in zip(
-            np.linspace(low, high, len(shown_rows) + 2)[1:-1], shown_rows.iterrows(), strict=True
-        ):
-            text = TITLES[model] + (f" ({line['value']:.3f})" if line["value"] < least else "")
-            at = (cost.loc[model, "seconds"], max(line["value"], least))
-            arrow = {"arrowstyle": "-", "color": LOOKS[model]["color"], "linewidth": 0.6}
-            axis.annotate(
-                text,
-                at,
-                (1.04, (place - low) / (high - low)),
-                textcoords="axes fraction",
-                fontsize=7.5,
-                va="center",
-                color=LOOKS[model]["color"],
-                arrowprops=arrow,
-                annotation_clip=False,
-            )
-        row[0].set_ylabel("Dice")
-    handles, labels = row[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        name_points(axis, points)
     plt.show()
 else:
     print(NO_RECORD)
@@ -565,14 +517,11 @@ for dataset in known:
     sizes = pd.DataFrame({"parameters": cost["parameters"], "dice": dice[dataset]}).loc[NETWORKS].dropna()
     if len(sizes) > 3:
         found = stats.spearmanr(sizes["parameters"], sizes["dice"])
-        lines.append(
-            f"- {DATASETS[dataset]}: {signed(float(found.statistic), 2)} (p {p_text(float(found.pvalue))}, {len(sizes)} networks)"
-        )
+        text = f"{signed(float(found.statistic), 2)} (p {p_text(float(found.pvalue))}, {len(sizes)} networks)"
+        lines.append(f"- {DATASETS[dataset]}: {text}")
 if lines:
-    low, high = cost["parameters"].min(), cost["parameters"].max()
-    lines.insert(
-        0, f"Spearman's rank correlation of Dice with the number of parameters, {count(low)} to {count(high)}:\n"
-    )
+    span = f"{count(cost['parameters'].min())} to {count(cost['parameters'].max())}"
+    lines.insert(0, f"Spearman's rank correlation of Dice with the number of parameters, {span}:\n")
 display(Markdown("\n".join(lines)))
 
 # %% [markdown]
@@ -585,43 +534,43 @@ display(Markdown("\n".join(lines)))
 
 # %%
 own = results.best_profile(study.scores().query("role == 'control'"))
-ours = {
-    f"our network {run.removeprefix('drive-')}": [Record.read(folder) for folder in rows["record"].unique()]
-    for run, rows in own.groupby("run", sort=False)
-}
+own = own.assign(run="our network " + own["run"].str.removeprefix("drive-"))
 shipped = {json.loads(card.read_text(encoding="utf-8"))["record"] for card in package_folder().glob("*.json")}
 for name, config in shipping.full_means(parameters.profile).items():  # networks as they would ship
     if (record := study.store.find(config, root=study.root)) is not None:
-        title = "our shipped network" if record.id in shipped else f"our network, as it would ship ({name})"
-        ours = {title: [record], **ours}
-
-reference = reference_model()
-lines = {
-    title: {metric: goals.measure(goals.Goal(metric, 0), records) for metric in METRICS}
-    for title, records in ours.items()
+        title = "our shipped network" if record.id in shipped else f"our network as it would ship ({name})"
+        own = results.join([results.tidy(record, source="shipped", run=title, role="control", dataset="drive"), own])
+ours = {
+    title: [Record.read(folder) for folder in rows["record"].unique()] for title, rows in own.groupby("run", sort=False)
 }
-models = shown(pd.DataFrame.from_dict(lines, orient="index").reindex(columns=METRICS))
-if not SMOKE:
-    models.loc[f"{reference.label} (quoted)"] = {
-        title: reference.scores["drive"].get(metric) for metric, title in METRICS.items()
-    }
-style(models, "Our own networks and the reference model on DRIVE, mean over the test images.")
+
+own_means = results.summarise(own.query("region == 'fov' and average == 'image'"), by=["run", "metric"])
+reference = reference_model()
+models = shown(own_means["value"].unstack("metric").reindex(index=list(ours), columns=METRICS))
+if not SMOKE:  # never beside synthetic images
+    models.loc[f"{reference.label} (quoted)"] = pd.Series(reference.scores["drive"]).rename(METRICS)
+style(models, "Our own networks (one seed each) and the reference model on DRIVE, mean over the test images.")
+
+# %% tags=["hide-input"]
+about = {f"our network {run.removeprefix('drive-')}": plan[run].about for run in controls}
+display(Markdown("\n".join(f"- {title[0].upper()}{title[1:]}: {text}." for title, text in about.items())))
+
+# %% tags=["hide-input", "hide-output"] mystnb={"code_prompt_show": "Show the 95 % intervals", "code_prompt_hide": "Hide the intervals"}
+intervals = interval_table(
+    *(own_means[end].unstack("metric").reindex(index=list(ours), columns=METRICS) for end in ("low", "high"))
+)
+style(intervals, "Our own networks: 95 % bootstrap intervals over the test images of DRIVE.")
 
 # %%
 lines = []
 for goal in goals.GOALS:
-    name = (
-        "seconds for an image"
-        if goal.metric == "seconds"
-        else METRICS[goal.metric] + (", pooled pixels" if goal.average == "pooled" else "")
-    )
-    quoted = reference.pooled if goal.average == "pooled" else reference.scores
-    line = {"score": name, "goal": goal.text, reference.label: None if SMOKE else quoted["drive"].get(goal.metric)}
+    pooled, timed = goal.average == "pooled", goal.metric == "seconds"
+    name = "seconds for an image" if timed else METRICS[goal.metric] + ", pooled pixels" * pooled
+    quoted = (reference.pooled if pooled else reference.scores)["drive"].get(goal.metric)
+    line = {"score": name, "goal": goal.text, reference.label: None if SMOKE else quoted}
     for title, records in ours.items():
         value = goals.measure(goal, records)
-        text = (
-            f"{value:.2f} ({goals.seconds(records)[1]})" if goal.metric == "seconds" else score_text(value, goal.metric)
-        )
+        text = f"{value:.2f} ({goals.seconds(records)[1]})" if timed else score_text(value, goal.metric)
         line[title] = f"{text}, {goal.judge(value)}"
     lines.append(line)
 style(pd.DataFrame(lines), "Goals for our own networks on DRIVE. No number is rounded before it is judged.")
@@ -636,30 +585,19 @@ style(pd.DataFrame(lines), "Goals for our own networks on DRIVE. No number is ro
 # %% tags=["hide-input", "hide-output"] mystnb={"code_prompt_show": "Show the published results", "code_prompt_hide": "Hide the published results"}
 background = audit.load_background(study.store.path)
 for dataset, title in DATASETS.items() if not SMOKE else ():  # never beside synthetic images
-    lines = []
+    printed, sources = [], []
     for row in list_quoted():
         if dataset in row.scores:
-            printed = {
-                METRICS[m]: f"{text}{'*' if m in row.unchecked else ''}"
-                for m, text in row.scores[dataset].items()
-                if m in METRICS
-            }
-            cost_text = None if row.parameters is None else count(row.parameters)
-            lines.append(
-                {
-                    "method": row.label,
-                    **printed,
-                    "parameters": cost_text,
-                    "implied region": implied_region(row, dataset, background),
-                    "source": row.source,
-                    "protocol by the source": row.protocol or None,
-                }
-            )
-    frame = pd.DataFrame(lines)
-    order = ["method", *[name for name in METRICS.values() if name in frame], "parameters"]
-    frame = frame.astype(object).where(frame.notna(), None)
-    display(style(frame[[*order, "implied region"]], f"{title}: published results, as printed."))
-    display(style(frame[["method", "source", "protocol by the source"]], f"{title}: where these numbers stand."))
+            marked = {metric: text + "*" * (metric in row.unchecked) for metric, text in row.scores[dataset].items()}
+            line = {"method": row.label} | {METRICS[metric]: marked.get(metric) for metric in METRICS}
+            line["parameters"] = None if row.parameters is None else count(row.parameters)
+            printed.append(line | {"implied region": implied_region(row, dataset, background)})
+            sources.append({"method": row.label, "source": row.source, "protocol": row.protocol or None})
+    frame = pd.DataFrame(printed).dropna(axis="columns", how="all").astype(object)
+    display(style(frame.where(frame.notna(), None), f"{title}: published results, as printed."))
+    display(
+        style(pd.DataFrame(sources), f"{title}: where these numbers stand, and what the sources say of the protocol.")
+    )
 
 # %% [markdown]
 # ## How it was measured
@@ -676,47 +614,39 @@ for dataset, title in DATASETS.items() if not SMOKE else ():  # never beside syn
 # The recipe is the same for every network and data set:
 
 # %% tags=["hide-input"]
-first = next(iter(configs.values()))
-training = first.training
+training = configs[runs[0]].training
 names = {"bce": "binary cross-entropy", "dice": "Dice loss"}
 loss = " + ".join(f"{weight:g} × {names.get(part, part)}" for part, weight in training.loss.items())
 sizes = {DATASETS[plan[run].dataset]: config.inputs.fov_side for run, config in configs.items()}
-steps = {
-    name: study.source.config(runs[0], name).training
-    for name in ("lite", "paper")
-    if runs[0] in study.source.plan(name)
-}
-lines = [
-    f"- Loss: {loss}, inside the FOV alone.",
-    f"- Optimiser: AdamW, weight decay {training.weight_decay:g}, gradients clipped at a norm of {training.gradient_clip:g}.",
-    f"- Learning rate: {training.learning_rate:g} at the peak of a one-cycle schedule.",
-    f"- Batches of {training.batch_size} patches of {training.patches.size} x {training.patches.size} pixels, turned and mirrored at random (`{training.augmentation}`).",
-    "- Steps: "
-    + ", ".join(
-        f"{count(part.epochs * -(-part.patches.per_epoch // part.batch_size))} in the `{name}` profile"
-        for name, part in steps.items()
-    )
-    + ". The last weights count; there is no validation set.",
-    "- Input: red, green and blue; the photograph is scaled until the longer side of its FOV has "
-    + ", ".join(f"{side} pixels ({title})" for title, side in sizes.items())
-    + ".",
-]
-display(Markdown("\n".join(lines)))
-
-# %%
-style(
-    configuration(study.source, "drive-unet"), "U-Net on DRIVE in both profiles: every setting that is not a default."
+side, batch = training.patches.size, training.batch_size
+steps = []
+for name in ("lite", "paper"):
+    settings = study.source.config("drive-unet", name).training
+    number = settings.epochs * -(-settings.patches.per_epoch // settings.batch_size)
+    steps.append(f"{count(number)} in the `{name}` profile")
+display(
+    Markdown(f"""
+- Loss: {loss}, inside the FOV alone.
+- Optimiser: AdamW, weight decay {training.weight_decay:g}, gradients clipped at a norm of {training.gradient_clip:g}.
+- Learning rate: {training.learning_rate:g} at the peak of a one-cycle schedule.
+- Batches of {batch} patches of {side} x {side} pixels, turned and mirrored at random (`{training.augmentation}`).
+- Steps: {", ".join(steps)}. The last weights count; there is no validation set.
+- Input: red, green and blue; the photograph is scaled until the longer side of its FOV has
+  {", ".join(f"{side} pixels ({title})" for title, side in sizes.items())}.
+""")
 )
 
+# %%
+caption = "U-Net on DRIVE in both profiles: every setting that is not a default."
+style(configuration(study.source, "drive-unet").reset_index(), caption)
+
 # %% tags=["hide-input"]
-widths = {
+options = {
     TITLES[config.model]: ", ".join(f"{key} {value}" for key, value in config.model_options.items())
     for config in configs.values()
 }
-style(
-    pd.DataFrame({"network": list(widths), "options": list(widths.values())}),
-    "Options that bring each network to about half a million parameters.",
-)
+table = pd.DataFrame({"network": list(options), "options": list(options.values())})
+style(table, "Options that bring each network to about half a million parameters.")
 
 # %% [markdown]
 # ## What remains open
@@ -740,37 +670,34 @@ winners = dice[dice.index.isin(NETWORKS)].dropna(axis="columns", how="all").idxm
 if SMOKE:
     lines = ["This is a smoke run on synthetic images: the pipeline works, and nothing here compares networks."]
 elif len(winners):
-    parts = [
-        f"{TITLES[model]} on " + ", ".join(f"{DATASETS[key]} ({dice.loc[model, key]:.4f})" for key in of_model.index)
-        for model, of_model in winners.groupby(winners)
+    best = [
+        f"{TITLES[model]} on " + ", ".join(f"{DATASETS[key]} ({dice.loc[model, key]:.4f})" for key in rows.index)
+        for model, rows in winners.groupby(winners)
     ]
-    lines.append(
-        f"**Of {len(NETWORKS)} networks the highest Dice is that of {'; of '.join(parts)}.** These are {basis}."
-    )
-    decided = [
-        f"{DATASETS[key]} {found['significant'].sum()} of {len(found)}"
-        for key, found in tests.items()
+    lines.append(f"**Of {len(NETWORKS)} networks the highest Dice is that of {'; of '.join(best)}.** ({basis}.)")
+    can = [
+        f"{DATASETS[key]} {tests[key]['significant'].sum()} of {len(tests[key])}"
+        for key in DATASETS
         if power[key].possible
     ]
+    cannot = "".join(
+        f"; the {p.images} images of {DATASETS[key]} cannot decide" for key, p in power.items() if not p.possible
+    )
     lines.append(
-        f"Pairs of networks whose Dice differs significantly after Holm's correction: {', '.join(decided)}"
-        + "".join(
-            f"; the {item.images} images of {DATASETS[key]} cannot decide"
-            for key, item in power.items()
-            if not item.possible
-        )
-        + ". Where there is one seed, that means beyond image noise."
+        f"Pairs of networks whose Dice differs significantly after Holm's correction: {', '.join(can)}{cannot}. With one seed, "
+        "*significant* means beyond image noise."
     )
     if len(observers):
         above = [f"{row['networks with a higher Dice']} on {row['data set']}" for _, row in observers.iterrows()]
+        text = f"Networks with a higher Dice than the second observer: {', '.join(above)}."
+        if (observers["networks' lowest"] > observers["observer's Betti-0 error"]).all():
+            text += " Yet every network fragments vessels that observers draw as continuous."
+        lines.append(text)
+    if records := ours.get("our shipped network"):
+        met = [goal.judge(goals.measure(goal, records)) for goal in goals.GOALS].count("met")
         lines.append(
-            f"Networks with a higher Dice than the second observer: {', '.join(above)}. Yet networks break vessels into many components where observers do not."
-        )
-    if "our shipped network" in ours:
-        records = ours["our shipped network"]
-        met = [goal.judge(goals.measure(goal, records)) for goal in goals.GOALS]
-        lines.append(
-            f"Our shipped network, trained for longer and not ranked, has a Dice of {goals.measure(goals.GOALS[0], records):.4f} on DRIVE (reference model "
-            f"{reference.scores['drive']['dice']}) and meets {met.count('met')} of {len(met)} goals."
+            "Our shipped network, trained for longer and not ranked, has a Dice of "
+            f"{goals.measure(goals.GOALS[0], records):.4f} on DRIVE (reference model {reference.scores['drive']['dice']}) and "
+            f"meets {met} of {len(goals.GOALS)} goals."
         )
 summary.update(in_short(*lines or [NO_RECORD]))
