@@ -1,25 +1,33 @@
-"""DRIVE's board in the book: every number again from the stored files, by NumPy and SciPy and no metric of retlib."""
+"""DRIVE's leaderboard: every number again from the stored files, by NumPy and SciPy and no metric of retlib."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 
+import build as book
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import special, stats
 
-from retlib.comparison import Comparison, Contender, board, leaderboard, network_tests, own_networks
-from retlib.comparison.boards import METRICS, PIXELS, STRUCTURE, TITLES
-from retlib.report import Parameters
-from retlib.studies import load_study
-from retlib.study import Store
+from retlib.models import MODEL_TITLES
+from retlib.study import open_study, results, statistics
+from retlib.study.baselines import METHODS, baseline_scores
+from retlib.study.parameters import Parameters
+from retlib.study.rules import shipping
 
 RANKED = ("auc", "average_precision")
 COUNTED = ("dice", "iou", "sensitivity", "specificity", "accuracy", "mcc")
+METRICS = (*COUNTED, *RANKED, "cldice", "betti0_error", "recall_thin")
+COLUMNS = {"Dice": "dice", "IoU": "iou", "AUC": "auc", "AP": "average_precision", "Se": "sensitivity"}
+COLUMNS |= {"Sp": "specificity", "Acc": "accuracy", "MCC": "mcc", "clDice": "cldice", "Betti-0 error": "betti0_error"}
+COLUMNS |= {"thin-vessel recall": "recall_thin"}
 DRAWS = 4000
 
 
@@ -46,21 +54,46 @@ def stored(folder: Path) -> Stored:
 
 
 @pytest.fixture(scope="module")
-def members(repository: Path) -> list[Contender]:
-    """Everything on DRIVE's board that was measured; found by committed fingerprints, without any data."""
+def without_data() -> Iterator[None]:
+    """Ids follow from committed fingerprints: the book's records are found without any data."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RETLIB_DATA", raising=False)
-        store = Store(repository / "book" / "records")
-        opened = Comparison(load_study("one-protocol"), Parameters(profile="lite", seeds=(0, 1, 2)), store)
-        found = [item for item in [*opened.contenders()["drive"], *own_networks(opened)] if item]
-    assert {item.kind for item in found} == {"network", "filter", "observer", "own"}
+        yield
+
+
+@pytest.fixture(scope="module")
+def scores(repository: Path, without_data: None) -> pd.DataFrame:
+    """The table of scores on DRIVE inside the FOV, and of our own network as it ships."""
+    parameters = Parameters(profile="lite", seeds=(0, 1, 2))
+    study = open_study("one-protocol", parameters, repository / "notebooks")
+    mean = next(m for m in map(study.store.find, shipping.full_means("lite").values()) if m is not None)
+    shipped = results.tidy(mean, source="shipped", run="shipped", role="control", dataset="drive")
+    found = results.join([study.scores(), baseline_scores(study), shipped.assign(model="shipped")])
+    found.loc[(found["role"] == "control") & (found["kind"] == "network"), "kind"] = "own"
+    own = found["kind"] == "own"
+    found.loc[own, "model"] = found.loc[own, "run"]
+    found = found[(found["dataset"] == "drive") & (found["region"] == "fov") & (found["average"] == "image")]
+    assert set(found["kind"]) == {"network", "filter", "observer", "own"} and found["complete"].all()
+    assert set(found["profile"]) == {"lite"}
     return found
 
 
 @pytest.fixture(scope="module")
-def files(members: list[Contender]) -> dict[str, list[Stored]]:
-    """Title -> the files of its seeds."""
-    return {item.title: [stored(record.folder) for record in item.records] for item in members}
+def frame(scores: pd.DataFrame) -> pd.DataFrame:
+    """What the page shows: means and intervals of every model and metric."""
+    return results.summarise(scores, by=["model", "metric"])
+
+
+@pytest.fixture(scope="module")
+def kinds(scores: pd.DataFrame) -> dict[str, str]:
+    """Model -> its kind."""
+    return dict(zip(scores["model"], scores["kind"], strict=True))
+
+
+@pytest.fixture(scope="module")
+def files(scores: pd.DataFrame) -> dict[str, list[Stored]]:
+    """Model -> the files of its seeds."""
+    return {model: [stored(Path(path)) for path in rows["record"].unique()] for model, rows in scores.groupby("model")}
 
 
 def from_counts(item: Stored) -> dict[str, np.ndarray]:
@@ -107,92 +140,117 @@ def resampled(values: np.ndarray) -> tuple[float, float]:
     return tuple(np.percentile(means, [2.5, 97.5]))
 
 
-def test_counts_of_the_histograms_give_every_score_of_the_board(
-    members: list[Contender], files: dict[str, list[Stored]]
-) -> None:
-    frame = leaderboard(members).set_index(["row", "metric"])
-    for title, seeds in files.items():
+def test_counts_of_the_histograms_give_every_score(frame: pd.DataFrame, files: dict[str, list[Stored]]) -> None:
+    for model, seeds in files.items():
         for metric in COUNTED:
             expected = np.mean([from_counts(item)[metric].mean() for item in seeds])
-            assert frame.loc[(title, metric), "mean"] == pytest.approx(expected, abs=1e-9), (title, metric)
+            assert frame.loc[(model, metric), "value"] == pytest.approx(expected, abs=1e-9), (model, metric)
 
 
-def test_areas_lie_where_the_histograms_leave_room(members: list[Contender], files: dict[str, list[Stored]]) -> None:
+def test_areas_lie_where_the_histograms_leave_room(
+    frame: pd.DataFrame, kinds: dict[str, str], files: dict[str, list[Stored]]
+) -> None:
     """Between the best and the worst order of the pixels inside the bins; for networks that is within a hundredth."""
-    frame = leaderboard(members).set_index(["row", "metric"])
-    for item in members:
+    for model, kind in kinds.items():
         for metric in RANKED:
-            shown = frame.loc[(item.title, metric), "mean"]
-            if item.kind == "observer":
+            shown = frame.loc[(model, metric), "value"]
+            if kind == "observer":
                 assert math.isnan(shown)
                 continue
             low, high = (
-                np.mean([from_ranks(one, first)[metric].mean() for one in files[item.title]]) for first in (False, True)
+                np.mean([from_ranks(one, first)[metric].mean() for one in files[model]]) for first in (False, True)
             )
-            assert low - 1e-9 <= shown <= high + 1e-9, (item.title, metric)
-            assert item.kind == "filter" or high - low < 0.01
+            assert low - 1e-9 <= shown <= high + 1e-9, (model, metric)
+            assert kind == "filter" or high - low < 0.01
 
 
-def test_every_mean_is_that_of_the_stored_images(members: list[Contender], files: dict[str, list[Stored]]) -> None:
+def test_every_mean_is_that_of_the_stored_images(
+    frame: pd.DataFrame, kinds: dict[str, str], files: dict[str, list[Stored]]
+) -> None:
     """Areas and structure too, which histograms do not hold or hold to a thousandth."""
-    frame = leaderboard(members).set_index(["row", "metric"])
-    for item in members:
+    for model, kind in kinds.items():
         for metric in METRICS:
-            if item.kind == "observer" and metric in RANKED:
+            if kind == "observer" and metric in RANKED:
                 continue
-            expected = np.mean([np.nanmean(one.per_image[metric]) for one in files[item.title]])
-            assert frame.loc[(item.title, metric), "mean"] == pytest.approx(expected, abs=1e-12)
+            expected = np.mean([np.nanmean(one.per_image[metric]) for one in files[model]])
+            assert frame.loc[(model, metric), "value"] == pytest.approx(expected, abs=1e-12)
 
 
-def test_the_intervals_are_those_of_another_bootstrap(members: list[Contender], files: dict[str, list[Stored]]) -> None:
+def test_the_intervals_are_those_of_another_bootstrap(
+    frame: pd.DataFrame, kinds: dict[str, str], files: dict[str, list[Stored]]
+) -> None:
     """Other draws of images and seeds; the ends may differ by what so many draws leave open."""
-    frame = leaderboard(members).set_index(["row", "metric"])
-    for item in members:
-        names = [json.dumps(sorted(next(iter(one.content["tests"].values()))["images"])) for one in files[item.title]]
+    for model, kind in kinds.items():
+        names = [json.dumps(sorted(next(iter(one.content["tests"].values()))["images"])) for one in files[model]]
         assert len(set(names)) == 1
         for metric in ("dice", "auc", "cldice", "betti0_error", "recall_thin"):
-            if item.kind == "observer" and metric == "auc":
+            if kind == "observer" and metric == "auc":
                 continue
-            low, high = resampled(np.array([one.per_image[metric] for one in files[item.title]]))
-            shown = frame.loc[(item.title, metric)]
-            assert shown["low"] == pytest.approx(low, abs=0.1 * (high - low)), (item.title, metric)
-            assert shown["high"] == pytest.approx(high, abs=0.1 * (high - low)), (item.title, metric)
-            assert shown["low"] <= shown["mean"] <= shown["high"]
+            low, high = resampled(np.array([one.per_image[metric] for one in files[model]]))
+            shown = frame.loc[(model, metric)]
+            assert shown["low"] == pytest.approx(low, abs=0.1 * (high - low)), (model, metric)
+            assert shown["high"] == pytest.approx(high, abs=0.1 * (high - low)), (model, metric)
+            assert shown["low"] <= shown["value"] <= shown["high"]
 
 
-def test_what_is_shown_is_what_was_computed(members: list[Contender], files: dict[str, list[Stored]]) -> None:
-    """The cells of both tables, and the order of the lines, from the stored files."""
-    ranked = [item for item in members if item.kind != "own"]
-    frame = leaderboard(ranked)
-    dice = {item.title: np.mean([from_counts(one)["dice"].mean() for one in files[item.title]]) for item in ranked}
-    for metrics in (PIXELS, STRUCTURE):
-        shown = board(frame, metrics, "CPU s").set_index("row")
-        assert list(shown.index) == sorted(dice, key=lambda title: -dice[title])
-        for item in ranked:
-            assert shown.loc[item.title, "evidence"]
-            for metric in metrics:
-                text = shown.loc[item.title, TITLES[metric]]
-                if item.kind == "observer" and metric in RANKED:
-                    assert text == "—"
-                    continue
-                expected = np.mean([np.nanmean(one.per_image[metric]) for one in files[item.title]])
-                decimals = 1 if metric == "betti0_error" else 4
-                assert text.split(" ")[0] == f"{expected:.{decimals}f}"
-            size = files[item.title][0].content["model"]["parameters"]
-            seconds = [one.content["timing"].get("inference_cpu_s_per_image") for one in files[item.title]]
-            known = [value for value in seconds if value is not None]
-            text = shown.loc[item.title, "CPU s"]
-            assert (text == f"{min(known):.2f}") if known else pd.isna(text)
-            if item.kind != "observer":
-                assert int(shown.loc[item.title, "parameters"].replace(" ", "")) == size
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory, repository: Path, without_data: None) -> list[pd.DataFrame]:
+    """The tables of the page as it is shown, as text; the caption is in ``attrs``."""
+    folder = tmp_path_factory.mktemp("page")
+    records = str(repository / "book" / "records")
+    book.build(folder, only=["one_protocol"], parameters={"records": records}, progress=False)
+    notebook = json.loads((folder / "src" / "notebooks" / "one_protocol.ipynb").read_text(encoding="utf-8"))
+    outputs = [out for cell in notebook["cells"] for out in cell.get("outputs", [])]
+    assert not [out for out in outputs if out["output_type"] == "error" or out.get("name") == "stderr"]
+    return [read_table("".join(out["data"]["text/html"])) for out in outputs if "text/html" in out.get("data", {})]
 
 
-def test_the_tests_between_networks_are_scipys(members: list[Contender], files: dict[str, list[Stored]]) -> None:
+def read_table(html: str) -> pd.DataFrame:
+    rows = [
+        re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)
+        for row in re.findall(r"<tr>(.*?)</tr>", html, re.DOTALL)
+    ]
+    header, *body = [[unescape(cell).replace("&nbsp;", "").strip() for cell in row] for row in rows if row]
+    table = pd.DataFrame([row for row in body if len(row) == len(header)], columns=header)
+    table = table.set_index(table.columns[0])
+    table.attrs["caption"] = unescape(re.search(r"<caption>(.*?)</caption>", html)[1])
+    return table
+
+
+def test_what_the_page_shows_is_what_was_computed(
+    page: list[pd.DataFrame], kinds: dict[str, str], files: dict[str, list[Stored]]
+) -> None:
+    """The cells of DRIVE's leaderboard and the order of its lines; our own networks are not in it."""
+    titles = MODEL_TITLES | METHODS
+    table = next(item for item in page if item.attrs["caption"].startswith("DRIVE: 20 test images (lite, 3 seeds)"))
+    ranked = [model for model, kind in kinds.items() if kind != "own"]
+    dice = {titles[model]: np.mean([from_counts(one)["dice"].mean() for one in files[model]]) for model in ranked}
+    assert list(table.index) == sorted(dice, key=lambda title: -dice[title])
+    for model in ranked:
+        for title, metric in COLUMNS.items():
+            text = table.loc[titles[model], title]
+            if kinds[model] == "observer" and metric in RANKED:
+                assert text == "\N{EM DASH}"
+                continue
+            expected = np.mean([np.nanmean(one.per_image[metric]) for one in files[model]])
+            assert text == f"{expected:.{1 if metric == 'betti0_error' else 4}f}", (model, metric)
+    sizes = next(item for item in page if item.attrs["caption"].startswith("Size of the networks"))
+    for model in (model for model, kind in kinds.items() if kind == "network"):
+        parameters = files[model][0].content["model"]["parameters"]
+        assert int(sizes.loc[titles[model], "parameters"].replace(" ", "")) == parameters
+
+
+def test_the_tests_between_networks_are_scipys(
+    page: list[pd.DataFrame], scores: pd.DataFrame, kinds: dict[str, str], files: dict[str, list[Stored]]
+) -> None:
     """Networks alone, never our own; p by SciPy on the images' Dice from the histograms."""
-    networks = [item for item in members if item.kind == "network"]
-    values = {item.title: np.mean([from_counts(one)["dice"] for one in files[item.title]], axis=0) for item in networks}
-    tests = network_tests(members)
-    assert {*tests["first"], *tests["second"]} == set(values)
+    networks = [model for model, kind in kinds.items() if kind == "network"]
+    values = {model: np.mean([from_counts(one)["dice"] for one in files[model]], axis=0) for model in networks}
+    dice = scores[scores["metric"] == "dice"]
+    matrices = {model: results.matrix(dice[dice["model"] == model]).mean().to_numpy() for model in networks}
+    tests = statistics.paired_tests(matrices)
     assert len(tests) == len(networks) * (len(networks) - 1) // 2
     for line in tests.itertuples():
         assert line.p == pytest.approx(stats.wilcoxon(values[line.first], values[line.second]).pvalue, rel=1e-9)
+    shown = next(item for item in page if item.attrs["caption"].startswith("All pairs of networks")).loc["DRIVE"]
+    assert shown["significant pairs"] == f"{tests['significant'].sum()} of {len(tests)}"

@@ -1,4 +1,4 @@
-"""Costs of faults of the protocol: each again by hand or by scikit-learn on the very pixels, and how they are recorded."""
+"""Costs of faults of the protocol: again by hand or by scikit-learn on the very pixels, and how they are recorded."""
 
 from __future__ import annotations
 
