@@ -221,7 +221,7 @@ else:
 def leaderboard(dataset, column="value"):
     """Arrange the means of a data set: a line for each model, the highest Dice first."""
     rows = means[means.index.get_level_values("dataset") == dataset].droplevel("dataset")
-    order = rows.xs("dice", level="metric")["value"].sort_values(ascending=False).index
+    order = rows["value"].unstack("metric").reindex(columns=METRICS).sort_values("dice", ascending=False).index
     models = [*order, *(model for model in NETWORKS if model not in order)]
     return rows[column].unstack("metric").reindex(index=models, columns=METRICS)
 
@@ -546,7 +546,7 @@ ours = {
 
 own_means = results.summarise(own.query("region == 'fov' and average == 'image'"), by=["run", "metric"])
 reference = reference_model()
-models = shown(own_means["value"].unstack("metric").reindex(index=list(ours), columns=METRICS))
+models = shown(own_means["value"].unstack("metric").reindex(index=list(ours), columns=METRICS)).astype(object)
 if not SMOKE:  # never beside synthetic images
     models.loc[f"{reference.label} (quoted)"] = pd.Series(reference.scores["drive"]).rename(METRICS)
 style(models, "Our own networks (one seed each) and the reference model on DRIVE, mean over the test images.")
