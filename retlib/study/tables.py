@@ -73,6 +73,17 @@ def style(frame: pd.DataFrame, caption: str, decimals: int = 4) -> Styler:
     return styler
 
 
+class Html(str):
+    """Text that is HTML already: :func:`style` leaves it as it is."""
+
+
+def record_link(text: Any, records: Any) -> Any:
+    """Lead from what a number rests on to the first of its records, on the page of records."""
+    if not isinstance(records, tuple) or not records or not isinstance(text, str):
+        return text
+    return Html(f'<a href="records.html#r-{records[0].name}">{html.escape(text)}</a>')
+
+
 def number_text(value: float, form: str = ".4f") -> str:
     """Format a number for people: a real minus sign, an em dash for NaN, a space between thousands (``",.0f"``)."""
     return DASH if math.isnan(value) else format(value, form).replace("-", MINUS).replace(",", " ")
@@ -145,7 +156,7 @@ def details(cells: pd.DataFrame) -> pd.DataFrame:
             "difference": cells["difference"],
             "95 % interval": intervals,
             "verdict": [verdict_text(*pair) for pair in zip(cells["verdict"], cells["half_width"], strict=True)],
-            "rests on": cells["basis"],
+            "rests on": [record_link(*pair) for pair in zip(cells["basis"], cells["records"], strict=True)],
         }
     )
     return frame.dropna(axis="columns", how="all").set_index(["row", "metric"])
@@ -207,7 +218,9 @@ def claims_table(lines: pd.DataFrame, paper: Paper) -> pd.DataFrame:
     rows = []
     for claim in paper.claims:
         own = lines[(lines["group"] == claim.statement) & (lines["where"] == claim.where)]
-        texts = own[["reported", "measured"]].map(lambda value: isinstance(value, str)).all(axis=1)
+        # Comparisons alone, which the paper's own tables need not decide: numbers stand in the results.
+        compared = own["reported"].map(lambda value: isinstance(value, str) or pd.isna(value))
+        texts = compared & own["measured"].map(lambda value: isinstance(value, str))
         verdicts = own["verdict"].dropna().value_counts(sort=False)
         counted = [f"{name} ({count})" if len(verdicts) > 1 else name for name, count in verdicts.items()]
         notes = [*own["note"], claim.note]
@@ -320,7 +333,7 @@ def _shapes(config: RunConfig) -> nn.Module:
 
 def _text(value: object) -> str:
     missing = value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
-    return DASH if missing else html.escape(str(value))
+    return DASH if missing else value if isinstance(value, Html) else html.escape(str(value))
 
 
 def _short(value: object) -> str:
