@@ -63,7 +63,7 @@ from retlib.study import FALSE_ALARM, MISSED, TRUE_VESSEL, Record, figures, in_s
 from retlib.study.baselines import METHODS, baseline_scores, train_baselines
 from retlib.study.quoted import implied_region, list_quoted, reference_model
 from retlib.study.rules import goals, shipping
-from retlib.study.tables import configuration, number_text, signed, style
+from retlib.study.tables import configuration, number_text, record_link, signed, style
 
 figures.set_style()
 plt.rcParams["svg.hashsalt"] = "one-protocol"  # a page that is built twice is the same page
@@ -248,7 +248,10 @@ for dataset, title in DATASETS.items():
     note = statistics.coverage_note(IMAGES[dataset])
     caption = f"95 % bootstrap intervals over images and seeds{f'; {note}' if note else ''}."
     display(style(table.drop(columns=STRUCTURE), f"{title}, pixels: {caption}"))
-    display(style(table[STRUCTURE], f"{title}, vessel structure: {caption}"))
+    folders = scores[scores["dataset"] == dataset].groupby("model")["record"].agg(lambda paths: tuple(paths.unique()))
+    of_models = [folders.get(model, ()) for model in leaderboard(dataset).index]
+    table["records"] = [record_link(str(len(paths)), paths) for paths in of_models]
+    display(style(table[[*STRUCTURE, "records"]], f"{title}, vessel structure: {caption}"))
 
 # %% [markdown]
 # ## Statistically significant differences
