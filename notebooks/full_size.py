@@ -38,7 +38,7 @@ data_root: str = None  # folder of the data sets; accepted as on every page, not
 records: str = None  # folder of the records; None: the book's own
 
 # %% tags=["hide-input"]
-from retlib.report import check_parameters
+from retlib.study import check_parameters
 
 parameters = check_parameters(globals())
 
@@ -49,13 +49,14 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import Markdown, display
 
-from retlib import report
 from retlib.papers import list_papers, load_paper
 from retlib.studies import list_studies, load_study
 from retlib.study import Store
+from retlib.study.notebook import book_records
 from retlib.study.rehearsal import planned_steps, step_key
+from retlib.study.tables import style
 
-folder = report.book_records(Path(".")) if parameters.records is None else Path(parameters.records)
+folder = book_records(Path(".")) if parameters.records is None else Path(parameters.records)
 if not (folder / "rehearsal.json").is_file():
     raise FileNotFoundError(f"rehearsal.json: not found in {folder}; `make rehearse` writes it")
 
@@ -140,7 +141,7 @@ def show(table, caption):
     """Style a table of costs without the columns that nobody has measured."""
     table = table.dropna(axis=1, how="all")
     table = table.assign(steps=[f"{n:,.0f}" if n == n else "—" for n in table["steps"]])
-    return report.style(table, caption, decimals=2)
+    return style(table, caption, decimals=2)
 
 
 # %% [markdown]

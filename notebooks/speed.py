@@ -38,7 +38,7 @@ data_root: str = None  # folder of the data sets; accepted as on every page, not
 records: str = None  # folder of the records; None: the book's own
 
 # %% tags=["hide-input"]
-from retlib.report import check_parameters
+from retlib.study import check_parameters
 
 parameters = check_parameters(globals())
 
@@ -53,13 +53,14 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
-from retlib import report
 from retlib.papers import list_papers, load_paper
 from retlib.studies import load_study
 from retlib.study import Store, figures
+from retlib.study.notebook import book_records
+from retlib.study.tables import style
 
 figures.set_style()
-folder = report.book_records(Path(".")) if parameters.records is None else Path(parameters.records)
+folder = book_records(Path(".")) if parameters.records is None else Path(parameters.records)
 
 
 def load(name, command):
@@ -93,7 +94,7 @@ def machine_text(machine, date):
 
 def costs(rows, caption):
     """Show what something costs, and how the cost is computed."""
-    return report.style(pd.DataFrame(rows, columns=["what", "how it is computed", "cost"]), caption)
+    return style(pd.DataFrame(rows, columns=["what", "how it is computed", "cost"]), caption)
 
 
 benchmarks = load("benchmarks.json", "make bench")
@@ -142,7 +143,7 @@ def row(line):
 
 
 table = lines.apply(row, axis=1, result_type="expand")
-report.style(table.reset_index(drop=True), "Every benchmark. Em dash: nothing is compared, limited or measured.")
+style(table.reset_index(drop=True), "Every benchmark. Em dash: nothing is compared, limited or measured.")
 
 # %% tags=["hide-input"]
 where = ". ".join(f"{letters[name]}: {name}, load up to {max(loads):g}" for name, loads in machines.items())
@@ -182,7 +183,7 @@ seconds = seconds.sort_values("wall_s")
 titles = {"wall_s": "seconds", "cpu_s": "CPU seconds", "relative": "CPU seconds, U-Net = 1"}
 where = benchmarks["network_machine"]
 caption = f"A forward pass of each network. Machine: {machine_text(where, where['date'])}, load {where['load']:g}."
-report.style(seconds.rename(columns=titles).rename_axis("network").reset_index(), caption, decimals=3)
+style(seconds.rename(columns=titles).rename_axis("network").reset_index(), caption, decimals=3)
 
 # %% [markdown]
 # ## Cost curves
@@ -219,7 +220,7 @@ TITLES = {
 columns = {"curve": "what", "seconds": "exponent of time", "memory_mib": "exponent of memory"}
 where = f"{machine_text(curves['machine'], curves['date'])}, load {curves['machine']['load']:g}"
 titled = exponents.rename(index=TITLES).reset_index().rename(columns=columns)
-report.style(titled, f"Scaling exponents. Machine: {where}.")
+style(titled, f"Scaling exponents. Machine: {where}.")
 
 
 # %% tags=["hide-input"]

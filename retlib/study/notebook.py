@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,6 @@ import pandas as pd
 from retlib.data import find_root
 from retlib.files import cache_folder
 from retlib.study import Paper, Record, RunConfig, Store, StudyFile, results, run
-from retlib.study.evidence import Evidence, same_seeds
 from retlib.study.loader import list_studies, load_paper, load_study
 from retlib.study.parameters import Parameters
 
@@ -157,56 +155,8 @@ class Study:
         keys = zip(scores["profile"], scores["group"], strict=True)
         return (scores["fold"] == 0) | (count == [planned[key] for key in keys])
 
-    def evidence(self, name: str, best: bool = True) -> Evidence | None:
-        """Our records of a run, the best there are: ``paper`` before ``lite``; None where there are none.
-
-        Seeds that have no record are left out; the number of records says how many there are.
-
-        Args:
-            name: the run.
-            best: False takes the records of the notebook's own profile alone, as comparisons between runs need.
-        """
-        own = self.parameters.profile
-        found = (self._evidence(name, profile) for profile in (PRECEDENCE[own] if best else (own,)))
-        return next((item for item in found if item is not None), None)
-
-    def every(self, name: str) -> list[Evidence]:
-        """Look up our records of a run: one item for each profile that has some, the best first."""
-        found = [self._evidence(name, profile) for profile in PRECEDENCE[self.parameters.profile]]
-        return [item for item in found if item is not None]
-
-    def pair(self, start: str, end: str) -> tuple[Evidence, Evidence] | None:
-        """Look up our records of two runs, with the same seeds, in the best profile in which both have some."""
-        for profile in PRECEDENCE[self.parameters.profile]:
-            both = same_seeds(self._evidence(start, profile), self._evidence(end, profile))
-            if None not in both:
-                return both
-        return None
-
-    def _evidence(self, name: str, profile: str) -> Evidence | None:
-        known = self._known()
-        if (name, profile) not in known:
-            found = [self.store.find(config, root=self.root) for config in self.configs(name, profile)]
-            records = tuple(record for record in found if record is not None)
-            known[name, profile] = Evidence(name, profile, records) if records else None
-        return known[name, profile]
-
-    def number(self, run: str, metric: str) -> float | None:
-        """What a claim's metric is in our records of the notebook's own profile, or None.
-
-        One profile for all: a claim compares runs, and runs of different sizes are not comparable.
-        """
-        evidence = self.evidence(run, best=False)
-        found = math.nan if evidence is None else evidence.number(metric)
-        return None if math.isnan(found) else found
-
-    def curve(self, run: str, column: str) -> Sequence[float] | None:
-        """A column of the history, one value an epoch of the first seed; None without a record of the own profile."""
-        evidence = self.evidence(run, best=False)
-        return None if evidence is None else [row[column] for row in evidence.records[0].history if column in row]
-
-    def _known(self) -> dict[tuple[str, str], Evidence | None]:
-        """Run and profile -> what was found; empty again as soon as the store or the folder of the data changes."""
+    def _known(self) -> dict[str, Any]:
+        """Hold what was read; empty again as soon as the store or the folder of the data changes."""
         # A record enters, replaces another or leaves by a rename in the store, which changes the folder's time.
         written = self.store.path.stat().st_mtime_ns if self.store.path.is_dir() else None
         state = self.root, written

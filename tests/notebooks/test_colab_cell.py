@@ -103,7 +103,7 @@ def test_a_second_run_does_not_clone_again(recorded: list, content: Path, monkey
 def test_it_leaves_no_names_that_look_like_parameters(
     recorded: list, content: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from retlib.report import check_parameters
+    from retlib.study import check_parameters
 
     pretend_colab(monkeypatch, {})
     namespace = run_cell(content)

@@ -10,7 +10,7 @@ from retlib.study import Store
 from retlib.study.baselines import baseline_of
 from retlib.study.loader import load_study
 from tests.notebooks.test_study_notebooks import execute, outputs, words
-from tests.report.made_records import write_record
+from tests.study.made_records import write_record
 from tests.study.test_transfer import fill
 
 

@@ -10,7 +10,7 @@ from retlib.data import split_names
 from retlib.study import Store, check_parameters, open_study, results
 from retlib.study.baselines import baseline_of, baseline_scores, train_baselines
 from retlib.study.notebook import Study
-from tests.report.made_records import write_record
+from tests.study.made_records import write_record
 
 FOLDS = tuple(f"stare-fold{k}" for k in range(1, 6))
 

@@ -12,7 +12,7 @@ from retlib.studies import load_study
 from retlib.study import Record, Store
 from retlib.study.rules import goals, shipping
 from retlib.study.rules.goals import GOALS, Goal
-from tests.report.made_records import write_record
+from tests.study.made_records import write_record
 
 LEVELS = {"dice": 0.83, "auc": 0.982, "cldice": 0.85, "betti0_error": 57.0, "recall_thin": 0.6}
 

@@ -12,7 +12,7 @@ from retlib.data import split_names
 from retlib.study import Store, check_parameters, open_study, results
 from retlib.study.loader import load_study
 from retlib.study.plan import PROFILES
-from tests.report.made_records import write_record
+from tests.study.made_records import write_record
 
 PHANTOMS = "phantom"
 SAME, OTHER = 0.82, 0.75  # in-domain and cross-dataset

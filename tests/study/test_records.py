@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from retlib.papers import list_papers, load_paper
-from retlib.report import Parameters, open_study
 from retlib.studies import list_studies, load_study
-from retlib.study import Store
+from retlib.study import Store, open_study
 from retlib.study.baselines import baseline_configs
+from retlib.study.parameters import Parameters
 from retlib.study.rules import faults, shipping
 
 TABLES = [(key, number) for key in list_papers() for number in load_paper(key).tables]
@@ -35,11 +35,10 @@ def test_every_row_that_a_run_stands_beside_has_a_record(repository: Path, key: 
     """On real data, of present numerics, its config the one of the paper's YAML."""
     study = open_study(key, Parameters(), repository / "notebooks")
     for _, name in study.paper.table_runs(number):
-        evidence = study.evidence(name)
-        assert evidence is not None, f"{key}, table {number}: {name} has no record"
-        assert evidence.profile in ("lite", "paper") and not evidence.stale
-        record = evidence.records[0]
-        expected = study.paper.runs(evidence.profile)[name]
+        record = study.record(name)
+        assert record is not None, f"{key}, table {number}: {name} has no record"
+        assert record.profile in ("lite", "paper") and not record.stale
+        expected = study.paper.runs(record.profile)[name]
         assert record.config == expected and record.id == expected.identify()
 
 
