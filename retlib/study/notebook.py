@@ -261,6 +261,6 @@ def book_records(start: Path) -> Path:
         if (folder / "book" / "records").is_dir():
             return folder / "book" / "records"
     raise FileNotFoundError(
-        f"book/records: not found in {start} or above it; run the notebook inside a checkout of the repository, "
-        "or set the parameter `records` to a folder"
+        f"book/records: not found in {start} or above it; run this inside a checkout of the repository, "
+        "or name a folder with `records`"
     )
