@@ -185,10 +185,8 @@ def make_records(
     A run that fails is an outcome with its error, and the others go on.
 
     Args:
-        runs: runs without a record.
-        store: where records go.
-        executor: where runs are made.
-        devices: devices of the runs that are made at once, one entry for each.
+        runs, store: runs without a record, and where their records go.
+        executor, devices: see `open_executor`.
         root: folder of the data sets; RETLIB_DATA by default.
         deadline: time of `time.monotonic` after which no run is started; those under way are waited for.
         say: prints a line when a run starts.
@@ -252,10 +250,7 @@ def duration(seconds: float) -> str:
 def summarise(outcomes: Sequence[Outcome], runs: Sequence[NamedRun], skipped: int) -> str:
     """Make the last table: one row for each run that ended, then the errors, then the counts.
 
-    Args:
-        outcomes: runs that ended.
-        runs: all that were to be made.
-        skipped: how many others had a record before.
+    ``runs`` are all that were to be made; ``skipped`` others had a record before.
     """
     labels = pd.Index([outcome.run.label for outcome in outcomes])
     table = pd.DataFrame([outcome.row() for outcome in outcomes], labels).rename_axis(columns="run")
