@@ -185,8 +185,10 @@ def make_records(
     A run that fails is an outcome with its error, and the others go on.
 
     Args:
-        runs, store: runs without a record, and where their records go.
-        executor, devices: see `open_executor`.
+        runs: runs without a record.
+        store: where their records go.
+        executor: see `open_executor`.
+        devices: see `open_executor`.
         root: folder of the data sets; RETLIB_DATA by default.
         deadline: time of `time.monotonic` after which no run is started; those under way are waited for.
         say: prints a line when a run starts.
