@@ -85,7 +85,7 @@ class Study:
             if seeds is None or config.seed in seeds
         ]
 
-    def _shown(self) -> list[tuple[str, Entry, Record]]:
+    def found(self) -> list[tuple[str, Entry, Record]]:
         """List the records that may be shown as (run, its plan, record): by profile, in the order of the file."""
         known = self._known()
         if "shown" not in known:
@@ -104,7 +104,7 @@ class Study:
         if "scores" not in known:
             scores = results.join(
                 results.tidy(record, source=self.source.key, run=name, role=entry.role, dataset=entry.dataset)
-                for name, entry, record in self._shown()
+                for name, entry, record in self.found()
             )
             scores["complete"] = self._complete(scores)
             known["scores"] = scores
@@ -128,7 +128,7 @@ class Study:
                 "stale": record.stale,
                 "record": record.folder,
             }
-            for name, entry, record in self._shown()
+            for name, entry, record in self.found()
         ]
         columns = "run role dataset profile model seed parameters threshold steps step_s learned stale record".split()
         return pd.DataFrame(lines, columns=columns).astype({"learned": bool, "stale": bool})
@@ -138,14 +138,14 @@ class Study:
         none = pd.DataFrame(columns=["run", "profile", "seed", "epoch"])
         frames = [
             pd.DataFrame(record.history).assign(run=name, profile=record.profile, seed=record.content["config"]["seed"])
-            for name, _, record in self._shown()
+            for name, _, record in self.found()
         ]
         return pd.concat(frames or [none], ignore_index=True)
 
     def record(self, name: str, profile: str | None = None) -> Record | None:
         """Find the record of a run's first seed, in the best profile that has one; None where there is none."""
         shown = (profile,) if profile else self.profiles
-        records = [record for run, _, record in self._shown() if run == name and record.profile in shown]
+        records = [record for run, _, record in self.found() if run == name and record.profile in shown]
         return min(records, key=lambda record: shown.index(record.profile), default=None)
 
     def _complete(self, scores: pd.DataFrame) -> pd.Series:
