@@ -57,6 +57,7 @@ from retlib.papers import list_papers, load_paper
 from retlib.studies import load_study
 from retlib.study import Store, figures
 from retlib.study.notebook import book_records
+from retlib.study.reproduce import duration
 from retlib.study.tables import style
 
 figures.set_style()
@@ -75,15 +76,6 @@ def number(value, digits=3):
     if pd.isna(value):
         return "—"
     return f"{value:,.{max(0, digits - 1 - math.floor(math.log10(value)))}f}"
-
-
-def duration(seconds):
-    """Format in the unit that reads best: 41 s, 12 min, 3.4 h, 9.1 days."""
-    if pd.isna(seconds):
-        return "—"
-    units = (("ms", 0.001, 1), ("s", 1, 120), ("min", 60, 7200), ("h", 3600, 48 * 3600), ("days", 86400, math.inf))
-    unit, size, _ = next(each for each in units if seconds < each[2])
-    return f"{number(seconds / size, digits=2)} {unit}"
 
 
 def machine_text(machine, date):

@@ -1,4 +1,4 @@
-"""Study: the runs of a paper or of a study of ours, the records and a notebook's parameters, tied together."""
+"""Open a paper or a study of ours in a notebook: its planned runs, their records, and the notebook's parameters."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from retlib.files import cache_folder
 from retlib.study import Paper, Record, RunConfig, Store, StudyFile, results, run
 from retlib.study.loader import list_studies, load_paper, load_study
 from retlib.study.parameters import Parameters
+from retlib.study.plan import Entry
 
 # The better evidence first; a smoke record (phantoms) is evidence of nothing but a working pipeline.
 PRECEDENCE = {"paper": ("paper", "lite"), "lite": ("paper", "lite"), "smoke": ("smoke",)}
@@ -22,10 +23,10 @@ PRECEDENCE = {"paper": ("paper", "lite"), "lite": ("paper", "lite"), "smoke": ("
 
 @dataclass(frozen=True)
 class Study:
-    """What a notebook works with: planned runs, records, parameters.
+    """Planned runs, records and parameters of a notebook.
 
-    Records are looked for once, and again after a record was written or removed: to identify a run means to look at
-    every file of its data. Data files that change under an open study are seen when it is opened again.
+    Records are looked up once, and again after one was written or removed, since identifying a run reads every file of
+    its data. Data files that change under an open study are noticed when it is opened again.
 
     Attributes:
         source: a paper, or a study of ours.
@@ -40,7 +41,7 @@ class Study:
 
     @property
     def paper(self) -> Paper:
-        """The paper that the study is of."""
+        """The source, of a notebook about a paper."""
         return self.source
 
     @property
@@ -82,59 +83,62 @@ class Study:
             if seeds is None or config.seed in seeds
         ]
 
-    def found(self) -> list[tuple[str, Any, Record]]:
-        """Every run that may be shown and has a record: (run, planned run, record), profile by profile, in order."""
+    def found(self) -> list[tuple[str, Entry, Record]]:
+        """List the records that may be shown as (run, its plan, record): by profile, in the order of the file."""
         known = self._known()
-        if "found" not in known:
-            known["found"] = [
-                (name, planned, record)
+        if "shown" not in known:
+            known["shown"] = [
+                (name, entry, record)
                 for profile in self.profiles
-                for name, planned in self.source.plan(profile).items()
-                for seed in self.seeds(planned.dataset)
-                if (record := self.store.find(self.source.config(name, profile, seed), root=self.root)) is not None
+                for name, entry in self.source.plan(profile).items()
+                for config in self.configs(name, profile)
+                if (record := self.store.find(config, root=self.root)) is not None
             ]
-        return known["found"]
+        return known["shown"]
 
     def scores(self) -> pd.DataFrame:
         """Read the scores of all records that may be shown into one table, see :mod:`retlib.study.results`."""
         known = self._known()
         if "scores" not in known:
-            key = self.source.key
-            frames = [
-                results.tidy(record, source=key, run=name, role=planned.role, dataset=planned.dataset)
-                for name, planned, record in self.found()
-            ]
-            scores = results.join(frames)
+            scores = results.join(
+                results.tidy(record, source=self.source.key, run=name, role=entry.role, dataset=entry.dataset)
+                for name, entry, record in self.found()
+            )
             scores["complete"] = self._complete(scores)
             known["scores"] = scores
         return known["scores"].copy()
 
     def records(self) -> pd.DataFrame:
         """List all records that may be shown, one a row: what was run, what it cost, whether it learned."""
-        lines = []
-        for name, planned, record in self.found():
-            content = record.content
-            lines.append(
-                {"run": name, "role": planned.role, "dataset": planned.dataset, "profile": record.profile}
-                | {"model": content["config"]["model"], "seed": content["config"]["seed"]}
-                | {"parameters": content["model"]["parameters"], "threshold": content["threshold"]}
-                | {"steps": content["training"]["steps"], "step_s": content["timing"]["step_s"]}
-                | {"learned": not results.never_learned(record), "stale": record.stale, "record": record.folder}
-            )
+        lines = [
+            {
+                "run": name,
+                "role": entry.role,
+                "dataset": entry.dataset,
+                "profile": record.profile,
+                "model": record.content["config"]["model"],
+                "seed": record.content["config"]["seed"],
+                "parameters": record.content["model"]["parameters"],
+                "threshold": record.content["threshold"],
+                "steps": record.content["training"]["steps"],
+                "step_s": record.content["timing"]["step_s"],
+                "learned": not results.never_learned(record),
+                "stale": record.stale,
+                "record": record.folder,
+            }
+            for name, entry, record in self.found()
+        ]
         columns = "run role dataset profile model seed parameters threshold steps step_s learned stale record".split()
         return pd.DataFrame(lines, columns=columns).astype({"learned": bool, "stale": bool})
 
     def histories(self) -> pd.DataFrame:
         """List the epochs of all records that may be shown: run, profile, seed, epoch, and the recorded columns."""
+        none = pd.DataFrame(columns=["run", "profile", "seed", "epoch"])
         frames = [
             pd.DataFrame(record.history).assign(run=name, profile=record.profile, seed=record.content["config"]["seed"])
             for name, _, record in self.found()
         ]
-        return (
-            pd.concat(frames, ignore_index=True)
-            if frames
-            else pd.DataFrame(columns=["run", "profile", "seed", "epoch"])
-        )
+        return pd.concat(frames or [none], ignore_index=True)
 
     def record(self, name: str, profile: str | None = None) -> Record | None:
         """Find the record of a run's first seed, in the best profile that has one; None where there is none."""
@@ -143,7 +147,7 @@ class Study:
         return min(records, key=lambda record: shown.index(record.profile), default=None)
 
     def _complete(self, scores: pd.DataFrame) -> pd.Series:
-        """Whether every planned fold of a row's group, profile and seed has a record; True where a run is no fold."""
+        """Tell for each row whether every planned fold of its group and seed has a record; True for no fold."""
         planned = Counter(
             (profile, results.fold_of(name)[0])
             for profile in self.profiles
@@ -189,7 +193,7 @@ def open_study(key: str, parameters: Parameters, notebook_folder: str | Path = "
 
 
 def open_store(parameters: Parameters, notebook_folder: str | Path = ".") -> Store:
-    """Where a notebook's records are: as its parameters say; else a scratch folder for smoke, or the book's own."""
+    """Open the records that the parameters name; by default the book's own, or for smoke a scratch folder."""
     if parameters.records is not None:
         return Store(Path(parameters.records).expanduser())
     if parameters.profile == "smoke":
@@ -198,18 +202,18 @@ def open_store(parameters: Parameters, notebook_folder: str | Path = ".") -> Sto
 
 
 def data_folder(parameters: Parameters) -> str | None:
-    """Folder of the data sets, or None where there is none."""
+    """Find the folder of the data sets; None where there is none."""
     found = find_root(parameters.data_root)
     return None if found is None or not found.is_dir() else str(found)
 
 
 def book_records(start: Path) -> Path:
-    """The book's records: ``book/records`` in this folder or the nearest one above that has a ``book``."""
+    """Find the book's records: ``book/records`` in this folder, or in the nearest one above that has it."""
     start = start.resolve()
     for folder in (start, *start.parents):
         if (folder / "book" / "records").is_dir():
             return folder / "book" / "records"
     raise FileNotFoundError(
-        f"book/records: not found in {start} or above it; run the notebook inside a checkout of the repository, "
-        "or set the parameter `records` to a folder"
+        f"book/records: not found in {start} or above it; run this inside a checkout of the repository, "
+        "or name a folder with `records`"
     )

@@ -1,17 +1,19 @@
-"""The parameters of every paper notebook, checked in the cell after them.
+"""The parameters of every notebook, checked in the cell after them.
 
 papermill only warns of a parameter that the notebook does not have, so a mistyped name would silently run the default.
-``check_parameters(globals())`` finds names that do not belong there, and values that make no sense.
+``check_parameters(globals())`` finds names that do not belong there, and values that are not allowed.
 """
 
 from __future__ import annotations
 
+import ast
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
 from retlib.settings import Settings
 
@@ -20,25 +22,33 @@ _KERNEL_NAMES = {"In", "Out", "get_ipython", "exit", "quit", "open", "display"}
 
 
 class Parameters(Settings):
-    """What a paper notebook is run with."""
+    """What a notebook is run with.
+
+    Values may come as text, as papermill's ``-r`` or an editor hand them over: ``"[0, 1]"``, ``"0"``, ``"None"``.
+    """
 
     profile: Literal["smoke", "lite", "paper"] = "lite"  # what to train where a record is missing
     data_root: str | None = None  # folder of the data sets; None takes RETLIB_DATA
     records: str | None = None  # folder of the records; None takes the book's own (smoke: a scratch folder)
     device: str = "auto"  # auto, cpu, cuda, cuda:1
-    seeds: tuple[int, ...] = Field((0,), min_length=1)  # one record a seed
+    seeds: tuple[int, ...] = (0,)  # one record a seed
     train: Literal["missing", "never", "always"] = "never"  # whether to train at all
+
+    @field_validator("profile", "data_root", "records", "device", "train", mode="before")
+    @classmethod
+    def _text_or_none(cls, value: Any) -> Any:
+        """Read ``None`` and quotes; other text stays, since a folder may be named ``2026``."""
+        read = _read_text(value)
+        return read if read is None or isinstance(read, str) else value
 
     @field_validator("seeds", mode="before")
     @classmethod
-    def _one_or_many(cls, seeds: Any) -> Any:
-        return (seeds,) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
-
-    @field_validator("seeds")
-    @classmethod
-    def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-            raise ValueError("seeds are distinct integers from 0 up, such as [0, 1, 2]")
+    def _distinct_seeds(cls, value: Any) -> Any:
+        seeds = _read_text(value)
+        seeds = [seeds] if type(seeds) is int else seeds
+        whole = isinstance(seeds, (list, tuple)) and all(type(seed) is int and seed >= 0 for seed in seeds)
+        if not whole or not seeds or len(set(seeds)) < len(seeds):
+            raise ValueError("expected distinct integers from 0 up, such as 0 or [0, 1, 2]")
         return seeds
 
     @field_validator("device")
@@ -53,11 +63,19 @@ class Parameters(Settings):
     def _existing_root(cls, root: str | None) -> str | None:
         if root is not None and not Path(root).expanduser().is_dir():
             raise ValueError("there is no such folder; `retlib data where` says where data is looked for")
-        return None if root is None else str(Path(root).expanduser())
+        return None if root is None else str(Path(root).expanduser().absolute())
+
+
+def _read_text(value: Any) -> Any:
+    """Read a number, list, true, false or None that is given as text; anything else is returned as it is."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError, SyntaxError):
+            return ast.literal_eval({"true": "True", "false": "False", "null": "None"}.get(value, value))
+    return value
 
 
 def check_parameters(namespace: Mapping[str, Any], extra: Mapping[str, Sequence[str]] | None = None) -> Parameters:
-    """The parameters that stand in a notebook's ``globals()``, validated.
+    """Check the parameters that stand in a notebook's ``globals()``.
 
     Args:
         namespace: the notebook's globals, in the cell right after the parameters (imports may have gone before).
@@ -67,7 +85,6 @@ def check_parameters(namespace: Mapping[str, Any], extra: Mapping[str, Sequence[
         ValueError: a name that is no parameter (mistyped, most likely), or a value that is not allowed.
     """
     extra = extra or {}
-    known = {*Parameters.model_fields, *extra}
     given = {
         name: value
         for name, value in namespace.items()
@@ -75,12 +92,12 @@ def check_parameters(namespace: Mapping[str, Any], extra: Mapping[str, Sequence[
         and name not in _KERNEL_NAMES
         and not isinstance(value, (ModuleType, FunctionType, type))
     }
-    if unknown := sorted(set(given) - known):
+    names = {*Parameters.model_fields, *extra}
+    if unknown := sorted(set(given) - names):
         raise ValueError(
-            f"this notebook has no parameter {', '.join(map(repr, unknown))}; it has {', '.join(sorted(known))}"
+            f"this notebook has no parameter {', '.join(map(repr, unknown))}; it has {', '.join(sorted(names))}"
         )
     for name, choices in extra.items():
-        if given.get(name) not in choices:
-            raise ValueError(f"parameter {name}: expected one of {', '.join(choices)}, got {given.get(name)!r}")
-    common = {name: value for name, value in given.items() if name in Parameters.model_fields}
-    return Parameters.parse(common, where="the notebook's parameters")
+        if (value := given.pop(name, None)) not in choices:
+            raise ValueError(f"parameter {name}: expected one of {', '.join(choices)}, got {value!r}")
+    return Parameters.parse(given, where="the notebook's parameters")

@@ -6,11 +6,12 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from tqdm import tqdm
 
 from retlib.study.loader import list_papers, list_studies, load_paper, load_study
+from retlib.study.plan import Role
 
 if TYPE_CHECKING:
     from retlib.study import RunConfig, Store
@@ -24,33 +25,25 @@ TIERS: dict[str, str] = {
     "ablations": "the rest: ablations and controls, the search for a recipe, the network that ships",
 }
 """Tiers of value, the most valuable first, and what belongs to each."""
+ROLES: tuple[str, ...] = get_args(Role)
 
 
 @dataclass(frozen=True)
 class NamedRun:
-    """A run of one seed, under its name in a paper or study.
+    """A run of one seed, under its name in a paper or study."""
 
-    Attributes:
-        key: The paper's or study's key.
-        name: The run's name there.
-        tier: One of `TIERS`.
-        config: The run.
-        id: The id of its record; empty until `find_missing` has computed it.
-    """
-
-    key: str
+    key: str  # of the paper or study
     name: str
-    tier: str
+    tier: str  # one of `TIERS`
     config: RunConfig
-    id: str = ""
+    turn: int = 0  # place of its seed among those of a paper's runs
+    proposed: bool = False  # whether a paper proposes this model
+    id: str = ""  # of its record; empty until `find_missing` has computed it
 
     @property
     def label(self) -> str:
         """Name the run with its paper or study and its seed: ``af-unet/drive-unet, seed 0``."""
         return f"{self.key}/{self.name}, seed {self.config.seed}"
-
-
-Ranked = tuple[tuple[int, bool, int], NamedRun]
 
 
 def expand_keys(keys: Sequence[str]) -> list[str]:
@@ -76,51 +69,45 @@ def runs_in_order(
 ) -> list[NamedRun]:
     """List all runs of papers and studies in order of value.
 
-    A run's place is decided by, in this order: its tier; for the papers, the place of its seed, whether the model is
-    the proposed one, the place of the key and the place in the file; for a study, its own schedule.
+    They are sorted by tier, the turn of the seed, proposed models before others, then as keys and files list them.
 
     Args:
         keys: see `expand_keys`.
         profile: ``smoke``, ``lite`` or ``paper``.
         seeds: seeds of every run; by default 0 for papers and what a study plans for each of its data sets.
-        roles: only runs of these roles (``table``, ``fold``, ``ablation``, ``control``); empty for all.
+        roles: only runs of these roles; empty for all.
 
     Raises:
         ValueError: an unknown key or profile; a run that is no valid RunConfig.
     """
-    ranked = []
-    for place, key in enumerate(expand_keys(keys)):
-        rank = _rank_study if key in list_studies() else _rank_paper
-        for (turn, other, position), run in rank(key, profile, seeds, roles):
-            ranked.append(((list(TIERS).index(run.tier), turn, other, place, position), run))
-    return [run for _, run in sorted(ranked, key=lambda pair: pair[0])]
+    tiers, runs = list(TIERS), []
+    for key in expand_keys(keys):
+        list_runs = _study_runs if key in list_studies() else _paper_runs
+        runs += list_runs(key, profile, seeds, set(roles or ROLES))
+    return sorted(runs, key=lambda run: (tiers.index(run.tier), run.turn, not run.proposed))
 
 
-def _rank_paper(key: str, profile: str, seeds: Sequence[int] | None, roles: Sequence[str]) -> Iterator[Ranked]:
-    """Yield every run of a paper with (turn of its seed, not the proposed model, position in the file)."""
+def _paper_runs(key: str, profile: str, seeds: Sequence[int] | None, roles: set[str]) -> Iterator[NamedRun]:
     paper = load_paper(key)
     proposed = set(paper.proposed.values())
     for turn, seed in enumerate(seeds or (0,)):
-        for position, (name, planned) in enumerate(paper.plan(profile).items()):
-            if not roles or planned.role in roles:
-                tier = {"table": "seeds" if turn else "papers", "fold": "folds"}.get(planned.role, "ablations")
-                run = NamedRun(paper.key, name, tier, paper.config(name, profile, seed))
-                yield (turn, name not in proposed, position), run
+        for name, entry in paper.plan(profile).items():
+            if entry.role in roles:
+                tier = {"table": "seeds" if turn else "papers", "fold": "folds"}.get(entry.role, "ablations")
+                yield NamedRun(paper.key, name, tier, paper.config(name, profile, seed), turn, name in proposed)
 
 
-def _rank_study(key: str, profile: str, seeds: Sequence[int] | None, roles: Sequence[str]) -> Iterator[Ranked]:
-    """Yield every run of a study with its position in the study's schedule."""
+def _study_runs(key: str, profile: str, seeds: Sequence[int] | None, roles: set[str]) -> Iterator[NamedRun]:
+    """Yield the runs of a study in the order of its own schedule."""
     study = load_study(key)
-    planned = study.plan(profile)
+    plan = study.plan(profile)
     if seeds:
-        study = study.model_copy(update={"seeds": {run.dataset: tuple(seeds) for run in planned.values()}})
-    for position, scheduled in enumerate(study.schedule(profile)):
-        role = planned[scheduled.name].role
-        if not roles or role in roles:
-            tier = "transfer" if key == "transfer" else "ablations"
-            if key == "one-protocol" and role == "table":
-                tier = "leaderboard"
-            yield (0, True, position), NamedRun(key, scheduled.name, tier, scheduled.config)
+        study = study.model_copy(update={"seeds": {entry.dataset: tuple(seeds) for entry in plan.values()}})
+    for name, _, config in study.schedule(profile):
+        role = plan[name].role
+        if role in roles:
+            tier = "leaderboard" if (key, role) == ("one-protocol", "table") else "ablations"
+            yield NamedRun(key, name, "transfer" if key == "transfer" else tier, config)
 
 
 def find_missing(runs: Sequence[NamedRun], store: Store, root: str | None) -> tuple[list[NamedRun], int]:
@@ -150,15 +137,24 @@ def data_of(config: RunConfig) -> set[tuple[str, str]]:
     return {(s.dataset, s.split) for s in config.selections().values() if s.dataset != "phantom"}
 
 
-def missing_data(needed: Iterable[tuple[str, str]], root: str | None) -> dict[tuple[str, str], str]:
-    """Find the (data set, split) pairs that cannot be read, with the reason and what to do; opens no file."""
+def find_lacking(needed: dict[str, set[tuple[str, str]]], root: str | None) -> dict[str, set[str]]:
+    """Find the runs whose data cannot be read, and say for each what is missing and what to do; opens no image.
+
+    Args:
+        needed: the (data set, split) pairs of each run, by its id.
+        root: folder of the data sets; RETLIB_DATA by default.
+    """
     from retlib.data import load_dataset
     from retlib.data.errors import DataMissingError
 
     reasons = {}
-    for dataset, split in sorted(needed):
+    for dataset, split in sorted(set().union(*needed.values())):
         try:
             load_dataset(dataset, split=split, root=root)
         except DataMissingError as error:
             reasons[dataset, split] = str(error)
-    return reasons
+    return {
+        run: {reasons[pair] for pair in pairs & reasons.keys()}
+        for run, pairs in needed.items()
+        if pairs & reasons.keys()
+    }

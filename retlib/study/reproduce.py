@@ -10,24 +10,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    BrokenExecutor,
-    CancelledError,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    wait,
-)
-from dataclasses import dataclass
+from concurrent import futures
 from multiprocessing import active_children, get_context, parent_process
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pandas as pd
 import torch
 
 from retlib.device import pick_device, usable_cores
 from retlib.study import NUMERICS, Record, RunConfig, Store, run
 from retlib.study.pending import NamedRun, count_tiers
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 CONNECT_S, WORKERS_S = 30.0, 120.0
 """Seconds for a Dask scheduler to answer, and for its first worker to appear."""
@@ -35,45 +30,38 @@ CONNECT_S, WORKERS_S = 30.0, 120.0
 _ONE_AT_A_TIME = threading.Lock()
 
 
-class SerialExecutor(Executor):
+class SerialExecutor(futures.Executor):
     """Run each task in this process, before ``submit`` returns; an interrupt passes through."""
 
-    def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future:
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> futures.Future:
         """Run a task; returns a finished future with its result or error."""
-        future: Future = Future()
+        future = futures.Future()
         try:
-            future.set_result(function(*arguments, **options))
+            future.set_result(function(*arguments))
         except Exception as error:
             future.set_exception(error)
         return future
 
 
-class ProcessExecutor(Executor):
-    """Run tasks in processes that share the CPU's cores evenly.
+class ProcessExecutor(futures.Executor):
+    """Run each task in a process of its own; those that run at once share the CPU's cores evenly.
 
-    When a process is killed, the tasks under way fail with `BrokenExecutor`, and later ones get new processes.
+    A process that is killed fails its own task with `BrokenExecutor`, and no other.
     """
 
     def __init__(self, jobs: int) -> None:
-        self._jobs, self._others = jobs, set(active_children())
-        self._open()
+        self._threads, self._others = max(1, usable_cores() // jobs), set(active_children())
 
-    def _open(self) -> None:
-        threads = max(1, usable_cores() // self._jobs)
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> futures.Future:
+        """Start a process, which ends with its task."""
         context = get_context("spawn")
-        self._pool = ProcessPoolExecutor(self._jobs, context, initializer=_begin_process, initargs=(threads,))
-
-    def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future:
-        """Start a task in a process that is free."""
-        try:
-            return self._pool.submit(function, *arguments, **options)
-        except BrokenExecutor:
-            self._open()
-            return self._pool.submit(function, *arguments, **options)
+        pool = futures.ProcessPoolExecutor(1, context, initializer=_begin_process, initargs=(self._threads,))
+        future = pool.submit(function, *arguments)
+        pool.shutdown(wait=False)
+        return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the processes at once: a run that is cut off goes on from its last checkpoint in the next call."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Kill the processes: a run that is cut off goes on from its last checkpoint in the next call."""
         for process in set(active_children()) - self._others:
             process.kill()
 
@@ -91,7 +79,7 @@ def _end_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def open_executor(device: str, jobs: int | None, dask: str | None) -> Iterator[tuple[Executor, list[str]]]:
+def open_executor(device: str, jobs: int | None, dask: str | None) -> Iterator[tuple[futures.Executor, list[str]]]:
     """Open an executor: this process for one job, processes for several, or a Dask cluster.
 
     Args:
@@ -105,44 +93,41 @@ def open_executor(device: str, jobs: int | None, dask: str | None) -> Iterator[t
     Raises:
         ValueError: no such device; Dask is not installed; its scheduler or workers do not answer in time.
     """
-    if dask is not None:
-        with _open_dask(dask) as (executor, workers):
-            yield executor, [device] * (jobs or workers)
+    if dask is None:
+        target = pick_device(device)
+        gpus = torch.cuda.device_count() if target.type == "cuda" and target.index is None else 0
+        devices = [f"cuda:{index}" for index in range(gpus)] or [str(target)]
+        jobs = jobs or len(devices)
+        with SerialExecutor() if jobs == 1 else ProcessExecutor(jobs) as executor:
+            yield executor, [devices[i % len(devices)] for i in range(jobs)]
         return
-    target = pick_device(device)
-    gpus = torch.cuda.device_count() if target.type == "cuda" and target.index is None else 0
-    devices = [f"cuda:{index}" for index in range(gpus)] or [str(target)]
-    jobs = jobs or len(devices)
-    with SerialExecutor() if jobs == 1 else ProcessExecutor(jobs) as executor:
-        yield executor, [devices[i % len(devices)] for i in range(jobs)]
+    client = _connect(dask)
+    executor = client.get_executor(pure=False)
+    try:
+        yield executor, [device] * (jobs or len(client.ncores()))
+    finally:
+        with contextlib.suppress(OSError, RuntimeError):  # the scheduler is gone
+            executor.shutdown(wait=False)  # cancels what is not finished
+            client.close(timeout=CONNECT_S)
 
 
-@contextlib.contextmanager
-def _open_dask(address: str) -> Iterator[tuple[Executor, int]]:
-    """Connect to a Dask cluster; yields its executor and the number of workers."""
+def _connect(address: str) -> Client:
+    """Connect to a Dask scheduler that has a worker."""
     try:
         from distributed import Client
     except ImportError:
-        raise ValueError(
-            "--dask needs the packages dask and distributed: pip install 'retlib[dask]' (or -e '.[dask]')"
-        ) from None
+        needs = "--dask needs the packages dask and distributed: pip install 'retlib[dask]' (or -e '.[dask]')"
+        raise ValueError(needs) from None
     try:
         client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ValueError(f"--dask {address}: no scheduler answers there ({error})") from None
     try:
         client.wait_for_workers(1, timeout=WORKERS_S)
-        workers = len(client.ncores())
     except TimeoutError:
         client.close(timeout=CONNECT_S)
         raise ValueError(f"--dask {address}: no worker came within {WORKERS_S:g} seconds") from None
-    executor = client.get_executor(pure=False)
-    try:
-        yield executor, workers
-    finally:
-        with contextlib.suppress(OSError, RuntimeError):  # the scheduler is gone
-            executor.shutdown(wait=False)  # cancels what is not finished
-            client.close(timeout=CONNECT_S)
+    return client
 
 
 def make_record(
@@ -162,36 +147,33 @@ def make_record(
                 f"this machine's data differ from the caller's: expected the run {identity}, got {present}; "
                 "compare with `retlib data verify`"
             )
-        try:
-            run(parsed, store, root=root, device=device, progress=progress)
-        finally:
-            if torch.cuda.is_initialized():
-                torch.cuda.empty_cache()
+        run(parsed, store, root=root, device=device, progress=progress)
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """A run that ended: with a record, or with an error in one line."""
 
     run: NamedRun
     seconds: float
     record: Record | None = None
-    error: str | None = None
+    error: str = ""
+
+    def row(self) -> dict[str, str | float]:
+        """Give the time, the Dice and AUC on the first test selection (NaN for none), and the record's id."""
+        scores = {} if self.record is None else self.record.metrics()
+        dice, auc = (math.nan if scores.get(name) is None else scores[name] for name in ("dice", "auc"))
+        identity = "failed" if self.record is None else self.record.id
+        return {"time": duration(self.seconds), "Dice": dice, "AUC": auc, "record": identity}
 
     def __str__(self) -> str:
-        end = self.error or f"Dice {self.score('dice')}, record {self.record.id}"
+        end = self.error or "Dice {Dice:.4f}, record {record}".format(**self.row())
         return f"{self.run.label}: {duration(self.seconds)}, {end}"
-
-    def score(self, metric: str) -> str:
-        """Format a metric on the first test selection; a dash where there is none."""
-        value = None if self.record is None else self.record.metrics().get(metric)
-        return "–" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 def make_records(
     runs: Sequence[NamedRun],
     store: Store,
-    executor: Executor,
+    executor: futures.Executor,
     devices: Sequence[str],
     *,
     root: str | None = None,
@@ -204,9 +186,9 @@ def make_records(
 
     Args:
         runs: runs without a record.
-        store: where records go.
-        executor: where runs are made.
-        devices: devices of the runs that are made at once, one entry for each.
+        store: where their records go.
+        executor: see `open_executor`.
+        devices: see `open_executor`.
         root: folder of the data sets; RETLIB_DATA by default.
         deadline: time of `time.monotonic` after which no run is started; those under way are waited for.
         say: prints a line when a run starts.
@@ -221,29 +203,29 @@ def make_records(
             try:
                 future = executor.submit(make_record, content, item.id, folder, root, device, bar)
             except Exception as error:  # the executor is gone
-                future = Future()
+                future = futures.Future()
                 future.set_exception(error)
             running[future] = item, device, began
         if not running:
             return
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
+        for future in futures.wait(running, return_when=futures.FIRST_COMPLETED).done:
             item, device, began = running.pop(future)
             free.append(device)
-            yield _outcome(item, future, store, began)
+            try:
+                future.result()
+                end = {"record": _find_record(item.id, store)}
+            except Exception as error:  # the other runs go on
+                end = {"error": _describe(error)}
+            yield Outcome(item, time.monotonic() - began, **end)
 
 
-def _outcome(item: NamedRun, future: Future, store: Store, began: float) -> Outcome:
-    try:
-        future.result()
-        record = _find_record(item.id, store)
-    except Exception as error:  # kept: the other runs go on
-        text = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, BrokenExecutor):
-            text = "a process was killed, perhaps for want of memory; the same command goes on from the last checkpoint"
-        elif isinstance(error, CancelledError):
-            text = "cancelled by the cluster, or the scheduler is gone"
-        return Outcome(item, time.monotonic() - began, error=text)
-    return Outcome(item, time.monotonic() - began, record)
+def _describe(error: Exception) -> str:
+    """Word an error in one line."""
+    if isinstance(error, futures.BrokenExecutor):
+        return "a process was killed, perhaps for want of memory; the same command goes on from the last checkpoint"
+    if isinstance(error, futures.CancelledError):
+        return "cancelled by the cluster, or the scheduler is gone"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _find_record(identity: str, store: Store) -> Record:
@@ -259,33 +241,25 @@ def _find_record(identity: str, store: Store) -> Record:
 
 
 def duration(seconds: float) -> str:
-    """Write a duration: ``4.2 s``, ``45 s``, ``12 min``, ``3 h 20 min``."""
-    if seconds < 90:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+    """Write a duration with two digits: ``55 ms``, ``4.2 s``, ``12 min``, ``3.4 h``, ``9.1 days``; a dash for NaN."""
+    units = (("ms", 0.001, 1), ("s", 1, 120), ("min", 60, 7200), ("h", 3600, 48 * 3600), ("days", 86400, math.inf))
+    for unit, size, end in units:
+        if seconds < end:
+            return f"{seconds / size:.{1 if seconds < 9.95 * size else 0}f} {unit}"
+    return "—"
 
 
 def summarise(outcomes: Sequence[Outcome], runs: Sequence[NamedRun], skipped: int) -> str:
     """Make the last table: one row for each run that ended, then the errors, then the counts.
 
-    Args:
-        outcomes: runs that ended.
-        runs: all that were to be made.
-        skipped: how many others had a record before.
+    ``runs`` are all that were to be made; ``skipped`` others had a record before.
     """
-    rows = [("run", "time", "Dice", "AUC", "record")]
-    for item in outcomes:
-        end = "failed" if item.record is None else item.record.id
-        rows.append((item.run.label, duration(item.seconds), item.score("dice"), item.score("auc"), end))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    lines = table if outcomes else ["nothing was run"]
-    failed = [item for item in outcomes if item.error is not None]
-    if failed:
-        lines += ["", f"{len(failed)} failed:", *(f"  {item.run.label}: {item.error}" for item in failed)]
-    ended = {item.run.id for item in outcomes}
-    left = [item for item in runs if item.id not in ended]
+    labels = pd.Index([outcome.run.label for outcome in outcomes])
+    table = pd.DataFrame([outcome.row() for outcome in outcomes], labels).rename_axis(columns="run")
+    lines = [table.to_string(float_format="%.4f", na_rep="–") if outcomes else "nothing was run"]
+    if failed := [f"  {outcome.run.label}: {outcome.error}" for outcome in outcomes if outcome.error]:
+        lines += ["", f"{len(failed)} failed:", *failed]
+    left = [run for run in runs if run.id not in {outcome.run.id for outcome in outcomes}]
     done = len(outcomes) - len(failed)
     lines += ["", f"done: {done}, failed: {len(failed)}, left: {len(left)}, skipped: {skipped}"]
     if left:

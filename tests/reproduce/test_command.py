@@ -38,7 +38,7 @@ def test_the_table_is_made_once_in_order_of_value(call, paper: Path, tmp_path: P
     rows = {record.id: record.metrics()["dice"] for record in Store(records)}
     table = out[out.rindex("run  ") :]
     for identity, dice in rows.items():
-        assert re.search(rf"toy/\w+, seed 0 .*{dice:.4f}.*{identity}$", table, re.MULTILINE)
+        assert re.search(rf"^toy/\w+, seed 0 .*{dice:.4f}.*{identity}$", table, re.MULTILINE)
     assert len(rows) == 2 and {path.name for path in records.iterdir()} == set(rows)  # nothing else is written
     code, out, _ = call(*arguments[:3], "--role", "table", "--role", "ablation", "--records", records, "--dry-run")
     assert code == 0 and "3 runs; 2 have a record, 1 are missing" in out
@@ -69,7 +69,8 @@ def test_without_data_nothing_is_trained(call, paper: Path, tmp_path: Path) -> N
     for more in ((), ("--dry-run",)):
         code, out, _ = call(*arguments, *more)
         assert code == 2 and not records.exists()
-        assert "DRIVE is needed by 1 of the missing runs" in out and "retlib data status" in out
+        assert "1 of the missing runs lack data. no data root is named, so DRIVE cannot" in out
+        assert "retlib data status" in out
         assert "nothing was run: 1 of 1 missing runs lack their data" in out
     code, out, _ = call(*arguments, "--present-only")
     assert code == 0 and "left out: 1 runs" in out and not records.exists()
@@ -79,13 +80,13 @@ def test_without_data_nothing_is_trained(call, paper: Path, tmp_path: Path) -> N
     ("arguments", "words"),
     [
         (["no-such-paper"], "unknown paper or study 'no-such-paper'; papers: af-unet"),
-        (["--profile", "full"], "--profile: expected one of smoke, lite, paper, got 'full'"),
-        (["--jobs", "many"], "--jobs: expected a whole number from 1 on, or auto; got 'many'"),
-        (["--seeds", "0;1"], "--seeds: expected whole numbers"),
+        (["--profile", "full"], "profile: Input should be 'smoke', 'lite' or 'paper' (got 'full')"),
+        (["--jobs", "many"], "--jobs: expected a whole number from 1 on, or auto, got 'many'"),
+        (["--seeds", "0;1"], "seeds: expected distinct integers from 0 up, such as 0 or [0, 1, 2] (got '0;1')"),
         (["--role", "tables"], "--role: expected one of table, fold, ablation, control"),
         (["--deadline", "0"], "--deadline: expected minutes above 0, got 0"),
         (["--deadline", "nan"], "--deadline: expected minutes above 0, got nan"),
-        (["--data", "/no/such/folder"], "--data /no/such/folder: there is no such folder"),
+        (["--data", "/no/such/folder"], "data_root: there is no such folder"),
     ],
 )
 def test_a_wrong_argument_is_named(call, arguments: list[str], words: str) -> None:
@@ -100,10 +101,10 @@ def test_a_folder_that_takes_no_record_is_refused_before_anything_is_made(
     more = ["--dry-run"] if dry else []
     (tmp_path / "file").write_text("not a folder", encoding="utf-8")
     code, out, err = call(paper, "--profile", "smoke", "--records", tmp_path / "file" / "records", *more)
-    assert (code, out) == (2, "") and f"{tmp_path / 'file'} is a file; expected a folder" in err
+    assert (code, out) == (2, "") and f"{tmp_path / 'file'} is no folder that can be written to" in err
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
     code, out, err = call(paper, "--profile", "smoke", "--records", tmp_path / "records", *more)
-    assert (code, out) == (2, "") and "cannot be written to; choose another folder" in err
+    assert (code, out) == (2, "") and "no folder that can be written to; choose another place" in err
 
 
 def test_two_processes_and_a_run_that_fails(call, paper: Path, tmp_path: Path) -> None:
@@ -130,15 +131,15 @@ def kill_own_process(config: dict, *rest: object) -> None:
 def test_a_killed_process_of_the_pool_is_a_failed_run(
     call, paper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Runs that had not started get new processes."""
+    """Each run has a process of its own, so the others go on."""
     records = tmp_path / "records"
     monkeypatch.setattr(run_module, "make_record", kill_own_process)
     arguments = (paper, "--profile", "smoke", "--role", "table", "--role", "fold", "--records", records, "--jobs", 2)
     code, out, err = call(*arguments)
     assert code == 1 and "Traceback" not in out + err
     assert re.search(r"toy/proposed, seed 0: a process was killed, .* goes on from the last checkpoint", out)
-    assert "proposed" not in names(records, paper) and "fold2" in names(records, paper)
-    assert "left: 0, skipped: 0" in out
+    assert names(records, paper) == {"baseline", "twin", "fold1", "fold2"}
+    assert "done: 3, failed: 1, left: 0, skipped: 0" in out
 
 
 @pytest.mark.parametrize(("gpus", "jobs", "expected"), [(2, None, "01"), (2, 3, "010"), (2, 1, "0"), (1, 2, "00")])
@@ -273,5 +274,5 @@ def test_an_interrupt_before_the_first_run(call, paper: Path, tmp_path: Path, mo
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     monkeypatch.setattr("retlib.study.pending.find_missing", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     code, out, _ = call(paper, "--profile", "smoke", "--records", tmp_path / "records")
-    assert (code, out) == (130, "interrupted\n")
+    assert (code, out) == (130, "interrupted: the same command goes on from each run's last checkpoint\n")
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

@@ -147,7 +147,7 @@ def test_seeds_of_both_signs_are_no_difference(tmp_path: Path) -> None:
 
 def test_pooled_intervals_agree_with_a_bootstrap_written_otherwise(repository: Path) -> None:
     """Of a committed record: draw images one by one, add their histograms up, score them."""
-    record = next(r for r in open_committed(repository, "af-unet").found() if r[0] == "drive-unet")[2]
+    record = open_committed(repository, "af-unet").record("drive-unet")
     rows = tidy(record, run="drive-unet")
     rows = rows[(rows["region"] == "fov") & (rows["average"] == "pooled")]
     histograms = record.histograms().select(region="fov", pooled=False)
