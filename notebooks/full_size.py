@@ -53,7 +53,7 @@ from retlib import report
 from retlib.papers import list_papers, load_paper
 from retlib.studies import list_studies, load_study
 from retlib.study import Store
-from retlib.study.rehearsal import planned_steps, step_key
+from retlib.study.steps import planned_steps, step_key
 
 folder = report.book_records(Path(".")) if parameters.records is None else Path(parameters.records)
 if not (folder / "rehearsal.json").is_file():

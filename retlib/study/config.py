@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -54,29 +55,29 @@ class Recorded(Settings, ABC):
     """A config that a record is made from. Its id is the hash of what it says and of the data that it names."""
 
     @abstractmethod
-    def stated(self) -> dict[str, Any]:
+    def explicit_fields(self) -> dict[str, Any]:
         """What it says, as JSON holds it: equal configs, equal content."""
 
     @abstractmethod
     def selections(self) -> dict[str, Selection]:
         """All images that it names, by label."""
 
-    def canonical(self) -> str:
+    def canonical_json(self) -> str:
         """What it says as JSON with sorted keys: equal configs, equal text."""
-        return json.dumps(self.stated(), sort_keys=True, separators=(",", ":"))
+        return json.dumps(self.explicit_fields(), sort_keys=True, separators=(",", ":"))
 
-    def fingerprints(self, root: str | None = None) -> dict[str, str]:
+    def fingerprints(self, root: str | Path | None = None) -> dict[str, str]:
         """Fingerprint of each selection's data, by label: from the files where they are, else the committed one."""
         return {
             label: dataset_fingerprint(selection.dataset, selection.names(), root=root, **selection.options)
             for label, selection in self.selections().items()
         }
 
-    def identify(self, root: str | None = None) -> str:
+    def identify(self, root: str | Path | None = None) -> str:
         """The id that its record has with the data under ``root`` (RETLIB_DATA by default): 16 hexadecimal digits."""
         return self.hash_with(self.fingerprints(root))
 
-    def header(self, root: str | None = None) -> dict[str, Any]:
+    def header(self, root: str | Path | None = None) -> dict[str, Any]:
         """What its record begins with: ``id``, ``config`` and ``fingerprints``."""
         fingerprints = self.fingerprints(root)
         return {
@@ -87,7 +88,7 @@ class Recorded(Settings, ABC):
 
     def hash_with(self, fingerprints: dict[str, str]) -> str:
         """Compute the id from what the config says and the fingerprints of its data."""
-        text = self.canonical() + json.dumps(fingerprints, sort_keys=True)
+        text = self.canonical_json() + json.dumps(fingerprints, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -163,7 +164,7 @@ class RunConfig(Recorded):
             raise ValueError(f"test: a selection is named twice in {labels}")
         return self
 
-    def stated(self) -> dict[str, Any]:
+    def explicit_fields(self) -> dict[str, Any]:
         """Everything that differs from its default, and the numerics.
 
         Fields at their defaults are left out, so that a new field does not rename the runs that never used it;
@@ -249,10 +250,10 @@ class MeanConfig(Recorded):
             for seen, member in zip(views, self.members, strict=True)
         )
 
-    def stated(self) -> dict[str, Any]:
+    def explicit_fields(self) -> dict[str, Any]:
         """List the fields that differ from their defaults, as a run does."""
         content = self.model_dump(mode="json", exclude_defaults=True) | {"kind": self.kind, "numerics": self.numerics}
-        return content | {"members": [member.stated() for member in self.members]}
+        return content | {"members": [member.explicit_fields() for member in self.members]}
 
     def selections(self) -> dict[str, Selection]:
         """List all images of the members."""
@@ -267,10 +268,10 @@ class _OfRun(Recorded):
     scoring: ScoringSettings
     run: RunConfig
 
-    def stated(self) -> dict[str, Any]:
+    def explicit_fields(self) -> dict[str, Any]:
         """List the settings of the fault, and the run's explicit fields."""
         run = self.run.model_copy(update={"numerics": self.numerics})
-        return self.model_dump(mode="json", exclude={"run", "profile", "scoring"}) | {"run": run.stated()}
+        return self.model_dump(mode="json", exclude={"run", "profile", "scoring"}) | {"run": run.explicit_fields()}
 
     def selections(self) -> dict[str, Selection]:
         """List the images of the run."""
