@@ -220,9 +220,9 @@ def find_baseline(store: Store, method: str, run: RunConfig, root: str | None = 
 
 
 def _in_domain(study: Study, profile: str) -> dict[tuple[str, int], tuple[str, RunConfig]]:
-    """Pick the run that baselines stand beside: (data set, fold) -> its role and config.
+    """Pick the runs that baselines are compared with: (data set, fold) -> role and config.
 
-    It is the first run of the data set's table or folds that is trained and tested on the same data set.
+    Each is the first run of the data set's table or folds that is trained and tested on the same data set.
     """
     picked: dict[tuple[str, int], tuple[str, RunConfig]] = {}
     for name, planned in study.source.plan(profile).items():
@@ -234,7 +234,7 @@ def _in_domain(study: Study, profile: str) -> dict[tuple[str, int], tuple[str, R
 
 
 def train_baselines(study: Study, methods: Iterable[str] = METHODS) -> list[Record]:
-    """Make the missing baselines beside a study's runs, as far as the notebook's parameters allow it."""
+    """Make the missing baselines for a study's runs, as far as the notebook's parameters allow it."""
     if study.parameters.train == "never":
         return []
     runs = [config for _, config in _in_domain(study, study.parameters.profile).values()]
@@ -243,14 +243,10 @@ def train_baselines(study: Study, methods: Iterable[str] = METHODS) -> list[Reco
 
 
 def baseline_scores(study: Study, methods: Iterable[str] = METHODS) -> pd.DataFrame:
-    """Read the scores of filters and second observer beside a study's runs into rows of the table of scores.
+    """Read the scores of the baselines for a study's runs into rows of the table of scores, in all its profiles.
 
     The run is named by data set, fold and method (``stare-fold2-frangi``, of the group ``stare-frangi``), the model is
     the method, and the kind is ``filter`` or ``observer``. A method that lacks the record of a fold is left out.
-
-    Args:
-        study: the study; baselines of all profiles that it may show are read.
-        methods: keys of :data:`METHODS`.
 
     Returns:
         A frame with the columns of :mod:`retlib.study.results`; empty where no baseline has a record.

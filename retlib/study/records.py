@@ -200,7 +200,7 @@ def find_or_make(
 
 def _replace(target: Path, partial: Path) -> None:
     """Rename a folder into place; what was there before is removed, or stays if renaming fails."""
-    old = partial.with_suffix(".old")
+    old = partial.with_name(f"{partial.name}.old")
     with contextlib.suppress(FileNotFoundError):  # nothing to replace
         target.rename(old)
     try:
@@ -221,17 +221,13 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray):
+    if isinstance(value, (np.ndarray, np.generic)):
         return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _sync(path: Path) -> None:
-    """Make a file's content, or a rename in a folder, durable; not every system lets a folder be opened."""
+    """Make a file's content, or a rename in a folder, durable; some systems cannot open a folder."""
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:

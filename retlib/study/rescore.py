@@ -93,7 +93,7 @@ def run_mean(
         threshold = choose_threshold(
             config.scoring, lambda samples: [opened(predict(s)) for s in samples], training, validation
         )
-        tests, files = score_selections(first, root, threshold, predict_timed, config.scoring.region)
+        tests, files = score_selections(first, root, threshold, config.scoring.region, predict_timed)
         images = sum(len(entry["images"]) for entry in tests.values())
         scoring_s, scoring_cpu_s = (passes + opening).tolist()
         prediction_s, prediction_cpu_s = (passes + removal).tolist()

@@ -41,7 +41,7 @@ def run(
 ) -> Record:
     """Make the record of a config, or return the record that exists.
 
-    A run that was killed resumes from its last checkpoint. The weights stay on this machine, see `weights_path`.
+    A run that was killed resumes from its last checkpoint. Its weights stay on this machine, see `weights_path`.
 
     Args:
         config: what to run.
@@ -98,7 +98,7 @@ def _execute(config: RunConfig, root: str | Path | None, device: torch.device, w
             return logits
 
         threshold = choose_threshold(config.scoring, predict, training, validation)
-        tests, files = score_selections(config, root, threshold, predict_timed)
+        tests, files = score_selections(config, root, threshold, config.scoring.region, predict_timed)
     _keep_weights(work.name, trained.model)  # the folder bears the record's id
     inference_s, inference_cpu_s = (spent / sum(len(entry["images"]) for entry in tests.values())).tolist()
     content = {
@@ -202,17 +202,12 @@ def score_selections(
     config: RunConfig,
     root: str | Path | None,
     threshold: float,
+    region: str,
     predict: Callable[[Sequence[FundusSample]], Sequence[np.ndarray]],
-    region: str | None = None,
 ) -> Made:
-    """Predict and score the test images of a run, one selection in memory at a time.
+    """Predict and score the test images of a run, with one selection in memory at a time.
 
-    Args:
-        config: the run.
-        root: folder of the data sets.
-        threshold: probability at which everything is scored.
-        predict: gives logits on the native grid, float32 (H, W) per sample.
-        region: see `score_test`; the run's own by default.
+    ``predict`` gives logits on the native grid, float32 (H, W) per sample; ``region`` is that of `score_test`.
 
     Returns:
         Label -> entry for record.json, and the files that the entries name.
@@ -220,8 +215,7 @@ def score_selections(
     tests, files = {}, {}
     for selection in config.test:
         samples = load_samples(selection, config, root)
-        label, region = selection.label, region or config.scoring.region
-        tests[label], new = score_test(label, predict(samples), samples, threshold, region)
+        tests[selection.label], new = score_test(selection.label, predict(samples), samples, threshold, region)
         files |= new
     return tests, files
 

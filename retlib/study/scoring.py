@@ -46,17 +46,13 @@ def best_threshold(logits: Sequence[np.ndarray], samples: Sequence[FundusSample]
 
 def choose_threshold(
     scoring: ScoringSettings,
-    logits_of: Callable[[Sequence[FundusSample]], Sequence[np.ndarray]],
+    predict: Callable[[Sequence[FundusSample]], Sequence[np.ndarray]],
     training: Sequence[FundusSample],
     validation: Sequence[FundusSample],
 ) -> float:
     """Return the fixed threshold, or the best one on the training or validation images, see `best_threshold`.
 
-    Args:
-        scoring: the threshold and the region.
-        logits_of: predicts logits on the native grid, float32 (H, W) a sample.
-        training: images that the network was trained on.
-        validation: images that were held out from them.
+    ``predict`` gives logits on the native grid, float32 (H, W) per sample.
 
     Raises:
         ValueError: the threshold needs validation images, and there are none.
@@ -66,7 +62,7 @@ def choose_threshold(
     samples = training if scoring.threshold == "training" else validation
     if not samples:
         raise ValueError("scoring.threshold: 'validation' needs validation images, but validation is 0")
-    return best_threshold(logits_of(samples), samples, scoring.region)
+    return best_threshold(predict(samples), samples, scoring.region)
 
 
 def score_histograms(
@@ -74,8 +70,7 @@ def score_histograms(
 ) -> ScoreHistograms:
     """Count vessel and background logits in a histogram per image, inside and outside the FOV.
 
-    The edges are quantiles of the scores inside the FOV: the black surround would only take edges away from where
-    vessels are told from background.
+    The edges are quantiles of the scores inside the FOV, where vessels and background have to be told apart.
     """
     return ScoreHistograms.from_logits(
         [s.name for s in samples],
@@ -131,13 +126,8 @@ def score_test(
         file = f"{stem}.{case}.png"
         files[file] = error_map_png(error_map(scores[index] >= threshold, sample.vessels, mask))
         cases[case] = {"image": sample.name, "file": file}
-    entry = {
-        "images": [s.name for s in samples],
-        "metrics": metrics,
-        "per_image": per_image,
-        "scores": f"{stem}.npz",
-        "cases": cases,
-    }
+    names = [sample.name for sample in samples]
+    entry = {"images": names, "metrics": metrics, "per_image": per_image, "scores": f"{stem}.npz", "cases": cases}
     return entry, files
 
 

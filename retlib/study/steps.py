@@ -9,27 +9,15 @@ from retlib.study.config import RunConfig
 
 # What the time of a step depends on. Images, seed and learning rate do not change it; the precision does, and is left
 # out because each precision is measured by itself.
-_DECIDES = {
-    "model": True,
-    "model_options": True,
-    "inputs": True,
-    "training": {
-        "batch_size": True,
-        "patches": {"size"},
-        "augmentation": True,
-        "loss": True,
-        "loss_options": True,
-        "loss_region": True,
-        "optimiser": True,
-        "gradient_clip": True,
-        "average_weights": True,
-    },
-}
+_NETWORK = ("model", "model_options", "inputs")
+_LOSS = ("loss", "loss_options", "loss_region")
+_TRAINING = ("batch_size", "augmentation", *_LOSS, "optimiser", "gradient_clip", "average_weights")
 
 
 def step_key(config: RunConfig) -> str:
     """Hash what decides how long a step takes: 16 hexadecimal digits, the same for runs whose steps take as long."""
-    content = config.model_dump(mode="json", include=_DECIDES)
+    training = dict.fromkeys(_TRAINING, True) | {"patches": {"size"}}
+    content = config.model_dump(mode="json", include=dict.fromkeys(_NETWORK, True) | {"training": training})
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
