@@ -96,7 +96,7 @@ else:
 #
 # The numbers of the paper beside ours. Each of our rows is the best that there is: a full-size run where it has been made,
 # else a preview by a narrow network with few steps (`lite`). Scores are means over the test images, of the whole frame and
-# at a threshold of 0.5; the paper states none of the three, and {ref}`the underspecified details <resaspp-underspecified>` have
+# at a threshold of 0.5; the paper states none of the three, and the section *Underspecified details* has
 # the reasons.
 
 # %%
@@ -299,7 +299,6 @@ figures.augmentation_figure(prepared.image, [augment(pipeline, prepared, seed).i
 plt.show()
 
 # %% [markdown]
-# (resaspp-underspecified)=
 # ## Underspecified details
 #
 # What the paper leaves open, and how each point was decided, once, before a run was looked at.

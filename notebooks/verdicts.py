@@ -117,7 +117,7 @@ style(summary.rename(index=links), "Verdicts by paper.")
 #
 # A `lite` number comes from a narrow network and a short training: a preview, on which no verdict is given. `not run` stands
 # where there is no record at all. Beside a verdict on a number stands half the width of the interval that it rests on. The
-# rule is {ref}`here <verdict-rule>`. With scripts on, each table can be searched and sorted.
+# rule is in the [protocol](../book/protocol.md). With scripts on, each table can be searched and sorted.
 
 
 # %% tags=["hide-input"]

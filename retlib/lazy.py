@@ -26,4 +26,4 @@ def lazy_names(package: str, places: Mapping[str, str]) -> tuple[Callable[[str],
         setattr(sys.modules[package], name, value)
         return value
 
-    return get, lambda: sorted({*places, "__version__"} if package == "retlib" else places)
+    return get, lambda: sorted(places)

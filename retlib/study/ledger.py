@@ -14,13 +14,13 @@ from pathlib import Path
 import pandas as pd
 
 from retlib.data.registry import get_collection, list_datasets
-from retlib.papers import list_papers, load_paper
 from retlib.study import Claim, Finding, Paper, Printed, Row, Store, Table
 from retlib.study.claims import compare_facts
 from retlib.study.consistency import Contradiction
 from retlib.study.evidence import Evidence
 from retlib.study.evidence_tables import profile_text
 from retlib.study.evidence_verdicts import Judged, judge, verdict_text
+from retlib.study.loader import list_papers, load_paper
 from retlib.study.parameters import Parameters
 from retlib.study.printed import is_missing
 from retlib.study.shelf import BEST_FIRST, Shelf

@@ -13,10 +13,9 @@ import pandas as pd
 
 from retlib.data import find_root
 from retlib.files import cache_folder
-from retlib.papers import load_paper
-from retlib.studies import list_studies, load_study
 from retlib.study import Paper, Record, RunConfig, Store, StudyFile, results, run
 from retlib.study.evidence import Evidence, same_seeds
+from retlib.study.loader import list_studies, load_paper, load_study
 from retlib.study.parameters import Parameters
 
 # The better evidence first; a smoke record (phantoms) is evidence of nothing but a working pipeline.

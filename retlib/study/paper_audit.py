@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from retlib.audit import SCORES, Background, RowAudit, audit_row, check_one_share, check_text
-from retlib.papers import load_paper
 from retlib.study import Claim, Paper, Printed, Row, Table
+from retlib.study.loader import load_paper
 from retlib.study.printed import is_missing
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from retlib.papers import list_papers, load_paper
-from retlib.studies import list_studies, load_study
+from retlib.study.loader import list_papers, list_studies, load_paper, load_study
 
 if TYPE_CHECKING:
     from retlib.study import RunConfig, Store

@@ -328,16 +328,6 @@ def difference(start: pd.DataFrame, end: pd.DataFrame) -> Difference | None:
     return Difference(float(np.mean(each)), low, high, each, end["profile"].iloc[0])
 
 
-def pivot(summary: pd.DataFrame, titles: Mapping[str, str], rows: str = "run") -> pd.DataFrame:
-    """Arrange point estimates of :func:`summarise` for reading: a line a run, a column a metric."""
-    table = summary["value"].unstack("metric")
-    return (
-        table.reindex(columns=[m for m in titles if m in table])
-        .rename(columns=titles)
-        .rename_axis(columns=None, index=rows)
-    )
-
-
 def _basis(rows: pd.DataFrame) -> tuple[str, tuple[int, ...], tuple[int, ...], bool]:
     seeds = tuple(sorted(set(rows["seed"])))
     return (

@@ -207,7 +207,9 @@ def claims_table(lines: pd.DataFrame, paper: Paper) -> pd.DataFrame:
     rows = []
     for claim in paper.claims:
         own = lines[(lines["group"] == claim.statement) & (lines["where"] == claim.where)]
-        texts = own[["reported", "measured"]].map(lambda value: isinstance(value, str)).all(axis=1)
+        # Comparisons alone, which the paper's own tables need not decide: numbers stand in the results.
+        compared = own["reported"].map(lambda value: isinstance(value, str) or pd.isna(value))
+        texts = compared & own["measured"].map(lambda value: isinstance(value, str))
         verdicts = own["verdict"].dropna().value_counts(sort=False)
         counted = [f"{name} ({count})" if len(verdicts) > 1 else name for name, count in verdicts.items()]
         notes = [*own["note"], claim.note]

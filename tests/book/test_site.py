@@ -125,7 +125,7 @@ def test_every_button_leads_to_a_tracked_file(site: Path) -> None:
                 assert tracked(name), f"{path.name}: {url}"
                 seen.add(name)
     if address() is not None:
-        assert {"book/index.md", "book/protocol.md"} <= seen
+        assert {"notebooks/index.ipynb", "book/protocol.md"} <= seen
 
 
 @pytest.mark.parametrize(

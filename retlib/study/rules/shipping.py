@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from retlib.studies import load_study
 from retlib.study import MeanConfig, Store, run, run_mean, weights_path
+from retlib.study.loader import load_study
 from retlib.study.ship import MAX_BYTES
 
 MAX_SECONDS = 1.0
