@@ -23,18 +23,12 @@ if "google.colab" in sys.modules:
 # %% [markdown]
 # # AF-UNet
 #
-# The AF-UNet paper gives every decoder level of a U-Net a second, shallower encoder feature, an asymmetric skip, and
-# reports DRIVE and STARE against five relatives of U-Net. This page re-runs the paper from its own description: each cell
-# of its tables stands beside what we measured, and a profile says how large our run was. A `lite` number comes from a
-# narrow network on the real images, small enough for a processor without a GPU: it is a preview, not a reproduction.
+# AF-UNet gives every decoder level of a U-Net a second, shallower encoder feature, an asymmetric skip. The paper reports it
+# on DRIVE and STARE against five relatives of U-Net. This page re-runs the paper from its own description.
 
-# %% [markdown]
-# ## Parameters
-#
-# papermill replaces these by name. The defaults show the records that come with the book and train nothing of the paper.
-
-# %% tags=["parameters"]
-profile: str = "lite"  # smoke: phantoms; lite: real images, small; paper: as published
+# %% tags=["parameters", "hide-input"]
+# papermill replaces these by name. The defaults show the records that come with the book and train nothing.
+profile: str = "lite"  # smoke: synthetic images; lite: real images, small; paper: as published
 data_root: str = None  # folder of the data sets; None: RETLIB_DATA
 records: str = None  # folder of the records; None: the book's own
 device: str = "auto"  # auto, cpu, cuda, cuda:1
@@ -42,268 +36,415 @@ seeds: list = [0, 1, 2]  # one run a seed (smoke: the first alone)
 train: str = "never"  # missing, never, always: which records to make
 
 # %% tags=["hide-input"]
-from retlib.report import check_parameters
+from retlib.study import check_parameters
 
 parameters = check_parameters(globals())
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "remove-output"]
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import torch
 from IPython.display import Markdown, display
+from matplotlib.patches import Rectangle
+from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-from retlib import report
+from retlib.data import load_dataset
+from retlib.inference import predict_logits
+from retlib.metrics import evaluate
 from retlib.models import build_model
-from retlib.study import figures, findings, run
+from retlib.preprocessing import prepare
+from retlib.study import beside_ours, figures, in_short, ledger, open_study, reported, style, tables, verdicts
+from retlib.study.network_figure import Arrow, Box, map_sizes, network_figure
+from retlib.study.photographs import photograph
+from retlib.study.results import best_profile, difference, same_profile, summarise
+from retlib.study.rules import thin_vessels
+from retlib.study.statistics import coverage_note
+from retlib.study.tables import number_text, signed
+from retlib.training import fit
 
 figures.set_style()
-study = report.open_study("af-unet", parameters)
+set_matplotlib_formats("svg", metadata={"Date": None})
+plt.rcParams["svg.hashsalt"] = "af-unet"  # a page that is built twice is the same page
+study = open_study("af-unet", parameters)
 paper = study.paper
-
-# %% [markdown]
-# What is missing is trained here, if the parameters say so: first the rows of the tables, then the other reading of the
-# asymmetric skips.
-
-# %% tags=["hide-input", "remove-output"]
 TABLE_RUNS = list(paper.runs(parameters.profile, role="table"))
-ABLATION_RUNS = list(paper.runs(parameters.profile, role="ablation"))
-study.train(TABLE_RUNS + ABLATION_RUNS)
+(DENSE,) = paper.runs(parameters.profile, role="ablation")  # all finer stages at every decoder level
+study.train([*TABLE_RUNS, DENSE])
 
-# %% [markdown]
-# ## What we found
-#
-# Every number below is read from a record, from the paper's tables or from the model; nothing is typed.
+configs = paper.runs("paper")
+NAMES = {run: plan.about.replace(f" on {plan.dataset.upper()}", "") for run, plan in paper.plan("paper").items()}
+METRICS = {"dice": "F1", "iou": "Jaccard", "sensitivity": "Recall", "precision": "Precision", "accuracy": "Acc"}
+STEPS = {
+    f"{dataset.upper()}: {title} to AF-UNet": (f"{dataset}-{start}", f"{dataset}-af-unet")
+    for title, start in {"U-Net": "unet", "Attention U-Net": "attention-unet"}.items()
+    for dataset in ("drive", "stare")
+} | {"DRIVE: one asymmetric skip per level to all": ("drive-af-unet", DENSE)}
 
 # %% tags=["hide-input"]
-size = paper.runs("paper")["drive-af-unet"].inputs.resample
-costs = report.cost_table(study, [name for name in TABLE_RUNS if name.startswith("drive")] + ABLATION_RUNS, size)
+lines = ledger(study)
+f1 = tables.steps_table(study, STEPS, "dice")
+costs = tables.network_costs({run: configs[run] for run in configs if run.startswith("drive")}, (512, 512))
+more = 100 * (costs.loc["drive-af-unet"] / costs - 1)  # percent that AF-UNet has above each network
 
 
-def more(column, start, end):
-    """How much more of a cost ``end`` has than ``start``: percent with a sign."""
-    return findings.signed(100 * (costs.loc[end, column] / costs.loc[start, column] - 1), 1) + " %"
+def compared(change):
+    """Word a step of F1: what the paper prints, and ours with its interval."""
+    row = f1.loc[change]
+    if np.isnan(row["ours"]):
+        return f"{change}: paper {signed(row['paper'])}, ours no record yet"
+    low, high = (signed(value) for value in row["95 % interval"])
+    basis = row["rests on"] + ("" if row["seeds"] else ", one seed")
+    ours = f"ours {signed(row['ours'])} ({low} to {high}; {row['conclusion']}; {basis})"
+    return f"{change}: " + (ours if np.isnan(row["paper"]) else f"paper {signed(row['paper'])}, {ours}")
 
 
-plan = paper.plan("paper")
-evidence = {name: study.evidence(name) for name in TABLE_RUNS}
-lines = [
-    f"- {findings.counted(evidence)} rows of Tables 1 and 2 have a record of ours "
-    f"({report.profiles(evidence.values())})."
-]
-for dataset in ("drive", "stare"):
-    name, proposed = dataset.upper(), paper.proposed[dataset]
-    if (ours := evidence[proposed]) is not None:
-        lines.append(
-            f"- {name}: the paper prints an F1-score of {paper.printed(proposed, 'dice').text} for AF-UNet; ours is "
-            f"{findings.ours(ours, 'dice')}, with {report.count_text(ours.records[0].content['model']['parameters'])} "
-            "parameters."
-        )
-    steps = {
-        f"{name}, asymmetric skips in place of none": (f"{dataset}-unet", proposed),
-        f"{name}, AF-UNet in place of Attention U-Net": (f"{dataset}-attention-unet", proposed),
-    }
-    lines += ["- " + findings.step_sentence(study, what, *pair, "dice", "F1") for what, pair in steps.items()]
-ours = "drive-af-unet"
-lines.append(
-    f"- Cost at full width: against U-Net, AF-UNet has {more('parameters', 'drive-unet', ours)} parameters and "
-    f"{more('multiply-adds, 10^9', 'drive-unet', ours)} multiply-adds; against Attention U-Net, "
-    f"{more('parameters', 'drive-attention-unet', ours)} and "
-    f"{more('multiply-adds, 10^9', 'drive-attention-unet', ours)}; against its own dense reading, "
-    f"{more('parameters', ABLATION_RUNS[0], ours)} and {more('multiply-adds, 10^9', ABLATION_RUNS[0], ours)}."
-)
-others = [name for name in costs.index if name in TABLE_RUNS and name != ours]
-for word, sign in {"fewer": 1, "more": -1}.items():
-    found = [name for name in others if sign * (costs.loc[ours, "parameters"] - costs.loc[name, "parameters"]) > 0]
-    models = ", ".join(plan[name].about.removesuffix(" on DRIVE") for name in found) or "none"
-    lines.append(f"- Of the five other models, those with {word} parameters than AF-UNet: {models}.")
-claim = paper.test_claim("always-better")
-lines.append(
-    f"- 'Always better' holds in {sum(finding.holds for finding in claim)} of {len(claim)} comparisons of the paper's "
-    f"own tables; it fails in: {', '.join(f'{f.what} ({f.metric})' for f in claim if not f.holds)}."
-)
-evidence |= {name: study.evidence(name) for name in ABLATION_RUNS}
-lines += [f"- {sentence}" for sentence in findings.seed_sentences(evidence)]
+def percent(run, column):
+    """Word how much more of a cost AF-UNet has than another network."""
+    return f"{signed(more.loc[run, column], 1)} %"
+
+
+over_unet = ["DRIVE: U-Net to AF-UNet", "STARE: U-Net to AF-UNet"]
 if parameters.profile == "smoke":
-    lines = [
-        "- This is a smoke run on phantoms: the pipeline works from end to end, and nothing here speaks of the paper."
-    ]
-display(Markdown("\n".join(lines)))
+    display(
+        in_short("This is a smoke run on synthetic images: the pipeline works, and no number here speaks of the paper.")
+    )
+else:
+    impossible = lines[lines["verdict"] == "impossible as printed"]
+    rows = impossible["item"].str.split(": ", expand=True)
+    where = "; ".join(f"{', '.join(part[1])} in the row '{name}'" for name, part in rows.groupby(0, sort=False))
+    above = [change.split(":")[0] for change in over_unet if str(f1.loc[change, "conclusion"]).startswith("same")]
+    gain = f"is seen on {' and '.join(above)}" if above else "is seen on neither data set"
+    if f1.loc[over_unet, "ours"].isna().any():
+        gain = "cannot be compared on both data sets yet"
+    display(
+        in_short(
+            verdicts.verdict_sentence(lines),
+            f"**Arithmetically impossible as printed:** {where} of {impossible['where'].iloc[0]}.",
+            f"**The gain over U-Net {gain} in our runs**, by F1-score. {'. '.join(map(compared, over_unet))}. "
+            f"All finer stages at every level, which the paper calls redundant: {compared(list(STEPS)[-1]).partition(': ')[2]}.",
+            f"Cost of AF-UNet at full width: {percent('drive-unet', 'parameters')} parameters and "
+            f"{percent('drive-unet', 'multiply-adds, 10^9')} multiply-adds against U-Net; "
+            f"{percent('drive-attention-unet', 'parameters')} and "
+            f"{percent('drive-attention-unet', 'multiply-adds, 10^9')} against Attention U-Net.",
+        )
+    )
 
-# %% [markdown]
-# ## The claim
 
 # %% tags=["hide-input"]
-display(Markdown(paper.summary))
-report.style(
-    report.claims(study), "What the paper claims in its text, held against its own tables and against our records."
-)
+def draw_network(run):
+    """Draw AF-UNet as a run of the paper profile has it: sizes and skips are read off the model."""
+    config = configs[run]
+    with torch.device("meta"):  # shapes alone: no weights are drawn
+        model = build_model(config.model, config.inputs.channels, **config.model_options)
+    sizes = map_sizes(model, config.inputs.channels, *config.inputs.resample)
+    a_map, a_level = box_kinds = {
+        "map: channels @ height×width": "#cfe3f3",
+        "decoder level: joined → own map": "#fbe3c4",
+    }
+    arrow_kinds = {
+        "convolutions, max-pooling": ("0.2", "-"),
+        "transposed convolution": ("0.2", "--"),
+        "symmetric skip": ("#888888", "-"),
+        "asymmetric skip, max-pooled": ("#E69F00", "-"),
+    }
+    down, up, symmetric, asymmetric = arrow_kinds
+    boxes, arrows = {"image": Box(0, -1, f"photograph\n{sizes[''].takes[0]}", a_map)}, []
+    stages = [f"encoder.{stage}" for stage in range(model.depth)]
+    for row, name in enumerate([*stages, "bridge"]):
+        title, column = ("bridge", 1) if name == "bridge" else (f"encoder {row + 1}", 0)
+        arrows.append(Arrow(list(boxes)[-1], name, down))
+        boxes[name] = Box(column, row, f"{title}\n{sizes[name].gives}", a_map)
+    for fusion in model.fusions():
+        arrows += [Arrow(list(boxes)[-1], fusion.decoder, up), Arrow(fusion.same, fusion.decoder, symmetric)]
+        arrows += [Arrow(stage, fusion.decoder, asymmetric) for stage in fusion.shallow]
+        (joined,), level = sizes[fusion.decoder]
+        text = f"decoder {fusion.level}\n{joined.channels} → {level}"
+        boxes[fusion.decoder] = Box(2, fusion.level - 1, text, a_level)
+    arrows.append(Arrow(list(boxes)[-1], "head", down))
+    boxes["head"] = Box(2, -1, f"1×1 convolution\n{sizes['head'].gives}", a_map)
+    network_figure(boxes, arrows, box_kinds, arrow_kinds)
 
-# %% [markdown]
-# ## Protocol
-#
-# What the paper says of its method, and the value in our runs of the `paper` profile.
 
-# %% tags=["hide-input"]
-report.style(report.stated(paper), "What the paper states.")
-
-# %% [markdown]
-# What it leaves open, and how each point was decided, once, before a run was looked at.
-
-# %% tags=["hide-input"]
-report.style(report.open_points(paper), "What the paper leaves open, and our choices.")
-
-# %% [markdown]
-# ## The architecture
-#
-# The paper's Figure 1, drawn from the model itself: channels and sizes were read during a forward pass at the size of the
-# paper's example, and the skips are those that the pass used. The first drawing is our default, one shallow feature a
-# level; the second is the dense reading, for comparison.
-
-# %% tags=["hide-input"] mystnb={"image": {"alt": "A U-shaped network: four encoder stages, a bridge and four decoder levels. Gray arrows join stages of equal size; an orange arrow joins each of the first three encoder stages to the decoder level below it."}, "figure": {"caption": "Figure 1 of the paper, from our model: AF-UNet, one asymmetric skip a level.", "name": "fig-af-unet-architecture"}}
-config = paper.runs("paper")["drive-af-unet"]
-with torch.device("meta"):  # shapes alone: no weights are drawn
-    model = build_model(config.model, config.inputs.channels, **config.model_options)
-report.architecture_figure(model, config.inputs.channels, *config.inputs.resample)
-plt.show()
-
-# %% tags=["hide-input"] mystnb={"image": {"alt": "The same network with six orange arrows: every decoder level but the first is joined to all finer encoder stages."}, "figure": {"caption": "The dense reading: all finer stages at every level.", "name": "fig-af-unet-dense"}}
-config = paper.runs("paper")["drive-af-unet-dense"]
-with torch.device("meta"):
-    model = build_model(config.model, config.inputs.channels, **config.model_options)
-report.architecture_figure(model, config.inputs.channels, *config.inputs.resample)
+# %% tags=["hide-input"] mystnb={"image": {"alt": "A U-shaped network: four encoder stages, a bridge and four decoder levels. Gray arrows join stages of equal size; an orange arrow joins each of the first three encoder stages to the decoder level below it."}, "figure": {"caption": "Our counterpart of the paper's Figure 1, drawn from our model: AF-UNet with one asymmetric skip a level, which is our default.", "name": "fig-af-unet-architecture"}}
+draw_network("drive-af-unet")
 plt.show()
 
 # %% [markdown]
 # ## Results
 #
-# Reported | measured | difference. The interval is a 95 % bootstrap over the test images (and seeds, where there are
-# several), and half its width stands beside the verdict. Scores are means over the test images, of the whole frame and at
-# a threshold of 0.5; the [protocol](../book/protocol.md) explains the terms, the open points above the reasons. Where a
-# seed never learned, by the protocol's rule, the profile says so, and a column has the mean without it.
+# The numbers of the paper beside ours. Each of our rows is the best that there is: a full-size run where it has been made,
+# else a preview by a narrow network with few steps (`lite`). Scores are means over the test images, of the whole frame and
+# at a threshold of 0.5; {ref}`the underspecified details <af-unet-underspecified>` have the reasons.
+
+# %%
+scores = study.scores()  # one row a run, seed, image, region, average and metric
+ours = summarise(best_profile(scores[scores["as_scored"]]), by=["run", "metric"])  # mean over images, then over seeds
+ours.loc[paper.proposed["drive"], ["value", "low", "high", "basis"]].reindex(METRICS) if len(ours) else "No record yet."
+
+# %%
+cells = beside_ours(reported(paper), study)  # joins them by run and metric, and gives the verdicts
+style(tables.side_by_side(cells[cells["table"] == "1"]), "Table 1, six models on DRIVE: the paper and ours.")
+
+# %%
+style(tables.side_by_side(cells[cells["table"] == "2"]), "Table 2, six models on STARE: the paper and ours.")
 
 # %% tags=["hide-input"]
-report.style(report.comparison(study, "1", ["Method"]), "Table 1: six models on DRIVE.")
-
-# %% tags=["hide-input"]
-report.style(report.comparison(study, "2", ["Method"]), "Table 2: six models on STARE.")
+rough = coverage_note(len(configs["stare-unet"].test[0].names()))
+never = study.records().query("not learned")
+failed = [f"{NAMES[row.run]} on {row.dataset.upper()}, seed {row.seed}" for row in never.itertuples()]
+display(
+    Markdown(
+        f"Runs that never learned, by the rule of the protocol: {'; '.join(failed) or 'none'}. Such runs are in the means above; "
+        f"the list below has the means without them too. Of intervals on STARE: {rough}."
+    )
+)
 
 # %% [markdown]
-# ## What the asymmetric skips cost
+# Every number with its interval and verdict follows. An interval is a 95 % bootstrap over the test images, and over seeds
+# where there are several. Only full-size runs are judged, by the rule of the [protocol](../book/protocol.md).
+
+# %% tags=["hide-output"]
+for number in ("1", "2"):
+    display(style(tables.details(cells[cells["table"] == number]), f"Table {number}: intervals and verdicts."))
+
+# %% [markdown]
+# ### Printed numbers that cannot be
+#
+# A row is arithmetically impossible where no set of photographs, however scored, gives its numbers together.
+
+# %%
+said = lines[lines["verdict"] == "impossible as printed"]
+style(said[["where", "item", "reported", "note"]].reset_index(drop=True), "Numbers that contradict their own row.")
+
+# %% [markdown]
+# ### What the asymmetric skips bring
+#
+# The same training with and without them, paired by image and by seed. The interval draws images and seeds; a step whose
+# interval holds zero, or whose seeds disagree in sign, is open. The paper leaves open which shallow features join which
+# level. If all finer stages join every level the skips are dense, which the paper calls redundant without having tried it.
+
+# %%
+brings = {title: tables.steps_table(study, STEPS, metric) for metric, title in METRICS.items()}
+style(brings["F1"], "F1-score: difference in the paper's tables and in ours.")
+
+# %% tags=["hide-output"]
+style(pd.concat(brings, names=["metric"]).swaplevel().loc[list(STEPS)], "The same steps by every metric of the paper.")
+
+# %% [markdown]
+# ### What they cost
 #
 # The paper calls the network lighter, lightweight and compact, and prints no count. Ours: the networks at the paper's
-# widths, multiply-adds of one photograph at its working size, and the time of an optimiser step in our records, which
-# depends on the machine and on what else it did.
+# widths, multiply-adds of one photograph of 512×512, and what our runs had: parameters, and the fastest seed's seconds per
+# optimiser step, which depend on the machine and on what else it did.
+
+# %%
+trained = best_profile(study.records()).groupby("run").agg({"parameters": "first", "step_s": "min", "profile": "first"})
+trained = trained.rename(columns={"parameters": "our parameters", "step_s": "our seconds per step"})
+table = costs.join(trained).rename(index=NAMES).rename_axis(None)
+counts = ["parameters", "our parameters"]
+table[counts] = table[counts].astype(float).map(lambda count: number_text(count, ",.0f"))
+style(table, "Parameters, multiply-adds and time of a step.", decimals=2)
 
 # %% tags=["hide-input"]
-shown = costs.astype(object).where(costs.notna(), None)  # a missing count is a dash, not <NA>
-report.style(shown.infer_objects(), "Parameters, multiply-adds and time of a step.", decimals=2)
+others = costs.drop(index=["drive-af-unet", DENSE])["parameters"]
+own = costs.loc["drive-af-unet", "parameters"]
+fewer, heavier = (
+    ", ".join(NAMES[run] for run in others[part].index) or "none" for part in (others < own, others > own)
+)
+display(
+    Markdown(
+        f"Of the five other networks, those with fewer parameters than AF-UNet: {fewer}; with more: {heavier}. Against its "
+        f"own dense reading AF-UNet has {percent(DENSE, 'parameters')} parameters and "
+        f"{percent(DENSE, 'multiply-adds, 10^9')} multiply-adds."
+    )
+)
 
-# %% [markdown]
-# ## What the asymmetric skips bring
-#
-# The same training with and without them, scored on the same images. Image by image what makes one photograph harder than
-# another cancels out, so the interval of a difference is narrower than those of the two numbers. Where several seeds were
-# run the last column but one shows the lowest and the highest difference among them.
-
-# %% tags=["hide-input"]
-COUNTED = {"dice": "F1", "iou": "Jaccard", "sensitivity": "Recall", "precision": "Precision", "accuracy": "Acc"}
-STEPS = {
-    "DRIVE: U-Net to AF-UNet": ("drive-unet", "drive-af-unet"),
-    "STARE: U-Net to AF-UNet": ("stare-unet", "stare-af-unet"),
-}
-report.style(report.gains(study, STEPS, COUNTED), "AF-UNet less U-Net.")
-
-# %% [markdown]
-# The paper leaves open which shallow features join which level. If all finer stages join every level, the skips are dense,
-# which the paper calls redundant without having tried it.
-
-# %% tags=["hide-input"]
-DENSE = {"DRIVE: one skip a level to all": ("drive-af-unet", ABLATION_RUNS[0])}
-report.style(report.gains(study, DENSE, COUNTED), "The dense reading less our default.")
+# %% tags=["hide-input"] mystnb={"image": {"alt": "The same network with six orange arrows: every decoder level but the first is joined to all finer encoder stages."}, "figure": {"caption": "The dense reading, for comparison: all finer stages at every level.", "name": "fig-af-unet-dense"}}
+draw_network(DENSE)
+plt.show()
 
 # %% [markdown]
 # ## Thin vessels
 #
 # The claims on thin vessels and on connectivity are made from one photograph. Over all test images: how much of the
-# observer's centre lines is found where vessels are thin (up to two pixels wide), medium and wide; the agreement of the
-# centre lines (clDice); and the error in the number of separate pieces, which is lower where vessels stay connected.
+# observer's centre lines is detected where vessels are thin (up to two pixels wide), medium and wide; the agreement of the
+# centre lines (clDice); and the error in the number of connected components (Betti-0), which is lower where vessels stay
+# connected.
 
-# %% tags=["hide-input"]
-report.style(
-    report.fine_structure(
-        study, "drive-unet", [name for name in TABLE_RUNS if name.startswith("drive")] + ABLATION_RUNS
-    ),
-    "DRIVE, inside the FOV, mean over test images; the difference is thin-vessel recall less U-Net's.",
-)
+# %%
+FINE = {"recall_medium": "2 to 4 px", "recall_wide": "over 4 px", "cldice": "clDice", "betti0_error": "Betti-0 error"}
+inside = scores[(scores["region"] == "fov") & (scores["average"] == "image")]
 
-# %% tags=["hide-input"]
-report.style(
-    report.fine_structure(study, "stare-unet", [name for name in TABLE_RUNS if name.startswith("stare")]),
-    "STARE, inside the FOV, mean over test images; the difference is thin-vessel recall less U-Net's.",
-)
+
+def fine_structure(runs):
+    """Recall by vessel width, clDice and Betti-0 error of some runs; thin-vessel recall also minus that of the first."""
+    rows = same_profile(inside[inside["metric"].isin(["recall_thin", *FINE])], runs)
+    ours = summarise(rows, by=["run", "metric"])
+    table = ours["value"].unstack("metric").reindex(index=runs, columns=["recall_thin", *FINE])
+    thin = {run: part for run, part in rows[rows["metric"] == "recall_thin"].groupby("run")}
+    changes = {run: difference(thin[runs[0]], thin[run]) for run in runs[1:] if run in thin and runs[0] in thin}
+    changes = {run: change for run, change in changes.items() if change is not None}
+    table.insert(1, "difference", pd.Series({run: change.value for run, change in changes.items()}, dtype=float))
+    table.insert(
+        2, "95 % interval", pd.Series({run: (change.low, change.high) for run, change in changes.items()}, dtype=object)
+    )
+    table["betti0_error"] = table["betti0_error"].map(lambda error: number_text(error, ".1f"))
+    table["rests on"] = ours["basis"].groupby("run").first()
+    return table.rename(index=NAMES, columns=FINE).rename_axis(index=None, columns=None)
+
+
+drive_runs, stare_runs = ([run for run in TABLE_RUNS if run.startswith(name)] for name in ("drive", "stare"))
+caption = "inside the FOV, mean over test images; the difference is thin-vessel recall minus U-Net's, of the same seeds"
+style(fine_structure([*drive_runs, DENSE]), f"DRIVE, {caption}.")
+
+# %%
+style(fine_structure(stare_runs), f"STARE, {caption}; {rough}.")
 
 # %% [markdown]
-# The paper's Figure 2 boxes the places that show its model at its best. Here a rule chooses them from the truth alone: the
-# squares that hold the most of the thin vessels' centre line, none overlapping another. The image is one of which the
-# records keep an error map, the median of AF-UNet's where the others keep it too.
+# The paper's Figure 2 has boxes at the places that show its model at its best. Here a rule chooses them from the truth alone:
+# the squares that hold the most of the thin vessels' centre line, none overlapping another. The image is one of which the
+# records keep an error map, the first or else the median of AF-UNet's, where the others keep it too.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "A DRIVE test image with three boxes around thin vessels, and the boxes enlarged for each model: found vessels in gray, missed ones in orange, false alarms in blue."}, "figure": {"caption": "Figure 2 of the paper: thin vessels in the same boxes for four models, DRIVE.", "name": "fig-af-unet-thin-drive"}}
+
+# %% tags=["hide-input"]
+def show_boxes(runs):
+    """Draw one image with its squares, and the squares enlarged, a row a run; above them the photograph or the truth."""
+    shown = same_profile(study.records(), runs.values()).set_index("run")["profile"].to_dict()
+    records = {title: study.record(run, shown[run]) for title, run in runs.items() if run in shown}
+    shared = thin_vessels.shared_maps(records)
+    if shared is None:
+        print(figures.NO_RECORD, "(Fewer than two of these runs have an error map of the same image.)")
+        return
+    image, maps = shared
+    first = next(iter(maps))
+    truth = thin_vessels.true_vessels(maps[first])
+    squares = thin_vessels.thin_boxes(truth)
+    if not squares:
+        print(f"{image} has no thin vessel.")
+        return
+    sample = photograph(records[first], image, study.root)
+    size = (len(maps) + 1, len(squares) + 1)
+    figure, axes = plt.subplots(*size, figsize=(2.5 * size[1], 2.7 * size[0]), squeeze=False)
+    rows = {"truth": ~truth} if sample is None else {"photograph": figures.on_map(sample.image, maps[first])}
+    for row, (title, shown) in zip(axes, (rows | maps).items(), strict=True):
+        draw = figures.show_errors if title in maps else figures.show_image
+        draw(row[0], shown, f"{title}, image {image}" if title not in maps else title)
+        for number, (axis, square) in enumerate(zip(row[1:], squares, strict=True), 1):
+            text = f"{number}: {square.thin} px of centre line"
+            if title in maps:
+                text = f"{number}: {100 * thin_vessels.thin_recall(shown, square):.0f} % of centre line"
+            draw(axis, shown[square.window], text)
+            corner = square.left - 0.5, square.top - 0.5
+            row[0].add_patch(
+                Rectangle(corner, square.side, square.side, fill=False, edgecolor="#CC79A7", linewidth=1.6)
+            )
+            place = {"xytext": (3, -3), "textcoords": "offset points", "va": "top"}
+            row[0].annotate(str(number), (corner[0] + square.side, corner[1]), color="#CC79A7", weight="bold", **place)
+    figures.error_legend(figure)
+    if left_out := [title for title in records if title not in maps]:
+        figure.suptitle(f"No error map of this image is kept for {', '.join(left_out)}", fontsize=10)
+
+
 FIGURE_2 = {"AF-UNet": "af-unet", "U-Net": "unet", "ResUNet": "resunet", "ResUNet++": "resunetpp"}
-report.show_thin(study, {title: f"drive-{name}" for title, name in FIGURE_2.items()})
+set_matplotlib_formats("retina")
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "A STARE test image with three boxes around thin vessels, and the boxes enlarged for each model: found vessels in gray, missed ones in orange, false alarms in blue."}, "figure": {"caption": "The same on STARE.", "name": "fig-af-unet-thin-stare"}}
-report.show_thin(study, {title: f"stare-{name}" for title, name in FIGURE_2.items()})
+# %% tags=["hide-input"] mystnb={"image": {"alt": "A DRIVE test image with three boxes around thin vessels, and the boxes enlarged for each model: detected vessels in gray, missed ones in orange, false positives in blue."}, "figure": {"caption": "Our counterpart of the paper's Figure 2, DRIVE: thin vessels in the same boxes, and the share of their centre line that each model detects.", "name": "fig-af-unet-thin-drive"}}
+show_boxes({title: f"drive-{name}" for title, name in FIGURE_2.items()})
+plt.show()
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "A STARE test image with three boxes around thin vessels, and the boxes enlarged for each model: detected vessels in gray, missed ones in orange, false positives in blue."}, "figure": {"caption": "The same on STARE.", "name": "fig-af-unet-thin-stare"}}
+show_boxes({title: f"stare-{name}" for title, name in FIGURE_2.items()})
+plt.show()
 
 # %% [markdown]
-# ## Cases
+# ## Qualitative results
 #
 # The test images with the highest, the median and the lowest F1-score. Where this machine has the data the photograph, the
 # truth and the prediction stand beside the error map.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Error maps of three DRIVE test images: found vessels in gray, missed vessels in orange, mostly thin ones, and false alarms in blue."}, "figure": {"caption": "AF-UNet on DRIVE: best, median and worst test image of our run.", "name": "fig-af-unet-cases-drive"}}
-report.show_cases(study, paper.proposed["drive"])
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Error maps of three DRIVE test images: detected vessels in gray, missed vessels in orange, mostly thin ones, and false positives in blue."}, "figure": {"caption": "AF-UNet on DRIVE: best, median and worst test image of our run.", "name": "fig-af-unet-cases-drive"}}
+figures.show_cases(study, paper.proposed["drive"])
 
 # %% [markdown]
 # ## Training curves
 #
 # The paper stops training by the validation loss and shows no curve.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Curves over epochs for U-Net and AF-UNet on DRIVE: loss falls, accuracy and Dice rise and level off, for training and validation images."}, "figure": {"caption": "Loss, accuracy and Dice of U-Net and AF-UNet on DRIVE, training and validation.", "name": "fig-af-unet-curves"}}
-curves = {
-    f"{title} ({found.profile})": found.records[0]
-    for title, name in {"U-Net": "drive-unet", "AF-UNet": "drive-af-unet"}.items()
-    if (found := study.evidence(name)) is not None
-}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Curves over epochs for U-Net and AF-UNet on DRIVE: loss on a logarithmic axis, accuracy and Dice, for training and validation images."}, "figure": {"caption": "Loss (logarithmic axis), accuracy and Dice of U-Net and AF-UNet on DRIVE, training and validation.", "name": "fig-af-unet-curves"}}
+set_matplotlib_formats("svg", metadata={"Date": None})
+curves = {run: record for run in ("drive-unet", "drive-af-unet") if (record := study.record(run)) is not None}
 if curves:
-    figures.training_curves(curves)
+    figure = figures.training_curves({f"{NAMES[run]} ({record.profile})": record for run, record in curves.items()})
+    for axis in figure.axes[::3]:
+        axis.set_yscale("log")
     plt.show()
 else:
-    print("No record yet: run this notebook with train='missing'.")
+    print(figures.NO_RECORD)
 
 # %% [markdown]
-# ## The pipeline at work
-#
-# The same code at its smallest: a tiny AF-UNet trained on a few phantoms, from nothing, while this page is built. It shows
-# that the pipeline runs here; its numbers say nothing of the paper.
+# ## Claims
 
 # %% tags=["hide-input"]
-import tempfile
-
-smallest = paper.runs("smoke")[paper.proposed["drive"]]
-with tempfile.TemporaryDirectory() as folder:
-    smoke = run(smallest, folder, device="cpu", progress=False)
-    loss = [row["train_loss"] for row in smoke.history]
-    print(f"{smoke.content['model']['parameters']} parameters, {smoke.content['training']['steps']} steps")
-    print("training loss by epoch:", ", ".join(f"{value:.4f}" for value in loss))
-
-# %% [markdown]
-# ## Verdicts
-#
-# The rule is fixed in the [protocol](../book/protocol.md): only `paper` records are judged. The results tables have the
-# verdict on each cell.
-
-# %% tags=["hide-input"]
-judged = report.verdicts(study, ["1", "2"])
-report.style(
-    judged.groupby("verdict", as_index=False).size().rename(columns={"size": "cells"}),
-    "Verdicts on the cells of Tables 1 and 2.",
+display(Markdown(paper.summary))
+style(
+    tables.claims_table(lines, paper),
+    "What the paper claims in its text, against its own tables and against our records.",
 )
+
+# %% [markdown]
+# ## Protocol
+#
+# The settings of AF-UNet's run on DRIVE, as previewed and at full size; what is not listed is at its default.
+
+# %%
+style(tables.configuration(paper, paper.proposed["drive"]), "Configuration of the run drive-af-unet.")
+
+# %% tags=["hide-input", "hide-output"]
+style(tables.stated(paper), "What the paper states, and the value in our full-size runs.")
+
+# %% [markdown]
+# (af-unet-underspecified)=
+# ## Underspecified details
+#
+# What the paper leaves open, and how each point was decided, once, before a run was looked at.
+
+# %% tags=["hide-input"]
+style(tables.open_points(paper), "What the paper leaves open, and our choices.")
+
+# %% [markdown]
+# ## Limits
+#
+# - A preview trains a network of three sixteenths of the paper's width for few steps. It says what the networks do with
+#   that budget, and no more: a network that learns more slowly can still be the better one at full size.
+# - STARE has no official split, and our test part has few images. The dense reading has no run on STARE.
+
+# %% [markdown]
+# ## The pipeline, line by line
+#
+# The same code at its smallest, on synthetic fundus images, while this page is built. Its numbers say nothing of the paper.
+
+# %%
+small = paper.runs("smoke")[paper.proposed["drive"]]
+settings = small.training.model_copy(update={"epochs": 60, "patience": None})
+training = [prepare(sample, small.inputs) for sample in load_dataset("phantom", "training", **small.train.options)]
+fitted = fit(
+    lambda: build_model(small.model, small.inputs.channels, **small.model_options),
+    training,
+    training[:1],
+    settings,
+    small.inputs,
+    seed=0,
+    device=torch.device("cpu"),
+)
+sample = load_dataset("phantom", "test", **small.train.options)[0]
+logits = predict_logits(fitted.model, sample, small.inputs)
+evaluate(1 / (1 + np.exp(-logits)), sample.vessels, sample.fov)
+
+# %% [markdown]
+# ## Run it again
+#
+# ```bash
+# make reproduce PAPER=af-unet PROFILE=lite      # the previews, minutes a run on two CPU cores
+# make reproduce PAPER=af-unet PROFILE=paper     # full size: hours on a CPU with bfloat16 units, or a GPU
+# ```

@@ -43,7 +43,7 @@ if "google.colab" in sys.modules:
 #   value that precision and recall allow.
 # - **R2U-Net report.** The rows of its table, one for each epoch, imply {glue:text}`r2u_drive`
 #   ({glue:text}`r2u_drive_region`). Each row is consistent with a confusion matrix: {glue:text}`r2u_consistent`.
-# - **ConvLSTM U-Net.** Its row on DRIVE implies {glue:text}`convlstm_drive` ({glue:text}`convlstm_drive_region`). Checks
+# - **ConvLSTM study.** Its row on DRIVE implies {glue:text}`convlstm_drive` ({glue:text}`convlstm_drive_region`). Checks
 #   passed: {glue:text}`convlstm_checks`.
 # - **Attention U-Net++.** It prints Dice and IoU alone, which leave the region open. Rows in which one agrees with the
 #   other: {glue:text}`attention_consistent`.
@@ -80,7 +80,7 @@ NAMES = {
     "resaspp-unet": "ResASPP-UNet",
     "af-unet": "AF-UNet",
     "r2u-net": "R2U-Net report",
-    "convlstm-unet": "ConvLSTM U-Net",
+    "convlstm-unet": "ConvLSTM study",
     "attention-unetpp": "Attention U-Net++",
 }
 KINDS = {"measured": "own rows", "claim": "statements of the text", "quoted": "quoted rows"}
@@ -199,7 +199,7 @@ for short, source in {
     "resaspp": "ResASPP-UNet",
     "af": "AF-UNet",
     "r2u": "R2U-Net report",
-    "convlstm": "ConvLSTM U-Net",
+    "convlstm": "ConvLSTM study",
 }.items():
     for title in ("DRIVE", "STARE"):
         chosen = own[own["source"].eq(source) & own["data set"].eq(title)]
@@ -216,7 +216,7 @@ broken = rows[rows["source"].eq("AF-UNet") & rows["data set"].eq("DRIVE") & rows
 numbers["af_drive_impossible"] = f"{listed(broken['row'])} is {WORDS[audit.IMPOSSIBLE]}"
 checks = [
     check
-    for found in rows[rows["source"].eq("ConvLSTM U-Net") & rows["kind"].eq("own rows")]["checks"]
+    for found in rows[rows["source"].eq("ConvLSTM study") & rows["kind"].eq("own rows")]["checks"]
     for check in found
 ]
 numbers["convlstm_checks"] = part(pd.Series([check.verdict for check in checks], dtype=str))
@@ -373,16 +373,16 @@ show_shares("R2U-Net report")
 show_inconsistent("R2U-Net report")
 
 # %% [markdown]
-# ### ConvLSTM U-Net
+# ### ConvLSTM study
 #
 # Its own row, and rows that its introduction quotes.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Three panels, DRIVE, STARE and CHASE_DB1: the vessel share that the ConvLSTM U-Net study's own row and the rows quoted in its introduction imply. The own row lies on the line of the labels inside the field of view."}, "figure": {"caption": "ConvLSTM U-Net: implied vessel shares against the labels.", "name": "fig-audit-convlstm"}}
-draw_shares("ConvLSTM U-Net")
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Three panels, DRIVE, STARE and CHASE_DB1: the vessel share that the ConvLSTM study's own row and the rows quoted in its introduction imply. The own row lies on the line of the labels inside the field of view."}, "figure": {"caption": "ConvLSTM study: implied vessel shares against the labels.", "name": "fig-audit-convlstm"}}
+draw_shares("ConvLSTM study")
 plt.show()
 
 # %%
-style(list_checks("ConvLSTM U-Net", audit.VERDICTS), "ConvLSTM U-Net: all checks.")
+style(list_checks("ConvLSTM study", audit.VERDICTS), "ConvLSTM study: all checks.")
 
 # %% [markdown]
 # ### Attention U-Net++

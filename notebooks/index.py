@@ -172,6 +172,7 @@ styler.format({"full-size verdicts": str})
 # | Every printed number and claim, in one place | [Every claim and its verdict](verdicts.ipynb) |
 # | Do the printed numbers fit together? | [The audit](audit.ipynb) |
 # | Which network is better, all else equal? | [One protocol](one_protocol.ipynb) |
+# | What does scoring the black frame, or a threshold chosen on test images, change? | [Effect of protocol flaws](protocol_faults.ipynb) |
 # | How much is architecture, how much is recipe? | [Training-recipe ablation](recipe.ipynb) |
 # | What happens on another camera? | [Cross-dataset](transfer.ipynb) |
 # | Segment a photograph of my own | [Segment your own image](../book/predict.md) |

@@ -46,7 +46,7 @@ from IPython.display import HTML, display
 
 from retlib.papers import list_papers
 from retlib.study import in_short, ledger, open_study, style
-from retlib.study.tables import DASH, number_text, verdict_text
+from retlib.study.tables import DASH, number_text, record_link, verdict_text
 
 studies = {key: open_study(key, parameters) for key in list_papers()}
 papers = {key: study.paper for key, study in studies.items()}
@@ -147,7 +147,7 @@ for key, paper in papers.items():
             "reported": [text(row.reported, row.decimals) for row in own.itertuples()],
             "measured": [text(row.measured, row.decimals) for row in own.itertuples()],
             "difference": [text(row.difference, row.decimals, "+") for row in own.itertuples()],
-            "rests on": own["basis"],
+            "rests on": [record_link(*pair) for pair in zip(own["basis"], own["records"], strict=True)],
             "verdict": [verdict_text(row.verdict, row.half_width, row.decimals) for row in own.itertuples()],
             "note": own["note"].str.replace("`", ""),
         }

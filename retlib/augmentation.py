@@ -39,7 +39,7 @@ def _af_unet() -> list[A.BasicTransform]:
 
 
 def _convlstm_unet() -> list[A.BasicTransform]:
-    """The ConvLSTM U-Net study names data augmentation as a factor and no transform; ours: flips and rotation.
+    """The ConvLSTM study names data augmentation as a factor and no transform; ours: flips and rotation.
 
     Its inputs are patches, whose corners a rotation leaves empty: they are filled by reflection, label included.
     """

@@ -61,5 +61,12 @@
     table.parentElement.before(bar);
   };
 
+  const open = () => {
+    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const folded = target && target.closest("details");
+    if (folded) { folded.open = true; target.scrollIntoView(); }
+  };
+  window.addEventListener("hashchange", open);
+  document.addEventListener("DOMContentLoaded", open);
   document.addEventListener("DOMContentLoaded", () => document.querySelectorAll("table.retlib-table").forEach(prepare));
 })();

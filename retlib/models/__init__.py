@@ -24,6 +24,7 @@ from retlib.models.unet import UNet
 from retlib.models.unetpp import UNetPlusPlus
 
 __all__ = [
+    "MODEL_TITLES",
     "aspp_branches",
     "build_model",
     "count_parameters",
@@ -48,6 +49,23 @@ _MODELS: dict[str, Callable[..., nn.Module]] = {
     "unet": UNet,
     "unetpp": UNetPlusPlus,
 }
+
+MODEL_TITLES = {
+    "unet": "U-Net",
+    "unetpp": "UNet++",
+    "resunet": "ResUNet",
+    "resunetpp": "ResUNet++",
+    "attention_unet": "Attention U-Net",
+    "segnet": "SegNet",
+    "r2unet": "R2U-Net",
+    "convlstm_unet": "ConvLSTM U-Net",
+    "res_unet": "Res-UNet",
+    "resaspp_unet": "ResASPP-UNet",
+    "af_unet": "AF-UNet",
+    "attention_unetpp": "Attention U-Net++",
+    "attention_unetpp_resnet34": "Attention U-Net++ (ResNet-34)",
+}
+"""Names of the networks in print."""
 
 
 def list_models() -> list[str]:

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from retlib.report.architecture import architecture_figure
-from retlib.report.distribution import (
-    held_out,
-    settled_sentences,
-    show_distribution,
-    show_losses,
-    show_overlay,
-    where_it_falls,
-)
-from retlib.report.improvement import fine_structure, gains
-from retlib.report.nested_grid import grid_figure, grid_nodes
-from retlib.report.thin import show_thin
 from retlib.study.evidence import Evidence
-from retlib.study.evidence_tables import comparison, cost_table, verdicts, with_our_row
+from retlib.study.evidence_tables import comparison, cost_table, verdicts
 from retlib.study.evidence_verdicts import judge
 from retlib.study.figures import show_cases, show_roc
-from retlib.study.ledger import all_verdicts, ledger_lines, verdict_counts
 from retlib.study.notebook import Study, book_records, open_study
 from retlib.study.overview import (
-    branch_row,
     claims,
     count_text,
-    cross_dataset,
-    folds,
     inside_fov,
     profiles,
 )
@@ -36,39 +20,20 @@ __all__ = [
     "Evidence",
     "Parameters",
     "Study",
-    "all_verdicts",
-    "architecture_figure",
     "book_records",
-    "branch_row",
     "check_parameters",
     "claims",
     "comparison",
     "cost_table",
     "count_text",
-    "cross_dataset",
-    "fine_structure",
-    "folds",
-    "gains",
-    "grid_figure",
-    "grid_nodes",
-    "held_out",
     "inside_fov",
     "judge",
-    "ledger_lines",
     "open_points",
     "open_study",
     "profiles",
-    "settled_sentences",
     "show_cases",
-    "show_distribution",
-    "show_losses",
-    "show_overlay",
     "show_roc",
-    "show_thin",
     "stated",
     "style",
-    "verdict_counts",
     "verdicts",
-    "where_it_falls",
-    "with_our_row",
 ]

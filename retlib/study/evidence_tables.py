@@ -87,26 +87,6 @@ def judged_row(study: Study, table: Table, index: int) -> dict[str, Judged]:
     )
 
 
-def with_our_row(study: Study, number: str, run: str, name: str) -> pd.DataFrame:
-    """A literature table as printed, with our own measurement as one more row.
-
-    Args:
-        study: the paper and the records.
-        number: the table's number.
-        run: the run whose numbers make the last row.
-        name: what the row is called, in the table's first column.
-    """
-    table = study.paper.tables[number]
-    frame = table.reported
-    evidence = study.evidence(run)
-    ours: dict[str, object] = dict.fromkeys(frame.columns)
-    ours[frame.columns[0]] = name if evidence is None else f"{name} ({profile_text(evidence)})"
-    for column, metric in table.metrics.items():
-        ours[column] = math.nan if evidence is None else evidence.value(metric)
-    last = pd.DataFrame([ours]).astype(frame.dtypes.to_dict())
-    return pd.concat([frame, last], ignore_index=True)
-
-
 def verdicts(study: Study, numbers: Iterable[str]) -> pd.DataFrame:
     """The verdict on every measured cell of some tables (rule: book/protocol.md): table, row, run, metric, verdict."""
     lines = []

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import io
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -21,10 +25,14 @@ from retlib.study import ERROR_COLOURS, FALSE_ALARM, MISSED, TRUE_VESSEL, Record
 from retlib.study.photographs import photograph
 
 if TYPE_CHECKING:
+    from IPython.display import HTML
+
     from retlib.study.notebook import Study
 
 NO_RECORD = "No record yet: run this notebook with the parameter train='missing'."
 ERROR_NAMES = {TRUE_VESSEL: "vessel, found", MISSED: "vessel, missed", FALSE_ALARM: "false alarm"}
+
+EXPLORED = {"sensitivity": "sensitivity", "specificity": "specificity", "dice": "Dice"}
 
 
 def set_style() -> None:
@@ -91,8 +99,10 @@ def case_figure(titles: Mapping[str, np.ndarray], photographs: Mapping[str, Fund
         titles: title of a case -> its error map, uint8 (H, W).
         photographs: title -> the sample, where the machine has the data.
     """
+    height, width = next(iter(titles.values())).shape
     if photographs:
-        figure, axes = plt.subplots(len(titles), 4, figsize=(11, 3 * len(titles)), squeeze=False)
+        size = (11, (2.7 * height / width + 0.3) * len(titles))
+        figure, axes = plt.subplots(len(titles), 4, figsize=size, squeeze=False)
         for row, (title, errors) in zip(axes, titles.items(), strict=True):
             sample = photographs[title]
             show_image(row[0], sample.image, title)
@@ -100,7 +110,9 @@ def case_figure(titles: Mapping[str, np.ndarray], photographs: Mapping[str, Fund
             show_image(row[2], np.isin(errors, (TRUE_VESSEL, FALSE_ALARM)), "prediction")
             show_errors(row[3], errors, "errors")
     else:
-        figure, axes = plt.subplots(1, len(titles), figsize=(3.6 * len(titles), 3.8), squeeze=False)
+        figure, axes = plt.subplots(
+            1, len(titles), figsize=(3.6 * len(titles), 3.6 * height / width + 0.5), squeeze=False
+        )
         for axis, (title, errors) in zip(axes[0], titles.items(), strict=True):
             show_errors(axis, errors, title)
     error_legend(figure)
@@ -185,28 +197,6 @@ def roc_figure(
     return figure
 
 
-def spread_figure(
-    values: Mapping[str, Mapping[str, Sequence[float]]], reported: Mapping[str, Mapping[str, float]]
-) -> Figure:
-    """Values of several runs (folds, seeds) as dots, a panel a metric, with the paper's number as a line.
-
-    Args:
-        values: metric -> group -> one value a run.
-        reported: metric -> group -> the paper's number.
-    """
-    figure, axes = plt.subplots(1, len(values), figsize=(2.6 * len(values), 3), squeeze=False)
-    colours = sns.color_palette()
-    for axis, (metric, groups) in zip(axes[0], values.items(), strict=True):
-        for place, (group, numbers) in enumerate(groups.items()):
-            spread = np.linspace(-0.12, 0.12, len(numbers)) if len(numbers) > 1 else [0.0]
-            axis.plot(place + np.array(spread), numbers, "o", color=colours[place], alpha=0.8)
-            if (number := reported.get(metric, {}).get(group)) is not None and not math.isnan(number):
-                axis.hlines(number, place - 0.3, place + 0.3, color="black", linewidth=1.5)
-        axis.set(title=metric, xlim=(-0.6, len(groups) - 0.4), xticks=range(len(groups)))
-        axis.set_xticklabels(groups, rotation=0)
-    return figure
-
-
 def show_cases(study: Study, run: str) -> None:
     """Draw the best, median and worst test image of a run's first seed; with photographs where the data is there."""
     record = study.record(run)
@@ -254,3 +244,64 @@ def show_roc(study: Study, names: Sequence[str], table: str, controls: Sequence[
         return
     roc_figure(panels, {next(iter(panels)): points})
     plt.show()
+
+
+def threshold_explorer(
+    histogram: ScoreHistogram, threshold: float, points: Mapping[str, Mapping[str, float]], caption: str
+) -> HTML:
+    """Make a slider over the decision threshold that moves ROC, precision-recall and scores together.
+
+    The counts at about 200 thresholds are embedded as JSON, and ``book/_static/threshold.js`` draws them. Where scripts
+    are off a picture at the run's own threshold stands instead.
+
+    Args:
+        histogram: pooled pixels of one run.
+        threshold: of the run; the slider starts there.
+        points: title -> sensitivity, specificity, precision and dice of an operating point that stays where it is.
+        caption: below the slider.
+    """
+    from IPython.display import HTML
+
+    known = histogram.thresholds[(histogram.thresholds > 0) & (histogram.thresholds < 1)]
+    even = [histogram.nearest_threshold(percent / 100) for percent in range(1, 100)]  # for the slider
+    ranks = known[:: max(1, len(known) // 100)]  # for the ends of the curves
+    chances = np.unique([*even, *ranks, known[-1], threshold])
+    counts = [histogram.counts(chance) for chance in chances]
+    data = {
+        "thresholds": chances.round(6).tolist(),
+        "tp": [int(count.tp) for count in counts],
+        "fp": [int(count.fp) for count in counts],
+        "vessel": int(histogram.vessel.sum()),
+        "background": int(histogram.background.sum()),
+        "start": chances.tolist().index(threshold),
+        "points": [
+            {"title": title} | {name: value for name, value in point.items() if math.isfinite(value)}
+            for title, point in points.items()
+        ],
+    }
+    scores = {name: [float(getattr(count, name)) for count in counts] for name in (*EXPLORED, "precision")}
+    picture = Figure(figsize=(9.5, 3.2), layout="constrained")
+    roc, pr, over = picture.subplots(1, 3)
+    roc.plot(1 - np.array(scores["specificity"]), scores["sensitivity"])
+    pr.plot(scores["sensitivity"], scores["precision"])
+    for title, point in points.items():
+        roc.plot(1 - point["specificity"], point["sensitivity"], "o", color="black", fillstyle="none", label=title)
+        pr.plot(point["sensitivity"], point["precision"], "o", color="black", fillstyle="none")
+    for name, label in EXPLORED.items():
+        over.plot(chances, scores[name], label=label)
+    over.axvline(threshold, color="black", linestyle="--", linewidth=1, label=f"threshold {threshold:.3f}")
+    roc.set(xlabel="1 - specificity", ylabel="sensitivity", ylim=(0, 1.02))
+    pr.set(xlabel="recall (sensitivity)", ylabel="precision", ylim=(0, 1.02))
+    over.set(xlabel="threshold (probability)", ylim=(0, 1.02))
+    picture.legend(loc="outside lower center", ncols=5, frameon=False)
+    drawn = io.BytesIO()
+    with plt.rc_context({"svg.hashsalt": "threshold"}):  # a page that is built twice is the same page
+        picture.savefig(drawn, format="svg", metadata={"Date": None})
+    embedded = json.dumps(data).replace("<", "\\u003c")  # nothing in it may end the element
+    alternative = "ROC curve, precision-recall curve, and sensitivity, specificity and Dice over the threshold."
+    return HTML(
+        f'<figure class="threshold-explorer"><img alt="{alternative}" '
+        f'src="data:image/svg+xml;base64,{base64.b64encode(drawn.getvalue()).decode()}">'
+        f'<script type="application/json">{embedded}</script>'
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+    )

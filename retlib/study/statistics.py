@@ -199,7 +199,7 @@ def paired_tests(
 
     Returns:
         A line a pair: first, second, difference (mean of first minus second), wins (share of images on which first
-        is higher, ties counting half), p, adjusted, real (adjusted at most alpha).
+        is higher, ties counting half), p, adjusted, significant (adjusted at most alpha).
 
     Raises:
         ValueError: arrays of different lengths.
@@ -221,7 +221,7 @@ def paired_tests(
         )
     frame = pd.DataFrame(lines, columns=["first", "second", "difference", "wins", "p"])
     frame["adjusted"] = holm(frame["p"].fillna(1.0))
-    frame["real"] = frame["adjusted"] <= alpha
+    frame["significant"] = frame["adjusted"] <= alpha
     return frame
 
 
@@ -254,3 +254,13 @@ def critical_difference(names: int, images: int, alpha: float = ALPHA) -> float:
     """
     q = stats.studentized_range.ppf(1 - alpha, names, np.inf) / math.sqrt(2)
     return float(q * math.sqrt(names * (names + 1) / (6 * images)))
+
+
+def cliques(ranks: np.ndarray, reach: float) -> list[tuple[int, int]]:
+    """Find the longest runs of sorted ranks whose ends lie within ``reach``: (first, last), none inside another."""
+    runs: list[tuple[int, int]] = []
+    for first in range(len(ranks)):
+        last = int(np.searchsorted(ranks, ranks[first] + reach, side="right")) - 1
+        if last > first and (not runs or last > runs[-1][1]):
+            runs.append((first, last))
+    return runs

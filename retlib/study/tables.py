@@ -73,6 +73,17 @@ def style(frame: pd.DataFrame, caption: str, decimals: int = 4) -> Styler:
     return styler
 
 
+class Html(str):
+    """Text that is HTML already: :func:`style` leaves it as it is."""
+
+
+def record_link(text: Any, records: Any) -> Any:
+    """Lead from what a number rests on to the first of its records, on the page of records."""
+    if not isinstance(records, tuple) or not records or not isinstance(text, str):
+        return text
+    return Html(f'<a href="records.html#r-{records[0].name}">{html.escape(text)}</a>')
+
+
 def number_text(value: float, form: str = ".4f") -> str:
     """Format a number for people: a real minus sign, an em dash for NaN, a space between thousands (``",.0f"``)."""
     return DASH if math.isnan(value) else format(value, form).replace("-", MINUS).replace(",", " ")
@@ -145,7 +156,7 @@ def details(cells: pd.DataFrame) -> pd.DataFrame:
             "difference": cells["difference"],
             "95 % interval": intervals,
             "verdict": [verdict_text(*pair) for pair in zip(cells["verdict"], cells["half_width"], strict=True)],
-            "rests on": cells["basis"],
+            "rests on": [record_link(*pair) for pair in zip(cells["basis"], cells["records"], strict=True)],
         }
     )
     return frame.dropna(axis="columns", how="all").set_index(["row", "metric"])
@@ -172,7 +183,9 @@ def steps_table(study: Study, steps: Mapping[str, tuple[str, str]], metric: str)
         printed = study.source.printed(start, metric), study.source.printed(end, metric)
         both = results.same_profile(scores, [start, end])
         ours = results.difference(both[both["run"] == start], both[both["run"] == end])
-        reported = math.nan if None in printed else printed[1].value - printed[0].value
+        # A number of synthetic images is never put beside a paper's.
+        smoke = ours is not None and ours.profile == "smoke"
+        reported = math.nan if None in printed or smoke else printed[1].value - printed[0].value
         line: dict[str, Any] = {"paper": reported, "ours": math.nan if ours is None else ours.value}
         if ours is not None:
             line["95 % interval"] = (ours.low, ours.high)
@@ -322,7 +335,7 @@ def _shapes(config: RunConfig) -> nn.Module:
 
 def _text(value: object) -> str:
     missing = value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
-    return DASH if missing else html.escape(str(value))
+    return DASH if missing else value if isinstance(value, Html) else html.escape(str(value))
 
 
 def _short(value: object) -> str:

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import check_site
+import numpy as np
 import pytest
 
+from retlib.metrics import ScoreHistograms
+from retlib.study.figures import threshold_explorer
 from tests.benchmarks.bench import find_browser
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra [test]")
@@ -149,6 +152,48 @@ def test_folded_code_opens(browser: object, site: Path) -> None:
     folded.locator("summary").click()
     assert folded.locator("pre").first.is_visible()
     visit.context.close()
+
+
+def test_the_slider_over_the_threshold_moves_all_scores(browser: object, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    vessels = generator.random((100, 100)) < 0.13
+    logits = generator.normal(2.0 * vessels - 2.0, 1.0)
+    histogram = ScoreHistograms.from_logits(["a"], [logits], [vessels]).select(region="frame")
+    point = {"sensitivity": 0.7, "specificity": 0.9, "precision": 0.5, "dice": 0.6}
+    script = (Path(__file__).parents[2] / "book" / "_static" / "threshold.js").read_text(encoding="utf-8")
+    explorer = threshold_explorer(histogram, 0.5, {"the paper's point": point}, "One run").data
+    (tmp_path / "page.html").write_text(
+        f"<html><head><meta charset='utf-8'><script>{script}</script></head><body>{explorer}</body></html>",
+        encoding="utf-8",
+    )
+    visit = Visit(browser, WIDTHS["narrow"])
+    page = visit.open(tmp_path / "page.html")
+
+    def row(place: int) -> list[float]:
+        return [float(text) for text in page.locator("tbody tr").nth(place).locator("td").all_inner_texts()]
+
+    names = ("sensitivity", "specificity", "precision", "dice")
+    expected = histogram.metrics(0.5)
+    assert row(0) == pytest.approx([expected[name] for name in names], abs=5e-5) and row(1) == list(point.values())
+    slider = page.get_by_label("Threshold (probability)")
+    slider.focus()
+    for _ in range(20):
+        page.keyboard.press("ArrowRight")
+    reached = float(page.locator("output").inner_text())
+    assert reached == pytest.approx(0.7, abs=0.01)
+    expected = histogram.metrics(reached, nearest=True)
+    assert row(0) == pytest.approx([expected[name] for name in names], abs=5e-5) and row(1) == list(point.values())
+    assert f"Dice {expected['dice']:.3f}" in slider.get_attribute("aria-valuetext")
+    dot = page.locator("svg").first.locator("circle.moving")
+    assert float(dot.get_attribute("cy")) == pytest.approx(8 + 200 * (1 - expected["sensitivity"]))
+    page.get_by_role("button").click()
+    assert page.locator("output").inner_text() == "0.500" and page.locator("img").count() == 0
+    assert visit.faults == []
+    visit.context.close()
+    plain = browser.new_context(java_script_enabled=False).new_page()
+    plain.goto((tmp_path / "page.html").as_uri())
+    assert plain.get_by_role("img").is_visible() and plain.locator("input").count() == 0
+    plain.context.close()
 
 
 @pytest.mark.parametrize(

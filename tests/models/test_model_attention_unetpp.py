@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from retlib.models import build_model, count_parameters
 from retlib.models.attention_unetpp import NestedGatedDecoder
 from retlib.models.attention_unetpp_resnet34 import ResNet34
+from retlib.study.network_figure import map_sizes
 
 
 def widths_of(width: int) -> list[int]:
@@ -165,3 +166,23 @@ def test_levels_of_the_narrow_encoder(stem_stride, finest):
     assert [len(getattr(model.encoder, f"layer{layer}")) for layer in (1, 2, 3, 4)] == [3, 4, 6, 3]
     assert model.encoder.layer1[0].downsample is not None  # the stem's width is doubled here
     assert model.encoder.layer1[0].conv1.stride == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "finest"),
+    [
+        ("attention_unetpp", {}, (704, 1056)),
+        ("attention_unetpp_resnet34", {}, (704, 1056)),
+        ("attention_unetpp_resnet34", {"stem_stride": 2}, (352, 528)),
+    ],
+)
+def test_maps_at_the_paper_s_size(name, options, finest):
+    model = build_model(name, in_channels=3, width=8, **options)
+    sizes = map_sizes(model, 3, 704, 1056)
+    expected = [(8 * 2**level, finest[0] // 2**level, finest[1] // 2**level) for level in range(5)]
+    assert list(sizes["decoder"].takes) == expected
+    for column, nodes in enumerate(model.decoder.columns, start=1):
+        for level, node in enumerate(nodes):
+            assert sizes[f"decoder.columns.{column - 1}.{level}"].gives == expected[level]
+            assert len(node.gates) == column
+    assert sum(map(len, model.decoder.columns)) == 10

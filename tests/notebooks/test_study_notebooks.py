@@ -68,7 +68,7 @@ def test_the_smoke_profile_trains_everything(name: str, seeds: list[int], tmp_pa
     assert "This is a smoke run on" in text and "No record yet" not in text
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "convlstm_unet"])
 def test_without_records_there_are_gaps_and_no_numbers(name: str, tmp_path: Path) -> None:
     (tmp_path / "records").mkdir()
     notebook = execute(name, tmp_path / "build", records=str(tmp_path / "records"))

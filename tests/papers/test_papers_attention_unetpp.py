@@ -1,17 +1,12 @@
-"""attention-unetpp.yaml against numbers typed a second time, by hand, from the paper; its runs; its figures."""
+"""attention-unetpp.yaml against numbers typed a second time, by hand, from the paper; its runs."""
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
-import numpy as np
-import pandas as pd
 import pytest
 
 from retlib.data import split_names
 from retlib.papers import load_paper
-from retlib.report import Parameters, Study, grid_figure, grid_nodes, held_out, settled_sentences, where_it_falls
-from retlib.report import distribution as drawing
-from retlib.study import Printed, Store, run
+from retlib.study import Printed
 
 PAPER = load_paper("attention-unetpp")
 PLAIN, RESIDUAL = "hrf-attention-unetpp", "hrf-attention-unetpp-resnet34"
@@ -179,103 +174,3 @@ def test_the_wide_network_differs_in_its_width_alone():
     assert wide == own
     assert list(PAPER.runs("paper", role="ablation")) == [f"{RESIDUAL}-wide"]
     assert PAPER.runs("lite", role="ablation") == {}
-
-
-# --- a record, and what the page draws from it -------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory) -> Study:
-    """A smoke record of the proposed model alone."""
-    folder = tmp_path_factory.mktemp("attention-unetpp")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RETLIB_CACHE", str(folder / "cache"))
-        patch.delenv("RETLIB_DATA", raising=False)
-        store = Store(folder / "records")
-        run(PAPER.runs("smoke")[RESIDUAL], store, device="cpu", progress=False)
-    return Study(PAPER, Parameters(profile="smoke"), store)
-
-
-def test_every_held_out_image_of_a_record_is_there(study):
-    scores = held_out(study, {"with ResNet": [RESIDUAL], "without": [PLAIN]})
-    record = study.evidence(RESIDUAL).records[0]
-    assert scores["image"].tolist() == record.test()["images"]
-    np.testing.assert_array_equal(scores["value"], record.per_image()["dice"])
-    assert set(scores["model"]) == {"with ResNet"} and set(scores["profile"]) == {"smoke"}
-
-
-def test_where_a_printed_value_falls():
-    values = [0.70, 0.80, 0.86935, 0.90]
-    scores = pd.DataFrame({"model": "net", "run": "r", "image": list("abcd"), "value": values, "profile": "lite"})
-    (sentence,) = where_it_falls(scores, Printed("0.8694"))
-    assert sentence.startswith("net (lite): 2 of the 4 held-out images reach 0.8694; ")  # 0.86935 rounds to it
-    assert "between 0.7000 and 0.9000" in sentence and "median at 0.8347" in sentence
-    assert "none of the 4 held-out images reaches 0.9100" in where_it_falls(scores, Printed("0.9100"))[0]
-    assert "all of the 4 held-out images reach 0.7000" in where_it_falls(scores, Printed("0.7000"))[0]
-    assert where_it_falls(scores[:0], Printed("0.8694")) == []
-
-
-def test_the_distribution_marks_the_paper_s_values(study, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(plt, "show", lambda: drawn.append(plt.gcf()))
-    groups = {"U-Net": ["hrf-unet"], "with ResNet": [RESIDUAL]}
-    scores = held_out(study, groups).assign(profile="lite")
-    monkeypatch.setattr(drawing, "held_out", lambda *args: scores)
-    lite = Study(PAPER, Parameters(profile="lite"), study.store)
-    drawing.show_distribution(lite, groups, PAPER.printed(RESIDUAL, "dice"))
-    (axis,) = drawn[0].axes
-    lines = {line.get_label(): line for line in axis.lines}
-    assert list(lines["headline, 0.8694"].get_xdata()) == [0.8694, 0.8694]
-    assert list(lines["the paper's value of this row"].get_xdata()) == [0.5644]  # quoted, and shown all the same
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["U-Net\n(no record)", "with ResNet\n(lite)"]
-    plt.close("all")
-
-
-def test_phantoms_stand_beside_no_number_of_the_paper(study, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(plt, "show", lambda: drawn.append(plt.gcf()))
-    drawing.show_distribution(study, {"with ResNet": [RESIDUAL]}, PAPER.printed(RESIDUAL, "dice"))
-    (axis,) = drawn[0].axes
-    drawn_values = np.concatenate([line.get_xdata() for line in axis.lines])
-    assert len(drawn_values) == len(study.evidence(RESIDUAL).records[0].test()["images"]) + 1  # and their median
-    plt.close("all")
-
-
-def test_losses_and_overlay_come_from_the_record(study, monkeypatch, capsys):
-    drawn = []
-    monkeypatch.setattr(plt, "show", lambda: drawn.append(plt.gcf()))
-    runs = {"without": PLAIN, "with": RESIDUAL}
-    drawing.show_losses(study, runs)
-    record = study.evidence(RESIDUAL).records[0]
-    (axis,) = drawn[0].axes
-    assert list(axis.lines[0].get_ydata()) == [row["train_loss"] for row in record.history]
-    (sentence,) = settled_sentences(study, runs)
-    assert f"starts at {record.history[0]['train_loss']:.3f}" in sentence
-    assert f"{len(record.history)} of {record.config.training.epochs} epochs" in sentence
-
-    drawing.show_overlay(study, RESIDUAL)
-    assert len(drawn[1].axes) == 2  # phantoms have a photograph everywhere
-    errors = record.error_maps()["median"]
-    over = drawn[1].axes[1].images[0].get_array()
-    assert over.shape[:2] == errors.shape
-    for key in (drawing.MISSED, drawing.FALSE_ALARM):
-        assert (over[errors == key] == drawing.ERROR_COLOURS[key]).all()
-    drawing.show_overlay(study, PLAIN)
-    assert "No record yet" in capsys.readouterr().out and len(drawn) == 2
-    plt.close("all")
-
-
-def test_the_grid_is_read_from_the_network():
-    nodes = {(node.level, node.column): node for node in grid_nodes("attention_unetpp", 3, (704, 1056), width=8)}
-    assert len(nodes) == 15
-    for (level, column), node in nodes.items():
-        assert (node.channels, node.height, node.width) == (8 * 2**level, 704 // 2**level, 1056 // 2**level)
-        assert node.gates == column
-    residual = grid_nodes("attention_unetpp_resnet34", 3, (704, 1056), width=8, stem_stride=2)
-    assert max(node.height for node in residual) == 352
-    assert len(grid_figure(list(nodes.values())).axes[0].texts) >= 15
-    plt.close("all")
-    with pytest.raises(ValueError, match="size must be multiples of 32, not 704 x 1050"):
-        grid_nodes("attention_unetpp", 3, (704, 1050))
-    with pytest.raises(ValueError, match="one nested gated decoder, got 'unet'"):
-        grid_nodes("unet", 3, (64, 64), width=4)

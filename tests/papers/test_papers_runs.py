@@ -104,10 +104,10 @@ def test_folds_test_every_image_once(dataset, count, images):
         assert set(config.train.names()) == set(tested) - set(config.test[0].names())
 
 
-def test_the_yardstick_is_a_control_of_lite():
-    assert list(PAPER.runs("lite", role="control")) == ["drive-unet-yardstick"]
+def test_the_reference_unet_is_a_control_of_lite():
+    assert list(PAPER.runs("lite", role="control")) == ["drive-unet-reference"]
     assert PAPER.runs("paper", role="control") == {} == PAPER.runs("smoke", role="control")
-    config = PAPER.runs("lite")["drive-unet-yardstick"]
+    config = PAPER.runs("lite")["drive-unet-reference"]
     training = config.training
     assert training.epochs * training.patches.per_epoch / training.batch_size == 600
     assert (training.patches.size, training.loss, training.loss_region) == (
@@ -118,7 +118,7 @@ def test_the_yardstick_is_a_control_of_lite():
     assert config.inputs.size is None
     assert config.model_options == {"width": 16, "depth": 3}
     assert config.scoring.region == "fov"
-    assert "drive-unet-yardstick" not in {row.run for t in PAPER.tables.values() for row in t.rows}
+    assert "drive-unet-reference" not in {row.run for t in PAPER.tables.values() for row in t.rows}
 
 
 @pytest.mark.parametrize("name", ["drive-unet", "stare-resaspp-unet-raw", "drive-resaspp-unet-fold2"])

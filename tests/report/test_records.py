@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from retlib.comparison import baseline_configs, fault_configs, open_comparison
 from retlib.papers import list_papers, load_paper
 from retlib.report import Parameters, open_study
 from retlib.studies import list_studies, load_study
 from retlib.study import Store
-from retlib.study.rules import shipping
+from retlib.study.baselines import baseline_configs
+from retlib.study.rules import faults, shipping
 
 TABLES = [(key, number) for key in list_papers() for number in load_paper(key).tables]
 
@@ -69,8 +69,9 @@ def test_no_record_is_left_over(repository: Path, store: Store) -> None:
         planned |= {config.identify() for config in baseline_configs(load_study("one-protocol").runs(profile).values())}
         means = [*shipping.held_out_means(profile).values(), *shipping.full_means(profile).values()]
         planned |= {config.identify() for config in means}
-        comparison = open_comparison(Parameters(profile=profile), repository)
-        planned |= {config.identify() for config in fault_configs(comparison)}
+        study = open_study("one-protocol", Parameters(profile=profile), repository)
+        ranked = study.source.runs(profile, role="table", dataset="drive")
+        planned |= {config.identify() for config in faults.planned(study, ranked)}
     assert not [record.id for record in store if record.id not in planned]
 
 

@@ -192,9 +192,9 @@ def test_a_control_trained_inside_the_fov_is_drawn_there_alone(repository: Path,
     )
     monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
     study = open_study("resaspp-unet", Parameters(), repository / "notebooks")
-    show_roc(study, ["drive-unet"], "8", ["drive-unet-yardstick"])
+    show_roc(study, ["drive-unet"], "8", ["drive-unet-reference"])
     named = {title: [curve.split(" (")[0] for curve in curves] for title, curves in drawn["panels"].items()}
-    assert named == {"whole frame": ["drive-unet"], "inside the FOV": ["drive-unet", "drive-unet-yardstick"]}
+    assert named == {"whole frame": ["drive-unet"], "inside the FOV": ["drive-unet", "drive-unet-reference"]}
     pixels = {title: curves.popitem()[1].vessel.sum() for title, curves in drawn["panels"].items()}
     assert pixels["inside the FOV"] <= pixels["whole frame"]
     assert list(drawn["points"]) == ["whole frame"] and len(drawn["points"]["whole frame"]) == 3

@@ -11,8 +11,8 @@ from scipy import stats
 from statsmodels.stats.libqsturng import qsturng
 from statsmodels.stats.multitest import multipletests
 
-from retlib.comparison.figures import cliques
 from retlib.study import statistics
+from retlib.study.statistics import cliques
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_eight_images_cannot_pass_seventy_eight_comparisons() -> None:
     values = {f"network {k}": np.arange(8) / 100 + k + np.arange(8) * k / 1000 for k in range(13)}
     tests = statistics.paired_tests(values)  # 78 pairs, each as different as eight images can be
     assert len(tests) == 78 and tests["p"].max() == pytest.approx(chase.smallest)
-    assert not tests["real"].any()
+    assert not tests["significant"].any()
     with pytest.raises(ValueError, match="at least one"):
         statistics.power(0, 3)
 
@@ -99,7 +99,11 @@ def test_paired_tests_of_all_pairs() -> None:
     values = {"a": base, "b": base + 0.1 + rng.random(20) / 100, "c": base + rng.normal(size=20) / 1000}
     frame = statistics.paired_tests(values).set_index(["first", "second"])
     assert list(frame.index) == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert frame.loc[("a", "b"), "real"] and frame.loc[("b", "c"), "real"] and not frame.loc[("a", "c"), "real"]
+    assert (
+        frame.loc[("a", "b"), "significant"]
+        and frame.loc[("b", "c"), "significant"]
+        and not frame.loc[("a", "c"), "significant"]
+    )
     assert frame.loc[("a", "b"), "wins"] == 0 and frame.loc[("b", "c"), "wins"] == 1
     assert frame.loc[("a", "b"), "difference"] == pytest.approx((values["a"] - values["b"]).mean())
     assert list(frame["adjusted"]) == pytest.approx(statistics.holm(frame["p"]))

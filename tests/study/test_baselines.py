@@ -18,8 +18,8 @@ from retlib.metrics import evaluate
 from retlib.studies import load_study
 from retlib.study import Selection, baselines, filters
 from retlib.study.baselines import BaselineConfig, baseline_configs, baseline_of, run_baseline
-from tests.comparison.conftest import PHANTOMS
 
+PHANTOMS = {"count": 4, "height": 64, "width": 72}
 TRAIN = Selection(dataset="phantom", split="training", options=PHANTOMS)
 TEST = Selection(dataset="phantom", split="test", options=PHANTOMS)
 

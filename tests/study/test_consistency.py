@@ -1,0 +1,83 @@
+"""Numbers of one row that cannot stand together, and nothing that true scores can be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retlib.study import Printed
+from retlib.study.consistency import contradictions, vessel_shares
+
+RATES = ("accuracy", "sensitivity", "specificity")
+OVERLAP = ("dice", "iou")
+F1 = ("dice", "precision", "sensitivity")
+SHARES = (0.06, 0.17)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "against"),
+    [
+        ({"accuracy": "0.9529", "sensitivity": "0.7153", "specificity": "0.9876"}, []),
+        ({"accuracy": "0.9900", "sensitivity": "0.7153", "specificity": "0.9876"}, [RATES]),
+        ({"accuracy": "0.70", "sensitivity": "0.7153", "specificity": "0.9876"}, [RATES]),
+        ({"accuracy": "0.72", "sensitivity": "0.7153", "specificity": "0.9876"}, [RATES]),  # nearly all vessel
+        ({"accuracy": "1.0", "sensitivity": "0.98", "specificity": "0.99"}, []),  # 0.99 may be 0.995, 1.0 may be 0.95
+        ({"accuracy": "0.9170", "sensitivity": "0.8798", "specificity": "0.9857"}, [RATES]),  # a share of 0.65
+        ({"accuracy": "0.9900", "sensitivity": "0.9876", "specificity": "0.7153"}, [RATES]),
+        ({"dice": "0.8000", "iou": "0.6667"}, []),
+        ({"dice": "0.7800", "iou": "0.6667"}, []),  # a mean over images may fall below the identity
+        ({"dice": "0.8010", "iou": "0.6667"}, [OVERLAP]),
+        ({"dice": "0.6600", "iou": "0.6667"}, [OVERLAP]),
+        ({"dice": "0.8", "iou": "0.7"}, []),  # one digit allows it
+        ({"dice": "80.10", "iou": "66.67"}, [OVERLAP]),
+        ({"dice": "0.7947", "precision": "0.8940", "sensitivity": "0.7153"}, []),
+        ({"dice": "0.8053", "precision": "0.8417", "sensitivity": "0.7600"}, [F1]),
+        ({"dice": "0.5000", "precision": "0.8417", "sensitivity": "0.7600"}, [F1]),
+        ({"dice": "0.9", "accuracy": "0.1"}, []),
+        ({}, []),
+    ],
+)
+def test_contradictions(numbers: dict, against: list) -> None:
+    printed = {metric: Printed(text, percent=float(text) > 1) for metric, text in numbers.items()}
+    assert [item.metrics for item in contradictions(printed, SHARES)] == against
+
+
+def test_without_the_data_sets_shares_only_the_order_of_the_rates_counts() -> None:
+    printed = {name: Printed(text) for name, text in zip(RATES, ("0.9170", "0.8798", "0.9857"), strict=True)}
+    assert contradictions(printed) == [] and len(contradictions(printed, SHARES)) == 1
+    assert "0.64 to 0.65" in contradictions(printed, SHARES)[0].why
+
+
+@pytest.mark.parametrize("average", ["pooled", "image"])
+def test_true_scores_never_contradict_one_another(average: str) -> None:
+    """Whatever the images and however scores are averaged, as long as specificity is above sensitivity."""
+    rng = np.random.default_rng(5)
+    for _ in range(300):
+        images = rng.integers(1, 6)
+        share = rng.uniform(0.02, 0.4, images)
+        sensitivity = rng.uniform(0.05, 0.9, images)
+        specificity = sensitivity + (1 - sensitivity) * rng.uniform(0.05, 0.999, images)
+        tp, fp = share * sensitivity, (1 - share) * (1 - specificity)
+        counts = np.stack([tp, fp, share - tp, 1 - share - fp])
+        counts = counts.sum(axis=1, keepdims=True) if average == "pooled" else counts
+        tp, fp, fn, tn = counts
+        scores = {
+            "accuracy": (tp + tn) / counts.sum(axis=0),
+            "sensitivity": tp / (tp + fn),
+            "specificity": tn / (tn + fp),
+            "precision": tp / (tp + fp),
+            "dice": 2 * tp / (2 * tp + fp + fn),
+            "iou": tp / (tp + fp + fn),
+        }
+        for decimals in (2, 4):
+            printed = {metric: Printed(f"{values.mean():.{decimals}f}") for metric, values in scores.items()}
+            assert contradictions(printed, (share.min(), share.max())) == []
+
+
+def test_shares_come_from_the_measured_data_sets(repository: Path, tmp_path: Path) -> None:
+    low, high = vessel_shares(repository / "book" / "records", "drive")
+    assert 0.05 < low < 0.0877 < 0.1273 < high < 0.2  # DRIVE's shares as a whole: frame and FOV
+    assert vessel_shares(repository / "book" / "records", "kvasir-seg") is None
+    assert vessel_shares(repository / "book" / "records", None) is None is vessel_shares(tmp_path, "drive")
