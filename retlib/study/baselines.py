@@ -97,18 +97,6 @@ def baseline_configs(runs: Iterable[RunConfig], methods: Iterable[str] = METHODS
     return list({config.canonical_json(): config for config in configs}.values())
 
 
-def run_baselines(
-    store: Store | str | Path,
-    runs: Iterable[RunConfig],
-    *,
-    methods: Iterable[str] = METHODS,
-    root: str | Path | None = None,
-    force: bool = False,
-) -> list[Record]:
-    """Make the records of all baselines for some runs, or return those that exist; ``force`` makes them again."""
-    return [run_baseline(config, store, root=root, force=force) for config in baseline_configs(runs, methods)]
-
-
 def run_baseline(
     config: BaselineConfig, store: Store | str | Path, *, root: str | Path | None = None, force: bool = False
 ) -> Record:
@@ -212,13 +200,6 @@ def _to_logits(response: np.ndarray, fitted: Mapping[str, Any]) -> np.ndarray:
     return (fitted["slope"] * scaled + fitted["offset"]).astype(np.float32)
 
 
-def find_baseline(store: Store, method: str, run: RunConfig, root: str | None = None) -> Record | None:
-    """Find the record of the baseline for a run; None without one."""
-    if method == "second_observer" and not has_second_observer(run.test[0]):
-        return None
-    return store.find(baseline_of(method, run), root=root)
-
-
 def _in_domain(study: Study, profile: str) -> dict[tuple[str, int], tuple[str, RunConfig]]:
     """Pick the runs that baselines are compared with: (data set, fold) -> role and config.
 
@@ -239,7 +220,8 @@ def train_baselines(study: Study, methods: Iterable[str] = METHODS) -> list[Reco
         return []
     runs = [config for _, config in _in_domain(study, study.parameters.profile).values()]
     force = study.parameters.train == "always"
-    return run_baselines(study.store, runs, methods=methods, root=study.root, force=force)
+    configs = baseline_configs(runs, methods)
+    return [run_baseline(config, study.store, root=study.root, force=force) for config in configs]
 
 
 def baseline_scores(study: Study, methods: Iterable[str] = METHODS) -> pd.DataFrame:
@@ -257,7 +239,8 @@ def baseline_scores(study: Study, methods: Iterable[str] = METHODS) -> pd.DataFr
         for dataset in dict.fromkeys(dataset for dataset, _ in runs):
             folds = {fold: run for (name, fold), run in runs.items() if name == dataset}
             for method in methods:
-                records = [find_baseline(study.store, method, config, study.root) for _, config in folds.values()]
+                baselines = [baseline_of(method, config) for _, config in folds.values()]
+                records = [study.store.find(baseline, root=study.root) for baseline in baselines]
                 if None in records:
                     continue
                 kind = "observer" if method == "second_observer" else "filter"
