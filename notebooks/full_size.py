@@ -48,12 +48,13 @@ from pathlib import Path
 
 import pandas as pd
 from IPython.display import Markdown, display
+from retlib.study.rehearsal import planned_steps, step_key
 
 from retlib.papers import list_papers, load_paper
 from retlib.studies import list_studies, load_study
 from retlib.study import Store
 from retlib.study.notebook import book_records
-from retlib.study.rehearsal import planned_steps, step_key
+from retlib.study.steps import planned_steps, step_key
 from retlib.study.tables import style
 
 folder = book_records(Path(".")) if parameters.records is None else Path(parameters.records)

@@ -131,7 +131,7 @@ def images(record):
 def describe(record):
     """Make the folded entry of one record."""
     content = record.content
-    config = content["config"] if "kind" in content["config"] else record.config.stated()
+    config = content["config"] if "kind" in content["config"] else record.config.explicit_fields()
     environment = content.get("environment", {})
     machine = {name: environment[name] for name in ("device", "cores", "threads", "system") if name in environment}
     machine |= {"torch": environment.get("packages", {}).get("torch"), "timing": content.get("timing", {})}

@@ -328,10 +328,10 @@ costs(rows, f"Ten papers from the {len(keys)} of this book, one seed.")
 # %% [markdown]
 # ## Eight GPUs
 #
-# Runs are independent, so several devices share them without communication: `retlib.study.run_all` takes any executor. No run
-# is split, so the longest one bounds the total. Hours on a GPU are hours here, times FLOPs per second of the training loop
-# here, divided by FLOPs per second of the training loop there; both rates are in the lines on utilisation above. Without a
-# measured GPU the last rows stay empty.
+# Runs are independent, so several devices share them without communication: `retlib reproduce` hands them to any executor.
+# No run is split, so the longest one bounds the total. Hours on a GPU are hours here, times FLOPs per second of the training
+# loop here, divided by FLOPs per second of the training loop there; both rates are in the lines on utilisation above. Without
+# a measured GPU the last rows stay empty.
 
 
 # %%

@@ -1,4 +1,4 @@
-"""Configs: everything that decides the numbers of a record, validated and hashed."""
+"""Describe runs: everything that decides the numbers of a record, validated and hashed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import hashlib
 import itertools
 import json
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from retlib.augmentation import FOR_RGB
@@ -27,7 +29,7 @@ Storage = Literal["float32", "float16"]  # type of the kernels in a weights file
 
 
 class Selection(Settings):
-    """Some images of one data set: ``Selection(dataset="drive", split="test")``."""
+    """Select images of one data set: ``Selection(dataset="drive", split="test")``."""
 
     dataset: str
     split: str
@@ -42,57 +44,53 @@ class Selection(Settings):
 
     @property
     def label(self) -> str:
-        """``drive:test``: the name of this selection in a record."""
+        """Name this selection as records do: ``drive:test``."""
         return f"{self.dataset}:{self.split}"
 
     def names(self) -> tuple[str, ...]:
-        """Names of the selected images; reads no file."""
+        """List the names of the selected images; reads no file."""
         return split_names(self.dataset, self.split, **self.options)
 
 
 class Recorded(Settings, ABC):
-    """A config that a record is made from. Its id is the hash of what it says and of the data that it names."""
+    """Describe what a record is made from; its id is the hash of the explicit fields and of the data they name."""
 
     @abstractmethod
-    def stated(self) -> dict[str, Any]:
-        """What it says, as JSON holds it: equal configs, equal content."""
+    def explicit_fields(self) -> dict[str, Any]:
+        """Return what decides the record, as JSON holds it; equal configs have equal content."""
 
     @abstractmethod
     def selections(self) -> dict[str, Selection]:
-        """All images that it names, by label."""
+        """Return all images that the config names, by label."""
 
-    def canonical(self) -> str:
-        """What it says as JSON with sorted keys: equal configs, equal text."""
-        return json.dumps(self.stated(), sort_keys=True, separators=(",", ":"))
+    def canonical_json(self) -> str:
+        """Write the explicit fields as JSON with sorted keys."""
+        return json.dumps(self.explicit_fields(), sort_keys=True, separators=(",", ":"))
 
-    def fingerprints(self, root: str | None = None) -> dict[str, str]:
-        """Fingerprint of each selection's data, by label: from the files where they are, else the committed one."""
+    def fingerprints(self, root: str | Path | None = None) -> dict[str, str]:
+        """Compute the fingerprint of each selection's data, by label; without the files the committed one is used."""
         return {
             label: dataset_fingerprint(selection.dataset, selection.names(), root=root, **selection.options)
             for label, selection in self.selections().items()
         }
 
-    def identify(self, root: str | None = None) -> str:
-        """The id that its record has with the data under ``root`` (RETLIB_DATA by default): 16 hexadecimal digits."""
+    def identify(self, root: str | Path | None = None) -> str:
+        """Compute the record's id with the data under ``root`` (RETLIB_DATA by default): 16 hexadecimal digits."""
         return self.hash_with(self.fingerprints(root))
 
-    def header(self, root: str | None = None) -> dict[str, Any]:
-        """What its record begins with: ``id``, ``config`` and ``fingerprints``."""
-        fingerprints = self.fingerprints(root)
-        return {
-            "id": self.hash_with(fingerprints),
-            "config": self.model_dump(mode="json"),
-            "fingerprints": fingerprints,
-        }
+    def header(self, root: str | Path | None = None) -> dict[str, Any]:
+        """Make the first keys of the record: ``id``, ``config`` and ``fingerprints``."""
+        prints = self.fingerprints(root)
+        return {"id": self.hash_with(prints), "config": self.model_dump(mode="json"), "fingerprints": prints}
 
     def hash_with(self, fingerprints: dict[str, str]) -> str:
-        """Compute the id from what the config says and the fingerprints of its data."""
-        text = self.canonical() + json.dumps(fingerprints, sort_keys=True)
+        """Compute the id from the explicit fields and the fingerprints of the data."""
+        text = self.canonical_json() + json.dumps(fingerprints, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class ScoringSettings(Settings):
-    """What is scored, and where the operating point comes from."""
+    """Say which pixels are scored, and where the threshold comes from."""
 
     region: Literal["fov", "frame"] = "fov"
     average: Literal["image", "pooled"] = "image"
@@ -108,7 +106,7 @@ class ScoringSettings(Settings):
 
 
 class Pretraining(Settings):
-    """Training on other images before the training proper, which starts from its weights."""
+    """Describe a training on other images, from whose weights the run's own training starts."""
 
     train: Selection
     training: TrainingSettings
@@ -121,7 +119,7 @@ class Pretraining(Settings):
 
 
 class RunConfig(Recorded):
-    """One run: train a model on one selection, score it on others. Equal configs give equal numbers."""
+    """Describe a run: train a model on one selection, score it on others. Equal configs give equal numbers."""
 
     profile: Profile
     seed: int = Field(ge=0)
@@ -163,8 +161,8 @@ class RunConfig(Recorded):
             raise ValueError(f"test: a selection is named twice in {labels}")
         return self
 
-    def stated(self) -> dict[str, Any]:
-        """Everything that differs from its default, and the numerics.
+    def explicit_fields(self) -> dict[str, Any]:
+        """Return the fields that differ from their defaults, and the numerics.
 
         Fields at their defaults are left out, so that a new field does not rename the runs that never used it;
         changing a default therefore changes what old ids mean, and needs a new ``NUMERICS``.
@@ -172,14 +170,12 @@ class RunConfig(Recorded):
         return self.model_dump(mode="json", exclude_defaults=True) | {"numerics": self.numerics}
 
     def selections(self) -> dict[str, Selection]:
-        """The training, test and pre-training images."""
-        found = {"train": self.train} | {selection.label: selection for selection in self.test}
-        return found if self.pretraining is None else found | {"pretraining": self.pretraining.train}
+        """Return the training, test and pre-training images."""
+        extra = {} if self.pretraining is None else {"pretraining": self.pretraining.train}
+        return {"train": self.train} | {selection.label: selection for selection in self.test} | extra
 
     def split_training(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Names of the images to train on and to validate on, drawn by the seed from the training selection."""
-        import numpy as np
-
+        """Draw the names of the images to train on and to validate on from the training selection, by the seed."""
         names = self.train.names()
         count = 0 if self.validation == 0 else max(1, round(self.validation * len(names)))
         if count >= len(names):
@@ -230,50 +226,49 @@ class MeanConfig(Recorded):
 
     @property
     def train(self) -> Selection:
-        """The members' training images."""
+        """Return the members' training images."""
         return self.members[0].train
 
     @property
     def test(self) -> tuple[Selection, ...]:
-        """The test images of the members, and of their mean."""
+        """Return the test images of the members, and of their mean."""
         return self.members[0].test
 
     @property
     def inference(self) -> tuple[InferenceSettings, ...]:
-        """The settings of each member."""
+        """Return the settings of each member."""
         views = [member.inference.seen for member in self.members] if self.views is None else self.views
+        settings = [{"tile": member.inference.tile, "overlap": member.inference.overlap} for member in self.members]
         return tuple(
-            InferenceSettings(
-                views=seen, amp_cpu=self.amp_cpu, tile=member.inference.tile, overlap=member.inference.overlap
-            )
-            for seen, member in zip(views, self.members, strict=True)
+            InferenceSettings(views=seen, amp_cpu=self.amp_cpu, **own)
+            for seen, own in zip(views, settings, strict=True)
         )
 
-    def stated(self) -> dict[str, Any]:
-        """List the fields that differ from their defaults, as a run does."""
+    def explicit_fields(self) -> dict[str, Any]:
+        """Return the fields that differ from their defaults, as for a run."""
         content = self.model_dump(mode="json", exclude_defaults=True) | {"kind": self.kind, "numerics": self.numerics}
-        return content | {"members": [member.stated() for member in self.members]}
+        return content | {"members": [member.explicit_fields() for member in self.members]}
 
     def selections(self) -> dict[str, Selection]:
-        """List all images of the members."""
+        """Return all images of the members."""
         return {label: found for member in self.members for label, found in member.selections().items()}
 
 
 class _OfRun(Recorded):
-    """Name a run of the study, and the profile, numerics and scoring that a record states."""
+    """Name a run, and the profile, numerics and scoring of the record."""
 
     profile: Profile
     numerics: int = NUMERICS
     scoring: ScoringSettings
     run: RunConfig
 
-    def stated(self) -> dict[str, Any]:
-        """List the settings of the fault, and the run's explicit fields."""
+    def explicit_fields(self) -> dict[str, Any]:
+        """Return the settings that are not the run's, and the run's explicit fields."""
         run = self.run.model_copy(update={"numerics": self.numerics})
-        return self.model_dump(mode="json", exclude={"run", "profile", "scoring"}) | {"run": run.stated()}
+        return self.model_dump(mode="json", exclude={"run", "profile", "scoring"}) | {"run": run.explicit_fields()}
 
     def selections(self) -> dict[str, Selection]:
-        """List the images of the run."""
+        """Return the images of the run."""
         return self.run.selections()
 
 

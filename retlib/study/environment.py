@@ -19,13 +19,8 @@ PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "opencv-python-headless",
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """List versions and hardware, as far as they can change scores or times.
-
-    Returns:
-        ``retlib``, ``python``, ``system``, ``packages``, ``device``, ``cores``, ``threads`` and ``peak_memory_mib``; on
-        CUDA also ``gpu``, ``cuda``, ``cudnn`` and ``driver``.
-    """
-    content: dict[str, Any] = {
+    """List versions and hardware, as far as they can change scores or times."""
+    content = {
         "retlib": retlib.__version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",

@@ -1,4 +1,4 @@
-"""Two vessel filters that need no training: Frangi's vesselness and Chaudhuri's matched filter."""
+"""Compute two vessel filters that need no training: Frangi's vesselness and Chaudhuri's matched filter."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from scipy import ndimage
 
 from retlib.data import FundusSample
 
-RIM = 4  # pixels at the rim of the FOV that are dimmer than the retina and look like a vessel's flank
+BORDER = 4  # pixels at the border of the FOV that are dimmer than the retina and look like a vessel's flank
 
 
 def working_channel(sample: FundusSample, longest: int) -> np.ndarray:
-    """Green channel, shrunk if need be, with the surround filled from the rim of the FOV.
+    """Extract the green channel, shrunk if need be, and fill the outside of the FOV with the values of its border.
 
-    Without the filling the edge of the FOV would be the strongest line of the photograph.
+    Unfilled, the edge of the FOV would be the strongest line of the photograph.
 
     Args:
         sample: photograph and FOV.
@@ -31,7 +31,7 @@ def working_channel(sample: FundusSample, longest: int) -> np.ndarray:
         size = tuple(max(1, round(length * longest / side)) for length in reversed(green.shape))
         green = cv2.resize(green, size, interpolation=cv2.INTER_AREA)
         fov = cv2.resize(fov, size, interpolation=cv2.INTER_NEAREST_EXACT)
-    inside = ndimage.distance_transform_edt(np.pad(fov > 0, 1))[1:-1, 1:-1] > RIM
+    inside = ndimage.distance_transform_edt(np.pad(fov > 0, 1))[1:-1, 1:-1] > BORDER
     if not inside.any():
         inside = np.ones_like(inside)
     nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
@@ -39,7 +39,7 @@ def working_channel(sample: FundusSample, longest: int) -> np.ndarray:
 
 
 def to_native(response: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A response on the photograph's own grid, bilinear: float (h, w) -> float32 (H, W)."""
+    """Resize a response to the photograph's own grid, bilinearly: float (h, w) -> float32 (H, W)."""
     height, width = shape
     if response.shape != shape:
         response = cv2.resize(response.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
@@ -47,7 +47,7 @@ def to_native(response: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def frangi_vesselness(channel: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:
-    """Vesselness of dark lines, the largest over several scales (Frangi et al., MICCAI 1998; scikit-image).
+    """Compute the vesselness of dark lines, the largest over several scales (Frangi et al., MICCAI 1998; scikit-image).
 
     Args:
         channel: float (h, w).
@@ -62,9 +62,9 @@ def frangi_vesselness(channel: np.ndarray, sigmas: Sequence[float]) -> np.ndarra
 
 
 def matched_filter(channel: np.ndarray, sigma: float = 2.0, length: float = 9.0, orientations: int = 12) -> np.ndarray:
-    """Matched filter for vessels (Chaudhuri et al., IEEE Trans. Med. Imaging 8(3), 263-269, 1989).
+    """Apply the matched filter for vessels (Chaudhuri et al., IEEE Trans. Med. Imaging 8(3), 263-269, 1989).
 
-    A vessel's cross-section is taken as a Gaussian valley that does not change over a length L. The photograph is
+    A vessel's cross-section is modelled as a Gaussian valley that does not change over a length L. The photograph is
     smoothed by a 5x5 mean and correlated with that template, of zero mean, in evenly spaced directions; the largest
     response counts.
 
@@ -75,7 +75,7 @@ def matched_filter(channel: np.ndarray, sigma: float = 2.0, length: float = 9.0,
         orientations: directions over 180 degrees.
 
     Returns:
-        float32 (h, w); negative where the photograph is brighter than its surround.
+        float32 (h, w); negative where the photograph is brighter than its surroundings.
     """
     smooth = cv2.blur(np.ascontiguousarray(channel, dtype=np.float32), (5, 5))
     best = np.full(smooth.shape, -np.inf, np.float32)
@@ -86,7 +86,7 @@ def matched_filter(channel: np.ndarray, sigma: float = 2.0, length: float = 9.0,
 
 
 def matched_kernel(sigma: float, length: float, angle: float) -> np.ndarray:
-    """Template of :func:`matched_filter` for a vessel in the direction ``angle`` (radians): float32, odd square."""
+    """Make the template of `matched_filter` for a vessel in the direction ``angle`` (radians): float32, odd square."""
     reach = int(np.ceil(np.hypot(3 * sigma, length / 2)))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     across = -x * np.sin(angle) + y * np.cos(angle)

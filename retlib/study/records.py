@@ -1,4 +1,4 @@
-"""Records on disk: one folder a run, whole or not there at all."""
+"""Read and write records: one folder per run, which appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
+from retlib.files import cache_folder
 from retlib.metrics import ScoreHistograms
-from retlib.study.config import NUMERICS, RunConfig
+from retlib.study.config import NUMERICS, Recorded, RunConfig
 
 FileContent = bytes | Callable[[Path], None]  # a file's bytes, or a function that writes it to a path
-WRITE_ATTEMPTS = 100  # of a writer whom others of the same record come in between
+Made = tuple[dict[str, Any], dict[str, FileContent]]  # content of record.json, and the files beside it by name
 
 
 @dataclass(frozen=True)
 class Record:
-    """What one run measured. ``content`` is record.json; score histograms and error maps are read when asked for."""
+    """Hold what one run measured. ``content`` is record.json; histograms and error maps are read when asked for."""
 
     folder: Path
     content: dict[str, Any]
@@ -48,31 +50,31 @@ class Record:
 
     @property
     def id(self) -> str:
-        """The run's id, also the folder's name."""
+        """Return the run's id, which is also the folder's name."""
         return self.content["id"]
 
     @property
     def profile(self) -> str:
-        """smoke, lite or paper."""
+        """Return smoke, lite or paper."""
         return self.content["config"]["profile"]
 
     @property
     def config(self) -> RunConfig:
-        """The config that was run."""
+        """Parse the config that was run."""
         return RunConfig.parse(self.content["config"], where=f"{self.folder / 'record.json'}")
 
     @property
     def stale(self) -> bool:
-        """Whether the code's numerics have changed since."""
+        """Tell whether the code's numerics have changed since."""
         return self.content["config"]["numerics"] != NUMERICS
 
     @property
     def history(self) -> list[dict[str, float]]:
-        """One row an epoch."""
+        """Return one row per epoch."""
         return self.content["history"]
 
     def test(self, label: str | None = None) -> dict[str, Any]:
-        """Results on one test selection (``"drive:test"``); the first one by default."""
+        """Return the results on one test selection (``"drive:test"``), by default the first."""
         tests = self.content["tests"]
         label = next(iter(tests)) if label is None else label
         if label not in tests:
@@ -80,21 +82,21 @@ class Record:
         return tests[label]
 
     def metrics(self, label: str | None = None, region: str | None = None, average: str | None = None) -> dict:
-        """Metrics on a test selection; region and average are the config's own unless named."""
+        """Return the metrics on a test selection, by default with the config's own region and average."""
         scoring = self.content["config"]["scoring"]
         return self.test(label)["metrics"][region or scoring["region"]][average or scoring["average"]]
 
     def per_image(self, label: str | None = None, region: str | None = None) -> dict[str, np.ndarray]:
-        """Metric -> (images,) float64, in the order of ``test(label)["images"]``; undefined values are NaN."""
+        """Return metric -> (images,) float64, in the order of ``test(label)["images"]``; NaN where undefined."""
         values = self.test(label)["per_image"][region or self.content["config"]["scoring"]["region"]]
         return {key: np.array([math.nan if v is None else v for v in column]) for key, column in values.items()}
 
     def histograms(self, label: str | None = None) -> ScoreHistograms:
-        """Score histograms of a test selection."""
+        """Load the score histograms of a test selection."""
         return ScoreHistograms.load(self.folder / self.test(label)["scores"])
 
     def error_maps(self, label: str | None = None) -> dict[str, np.ndarray]:
-        """Case (``"best"``, ``"median"``, ``"worst"``, ``"first"``) -> uint8 (H, W), see `error_map`."""
+        """Load case (``"best"``, ``"median"``, ``"worst"``, ``"first"``) -> uint8 (H, W), see `error_map`."""
         from PIL import Image
 
         maps = {}
@@ -105,10 +107,10 @@ class Record:
 
 
 class Store:
-    """A folder of records."""
+    """Read and write a folder of records."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Store | str | Path) -> None:
+        self.path = path.path if isinstance(path, Store) else Path(path)
 
     def __iter__(self) -> Iterator[Record]:
         for file in sorted(self.path.glob("*/record.json")):
@@ -119,15 +121,15 @@ class Store:
         return sum(1 for _ in self)
 
     def get(self, identity: str) -> Record | None:
-        """The record with this id, or None."""
+        """Read the record with this id; None without one."""
         folder = self.path / identity
         return Record.read(folder) if (folder / "record.json").is_file() else None
 
-    def find(self, config: RunConfig, root: str | None = None, stale: bool = True) -> Record | None:
-        """The record of this config on this data, or None.
+    def find(self, config: Recorded, root: str | Path | None = None, stale: bool = True) -> Record | None:
+        """Find the record of this config on this data; None without one.
 
-        Where there is none of the present numerics, the newest one of older numerics is returned (``record.stale`` is
-        then true) unless ``stale`` is False.
+        Without one of the present numerics, the newest of older numerics is returned, whose ``stale`` is true, unless
+        ``stale`` is False.
         """
         fingerprints = config.fingerprints(root)
         for numerics in range(config.numerics, 0 if stale else config.numerics - 1, -1):
@@ -149,54 +151,83 @@ class Store:
             text = json.dumps(_plain(content), indent=1, allow_nan=False) + "\n"
             for name, data in {**files, "record.json": text.encode()}.items():
                 path = partial / name
-                if callable(data):
-                    data(path)
-                else:
-                    path.write_bytes(data)
+                data(path) if callable(data) else path.write_bytes(data)
                 _sync(path)
-            self._put(partial, target)
+            _replace(target, partial)
             _sync(self.path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         return Record(target, json.loads(text))
 
-    def _put(self, partial: Path, target: Path) -> None:
-        """Rename a whole record into place, whatever other writers of the same run do at this moment."""
-        for _ in range(WRITE_ATTEMPTS):
-            old = self.path / f".{target.name}.{uuid.uuid4().hex[:8]}.old"
-            with contextlib.suppress(FileNotFoundError):  # nothing to replace
-                target.rename(old)
-            try:
-                partial.rename(target)
-                return
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    with contextlib.suppress(OSError):  # what was there stays
-                        old.rename(target)
-                    raise
-                # Another writer came between, and its record is there: once more.
-            finally:
-                shutil.rmtree(old, ignore_errors=True)
-        raise OSError(errno.EEXIST, "other writers of this record come in between again and again", str(target))
+
+def find_or_make(
+    config: Recorded,
+    store: Store | str | Path,
+    root: str | Path | None,
+    make: Callable[[Path], Made],
+    *,
+    force: bool = False,
+) -> Record:
+    """Return the record of a config, or make and write it.
+
+    Of two processes that are given the same config, the second waits and reads the record of the first.
+
+    Args:
+        config: what the record is of.
+        store: where records live.
+        root: folder of the data sets; RETLIB_DATA by default.
+        make: computes content, without the header, and files. It is given a folder for checkpoints, which stays if it
+            fails and is removed once the record is written.
+        force: make the record even if there is one, and from the start.
+    """
+    store = Store(store)
+    header = config.header(root)
+    if not force and (record := store.get(header["id"])) is not None:
+        return record
+    work = cache_folder() / "work" / header["id"]
+    work.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(work.with_suffix(".lock")):
+        if not force and (record := store.get(header["id"])) is not None:
+            return record
+        if force:  # from the start, not from what an earlier run left
+            shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(exist_ok=True)
+        content, files = make(work)
+        record = store.write(header | content, files)
+        shutil.rmtree(work, ignore_errors=True)
+    return record
+
+
+def _replace(target: Path, partial: Path) -> None:
+    """Rename a folder into place; what was there before is removed, or stays if renaming fails."""
+    old = partial.with_name(f"{partial.name}.old")
+    with contextlib.suppress(FileNotFoundError):  # nothing to replace
+        target.rename(old)
+    try:
+        partial.rename(target)
+    except OSError as error:
+        # A machine with another cache, and so with another lock, may have written the same record in between.
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            with contextlib.suppress(OSError):
+                old.rename(target)
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _plain(value: Any) -> Any:
-    """JSON's types; an undefined number becomes null."""
+    """Convert a value to the types of JSON; an undefined number becomes null."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray):
+    if isinstance(value, (np.ndarray, np.generic)):
         return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _sync(path: Path) -> None:
-    """Make a file's content, or a rename in a folder, durable; not every system lets a folder be opened."""
+    """Make a file's content, or a rename in a folder, durable; some systems cannot open a folder."""
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:

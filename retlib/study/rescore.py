@@ -9,18 +9,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from filelock import FileLock
 
 from retlib.data import FundusSample
 from retlib.device import has_bfloat16, pick_device
-from retlib.files import cache_folder
 from retlib.inference import Member, area_opening, predict_mean_logits, probabilities, remove_small_components
 from retlib.metrics import evaluate
 from retlib.models import count_parameters
@@ -28,9 +25,18 @@ from retlib.predict.weights import UNUSED, State, fill, package_folder, read_sta
 from retlib.preprocessing import InputSettings, to_grid
 from retlib.study.config import EpochsConfig, MeanConfig, RescoredConfig, Storage
 from retlib.study.environment import environment
-from retlib.study.records import Record, Store
-from retlib.study.runner import Stopwatch, build, load_samples, load_training, predict_all, train, weights_path
+from retlib.study.records import Made, Record, Store, find_or_make
+from retlib.study.runner import (
+    build,
+    load_samples,
+    load_training,
+    predict_all,
+    score_selections,
+    train,
+    weights_path,
+)
 from retlib.study.scoring import choose_threshold, score_test
+from retlib.training.checkpoints import Clock
 
 
 def run_mean(
@@ -48,78 +54,75 @@ def run_mean(
     image: ``inference_s_per_image`` removes small components at all thresholds, as scoring needs it, and
     ``vessels_s_per_image`` at one, as prediction does. Neither includes the estimation of the FOV.
 
-    Args:
-        config: what to score.
-        store: where records live.
-        root: folder of the data sets; RETLIB_DATA by default.
-        device: see `run`.
-        force: score again even if there is a record.
+    The arguments are those of `run`.
 
     Raises:
         FileNotFoundError: the data, or a member's weights, are not there; the message says what to do.
         WeightsError: weights are damaged or do not fit their network.
     """
-    store = store if isinstance(store, Store) else Store(store)
-    root = None if root is None else str(root)
-    header = config.header(root)
-    if not force and (record := store.get(header["id"])) is not None:
-        return record
-    target = pick_device(device)
-    states = member_states(config, root)
-    members = build_members(config, states, target)
-    first, min_size = config.members[0], config.least_piece
-    training, validation = load_training(first, root)
 
-    def logits_of(sample: FundusSample) -> np.ndarray:
-        return predict_mean_logits(members, sample, device=target)
+    def make(_: Path) -> Made:
+        target = pick_device(device)
+        states = member_states(config, root)
+        members = build_members(config, states, target)
+        first, min_size = config.members[0], config.least_piece
+        training, validation = load_training(first, root)
+        passes, opening, removal = np.zeros((3, 2))  # seconds: on the wall, and of one core
 
-    def opened(logits: np.ndarray) -> np.ndarray:
-        return logits if min_size is None else area_opening(logits, min_size)
+        def predict(sample: FundusSample) -> np.ndarray:
+            return predict_mean_logits(members, sample, device=target)
 
-    threshold = choose_threshold(
-        config.scoring, lambda samples: [opened(logits_of(s)) for s in samples], training, validation
-    )
-    tests, files, images = {}, {}, 0
-    passes, opening, removal = Stopwatch(), Stopwatch(), Stopwatch()
-    for selection in config.test:
-        samples = load_samples(selection, first, root)
-        maps = []
-        for sample in samples:
-            with passes:
-                logits = logits_of(sample)
-            with opening:
+        def opened(logits: np.ndarray) -> np.ndarray:
+            return logits if min_size is None else area_opening(logits, min_size)
+
+        def predict_timed(samples: Sequence[FundusSample]) -> list[np.ndarray]:
+            maps, clock = [], Clock()
+            for sample in samples:
+                clock.lap()
+                logits = predict(sample)
+                passes[:] += clock.lap()
                 maps.append(opened(logits))
-            if min_size is not None:
-                vessels = probabilities(logits) >= threshold
-                with removal:
+                opening[:] += clock.lap()
+                if min_size is not None:
+                    vessels = probabilities(logits) >= threshold
+                    clock.lap()
                     remove_small_components(vessels, min_size)
-        images += len(samples)
-        tests[selection.label], new = score_test(selection.label, maps, samples, threshold, config.scoring.region)
-        files |= new
-    content = header | {
-        "members": [member.identify(root) for member in config.members],
-        "model": {
-            "parameters": sum(count_parameters(member.model) for member in members),
-            "bytes": len(pack(states)),
-            "digest": digest(states),
-        },
-        "training": {"images": [s.name for s in training], "validation": [s.name for s in validation]},
-        "inference": {"bfloat16": target.type == "cuda" or (config.amp_cpu and has_bfloat16())},
-        "threshold": threshold,
-        "history": [],
-        "tests": tests,
-        "timing": {
-            "inference_s_per_image": (passes.wall + opening.wall) / images,
-            "inference_cpu_s_per_image": (passes.cpu + opening.cpu) / images,
-            "vessels_s_per_image": (passes.wall + removal.wall) / images,
-            "vessels_cpu_s_per_image": (passes.cpu + removal.cpu) / images,
-        },
-        "environment": environment(target),
-    }
-    return store.write(content, files)
+                    removal[:] += clock.lap()
+            return maps
+
+        threshold = choose_threshold(
+            config.scoring, lambda samples: [opened(predict(s)) for s in samples], training, validation
+        )
+        tests, files = score_selections(first, root, threshold, config.scoring.region, predict_timed)
+        images = sum(len(entry["images"]) for entry in tests.values())
+        scoring_s, scoring_cpu_s = (passes + opening).tolist()
+        prediction_s, prediction_cpu_s = (passes + removal).tolist()
+        content = {
+            "members": [member.identify(root) for member in config.members],
+            "model": {
+                "parameters": sum(count_parameters(member.model) for member in members),
+                "bytes": len(pack(states)),
+                "digest": digest(states),
+            },
+            "training": {"images": [s.name for s in training], "validation": [s.name for s in validation]},
+            "inference": {"bfloat16": target.type == "cuda" or (config.amp_cpu and has_bfloat16())},
+            "threshold": threshold,
+            "history": [],
+            "tests": tests,
+            "timing": {
+                "inference_s_per_image": scoring_s / images,
+                "inference_cpu_s_per_image": scoring_cpu_s / images,
+                "vessels_s_per_image": prediction_s / images,
+                "vessels_cpu_s_per_image": prediction_cpu_s / images,
+            },
+            "environment": environment(target),
+        }
+        return content, files
+
+    return find_or_make(config, store, root, make, force=force)
 
 
-def member_states(config: MeanConfig, root: str | None = None) -> list[State]:
+def member_states(config: MeanConfig, root: str | Path | None = None) -> list[State]:
     """Read the members' weights, rounded as the config says, in order.
 
     They are read from where the members' runs left them on this machine, else from the weights that come with retlib,
@@ -129,12 +132,13 @@ def member_states(config: MeanConfig, root: str | None = None) -> list[State]:
         FileNotFoundError: some are not there; the message names the runs and says what to do.
         WeightsError: a file is damaged, or does not fit its network.
     """
+    shipped = {json.loads(c.read_text(encoding="utf-8")).get("run"): c for c in package_folder().glob("*.json")}
     states, missing = [], []
     for member in config.members:
         identity = member.identify(root)
         path = weights_path(identity)
-        if not path.is_file():
-            path = _shipped(identity) or path
+        if not path.is_file() and identity in shipped:
+            path = shipped[identity].with_suffix(".pt")
         state = read_state(path) if path.is_file() else None
         rounded = state is not None and any(value.dtype == torch.float16 for value in state.values())
         if state is None or (rounded and config.storage != "float16"):
@@ -150,21 +154,12 @@ def member_states(config: MeanConfig, root: str | None = None) -> list[State]:
     return states
 
 
-def _shipped(identity: str) -> Path | None:
-    """Find a run's weights among those that come with retlib, by their cards."""
-    for card in package_folder().glob("*.json"):
-        if json.loads(card.read_text(encoding="utf-8")).get("run") == identity:
-            return card.with_suffix(".pt")
-    return None
-
-
 def build_members(config: MeanConfig, states: Sequence[State], device: torch.device) -> tuple[Member, ...]:
     """Build the members from their weights, on a device and ready to predict."""
     members = []
     for run, state, settings in zip(config.members, states, config.inference, strict=True):
         model = fill(build(run), state, f"weights of {run.model}")
-        model = model.to(device, memory_format=torch.channels_last)
-        members.append(Member(model, run.inputs, settings))
+        members.append(Member(model.to(device, memory_format=torch.channels_last), run.inputs, settings))
     return tuple(members)
 
 
@@ -205,7 +200,7 @@ def _joined(states: Sequence[Mapping[str, torch.Tensor]]) -> State:
 
 
 def rescore(
-    config: RescoredConfig, store: Store | str | Path, *, root: str | None = None, device: str = "cpu"
+    config: RescoredConfig, store: Store | str | Path, *, root: str | Path | None = None, device: str = "cpu"
 ) -> Record | None:
     """Score a finished run against resized labels, at its own threshold.
 
@@ -215,91 +210,88 @@ def rescore(
     Returns:
         The record; None where the run has no record, or this machine has not kept its weights.
     """
-    store = store if isinstance(store, Store) else Store(store)
-    if (existing := store.find(config, root=root, stale=False)) is not None:
-        return existing
-    run, weights = config.run, weights_path(config.run.identify(root))
-    record = store.find(run, root=root, stale=False)
-    if record is None or not weights.is_file():
+    store, run = Store(store), config.run
+    sound, weights = store.find(run, root=root, stale=False), weights_path(run.identify(root))
+
+    def make(_: Path) -> Made:
+        target = pick_device(device)
+        model = fill(build(run), read_state(weights), weights)
+        model.to(target, memory_format=torch.channels_last)  # as in training: another layout changes the last bits
+        selection, threshold = run.test[0], sound.content["threshold"]
+        samples = load_samples(selection, run, root)
+        resized = [to_grid(sample, InputSettings(resample=config.grid)) for sample in samples]
+        logits = [
+            cv2.resize(native, config.grid[::-1], interpolation=cv2.INTER_LINEAR)
+            for native in predict_all(model, samples, run, target)
+        ]
+        entry, files = score_test(selection.label, logits, resized, threshold, config.scoring.region)
+        content = {
+            "environment": environment(target),
+            "model": sound.content["model"],
+            "threshold": threshold,
+            "history": [],
+            "tests": {selection.label: entry},
+        }
+        return content, files
+
+    if store.get(config.identify(root)) is None and (sound is None or not weights.is_file()):
         return None
-    target = pick_device(device)
-    model = fill(build(run), read_state(weights), weights)
-    model.to(target, memory_format=torch.channels_last)  # as in training: another layout changes the last bits
-    selection, threshold = run.test[0], record.content["threshold"]
-    samples = load_samples(selection, run, root)
-    resized = [to_grid(sample, InputSettings(resample=config.grid)) for sample in samples]
-    logits = [
-        cv2.resize(native, config.grid[::-1], interpolation=cv2.INTER_LINEAR)
-        for native in predict_all(model, samples, run, target)
-    ]
-    entry, files = score_test(selection.label, logits, resized, threshold, config.scoring.region)
-    content = config.header(root) | {
-        "environment": environment(target),
-        "model": record.content["model"],
-        "threshold": threshold,
-        "history": [],
-        "tests": {selection.label: entry},
-    }
-    return store.write(content, files)
+    return find_or_make(config, store, root, make)
 
 
 def score_epochs(
-    config: EpochsConfig, store: Store | str | Path, *, root: str | None = None, device: str = "cpu"
+    config: EpochsConfig, store: Store | str | Path, *, root: str | Path | None = None, device: str = "cpu"
 ) -> Record:
     """Train a run again and score its test images during training, each time at a threshold from the training images.
 
-    ``epochs`` of the record holds one row a scored epoch: epoch, threshold, and mean Dice and AUC over the test images,
-    inside the run's region. Training is that of the run, seeds included, so the last row is the run itself. A killed
-    training resumes from its last checkpoint.
+    ``epochs`` of the record holds one row per scored epoch: epoch, threshold, and mean Dice and AUC over the test
+    images, inside the run's region. Training is that of the run, seeds included, so the last row is the run itself. A
+    killed training resumes from its last checkpoint.
 
     Raises:
         ValueError: the run keeps the best epoch on validation images, stops early, or is pre-trained: its last epoch
             would not be the run's result.
     """
-    store = store if isinstance(store, Store) else Store(store)
-    if (existing := store.find(config, root=root, stale=False)) is not None:
-        return existing
-    run, target = config.run, pick_device(device)
-    if run.training.looks_at_validation or run.pretraining is not None:
-        raise ValueError("score_epochs: expected a run without validation and pre-training, whose last epoch counts")
-    training, validation = load_training(run, root)
-    test = load_samples(run.test[0], run, root)
-    truth = {"vessels": [s.vessels for s in test]}
-    fovs = [sample.fov if run.scoring.region == "fov" else None for sample in test]
-    work = cache_folder() / "work" / config.identify(root)
-    work.mkdir(parents=True, exist_ok=True)
-    checkpoint, log = work / "checkpoint.pt", work / "epochs.json"
-    model = build(run).to(target, memory_format=torch.channels_last).eval()  # as in training
+    run = config.run
 
-    with FileLock(work.with_suffix(".lock")):
+    def make(work: Path) -> Made:
+        if run.training.looks_at_validation or run.pretraining is not None:
+            raise ValueError(
+                "score_epochs: expected a run without validation and pre-training, whose last epoch counts"
+            )
+        target = pick_device(device)
+        training, validation = load_training(run, root)
+        test = load_samples(run.test[0], run, root)
+        vessels = [sample.vessels for sample in test]
+        fovs = [sample.fov if run.scoring.region == "fov" else None for sample in test]
+        checkpoint, log = work / "checkpoint.pt", work / "epochs.json"
+        model = build(run).to(target, memory_format=torch.channels_last).eval()  # as in training
         rows: list[dict[str, float]] = json.loads(log.read_text()) if log.is_file() else []
 
-        def logits_of(samples: Sequence[FundusSample]) -> list[np.ndarray]:
+        def predict(samples: Sequence[FundusSample]) -> list[np.ndarray]:
             return predict_all(model, samples, run, target)
 
         def score(epoch: int, planned: int, _: dict[str, float]) -> None:
             if epoch % config.every and epoch != planned:
                 return
             model.load_state_dict(_last_epoch(checkpoint))
-            threshold = choose_threshold(run.scoring, logits_of, training, validation)
-            maps = [probabilities(logits) for logits in logits_of(test)]
-            scores = evaluate(maps, fov=fovs, threshold=threshold, average="image", metrics=("dice", "auc"), **truth)
+            threshold = choose_threshold(run.scoring, predict, training, validation)
+            maps = [probabilities(logits) for logits in predict(test)]
+            scores = evaluate(maps, vessels, fovs, threshold, average="image", metrics=("dice", "auc"))
             rows.append({"epoch": epoch, "threshold": threshold} | scores)
             log.write_text(json.dumps(rows))
 
-        trained = train(
-            run, lambda: build(run), training, validation, device=target, checkpoint=checkpoint, progress=score
-        )
-        content = config.header(root) | {
+        trained = train(run, training, validation, device=target, checkpoint=checkpoint, progress=score)
+        content = {
             "environment": environment(target),
             "history": trained.history,
             "test_images": [sample.name for sample in test],
             "epochs": sorted({row["epoch"]: row for row in rows}.values(), key=lambda row: row["epoch"]),
             "tests": {},
         }
-        record = store.write(content, {})
-        shutil.rmtree(work, ignore_errors=True)
-    return record
+        return content, {}
+
+    return find_or_make(config, store, root, make)
 
 
 def _last_epoch(checkpoint: Path) -> State:

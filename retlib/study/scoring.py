@@ -1,4 +1,4 @@
-"""From logits on the native grid to what a record holds: histograms, metrics per image, error maps."""
+"""Score logits on the native grid: metrics per image, score histograms, error maps."""
 
 from __future__ import annotations
 
@@ -14,14 +14,7 @@ from PIL import Image
 
 from retlib.data import FundusSample
 from retlib.inference import probabilities
-from retlib.metrics import (
-    METRICS,
-    ScoreHistograms,
-    betti_errors,
-    evaluate,
-    skeleton_overlap,
-    vessel_width_recall,
-)
+from retlib.metrics import METRICS, ScoreHistograms, betti_errors, evaluate, skeleton_overlap, vessel_width_recall
 from retlib.study.config import ScoringSettings
 from retlib.study.records import FileContent
 
@@ -43,7 +36,7 @@ ERROR_COLOURS = {
 
 
 def best_threshold(logits: Sequence[np.ndarray], samples: Sequence[FundusSample], region: str) -> float:
-    """Probability threshold with the highest pooled Dice on these images, inside the region.
+    """Find the probability threshold with the highest pooled Dice on these images, inside the region.
 
     Candidates are the edges of the images' score histogram (about a thousand quantiles of their scores).
     """
@@ -53,17 +46,13 @@ def best_threshold(logits: Sequence[np.ndarray], samples: Sequence[FundusSample]
 
 def choose_threshold(
     scoring: ScoringSettings,
-    logits_of: Callable[[Sequence[FundusSample]], Sequence[np.ndarray]],
+    predict: Callable[[Sequence[FundusSample]], Sequence[np.ndarray]],
     training: Sequence[FundusSample],
     validation: Sequence[FundusSample],
 ) -> float:
     """Return the fixed threshold, or the best one on the training or validation images, see `best_threshold`.
 
-    Args:
-        scoring: the threshold and the region.
-        logits_of: predicts logits on the native grid, float32 (H, W) a sample.
-        training: images that the network was trained on.
-        validation: images that were held out from them.
+    ``predict`` gives logits on the native grid, float32 (H, W) per sample.
 
     Raises:
         ValueError: the threshold needs validation images, and there are none.
@@ -73,16 +62,15 @@ def choose_threshold(
     samples = training if scoring.threshold == "training" else validation
     if not samples:
         raise ValueError("scoring.threshold: 'validation' needs validation images, but validation is 0")
-    return best_threshold(logits_of(samples), samples, scoring.region)
+    return best_threshold(predict(samples), samples, scoring.region)
 
 
 def score_histograms(
     logits: Sequence[np.ndarray], samples: Sequence[FundusSample], threshold: float
 ) -> ScoreHistograms:
-    """Histograms of vessel and background logits, per image, inside and outside the FOV.
+    """Count vessel and background logits in a histogram per image, inside and outside the FOV.
 
-    The edges are quantiles of the scores inside the FOV: the black surround would only take edges away from where
-    vessels are told from background.
+    The edges are quantiles of the scores inside the FOV, where vessels and background have to be told apart.
     """
     return ScoreHistograms.from_logits(
         [s.name for s in samples],
@@ -96,7 +84,7 @@ def score_histograms(
 def score_test(
     label: str, logits: Sequence[np.ndarray], samples: Sequence[FundusSample], threshold: float, region: str
 ) -> tuple[dict[str, Any], dict[str, FileContent]]:
-    """All that a record says of one test selection.
+    """Compute all that a record holds of one test selection.
 
     Args:
         label: ``"drive:test"``; gives the files their names.
@@ -111,8 +99,7 @@ def score_test(
     scores = [probabilities(x) for x in logits]
     vessels = [s.vessels for s in samples]
     regions = {"fov": [s.fov for s in samples], "frame": [None] * len(samples)}
-    metrics: dict[str, Any] = {}
-    per_image: dict[str, Any] = {}
+    metrics, per_image = {}, {}
     for name, masks in regions.items():
         rows, overlaps = [], []
         for score, truth, mask in zip(scores, vessels, masks, strict=True):
@@ -122,19 +109,16 @@ def score_test(
             row["cldice"] = overlap.cldice
             if mask is not None:
                 row |= betti_errors(prediction, truth, fov=mask)
-                row |= _named_width_recall(prediction, truth, mask)
+                recalls = vessel_width_recall(prediction, truth, fov=mask, edges=(2, 4))
+                row |= zip(WIDTH_RECALLS, recalls.values(), strict=True)
             rows.append(row)
             overlaps.append(overlap)
         per_image[name] = {key: [row[key] for row in rows] for key in rows[0]}
         pooled = evaluate(scores, vessels, fov=masks, threshold=threshold, average="pooled", metrics=PIXEL_METRICS)
         pooled["cldice"] = functools.reduce(operator.add, overlaps).cldice
-        metrics[name] = {
-            "image": {key: _mean(values) for key, values in per_image[name].items()},
-            "pooled": pooled,
-        }
+        metrics[name] = {"image": {key: _mean(column) for key, column in per_image[name].items()}, "pooled": pooled}
     stem = label.replace(":", "-").replace("/", "-").replace("@", "-")
-    histograms = score_histograms(logits, samples, threshold)
-    files: dict[str, FileContent] = {f"{stem}.npz": histograms.save}
+    files: dict[str, FileContent] = {f"{stem}.npz": score_histograms(logits, samples, threshold).save}
     cases = {}
     for case, index in pick_cases(per_image[region]["dice"]).items():
         sample = samples[index]
@@ -142,18 +126,13 @@ def score_test(
         file = f"{stem}.{case}.png"
         files[file] = error_map_png(error_map(scores[index] >= threshold, sample.vessels, mask))
         cases[case] = {"image": sample.name, "file": file}
-    entry = {
-        "images": [s.name for s in samples],
-        "metrics": metrics,
-        "per_image": per_image,
-        "scores": f"{stem}.npz",
-        "cases": cases,
-    }
+    names = [sample.name for sample in samples]
+    entry = {"images": names, "metrics": metrics, "per_image": per_image, "scores": f"{stem}.npz", "cases": cases}
     return entry, files
 
 
 def pick_cases(dice: Sequence[float]) -> dict[str, int]:
-    """Which images stand for the rest: highest, median (lower of the two middle ones) and lowest Dice, and the first.
+    """Pick the images that are shown: those of highest, median (the lower of two) and lowest Dice, and the first.
 
     The first one is the same for every model, whatever its scores.
     """
@@ -165,7 +144,7 @@ def pick_cases(dice: Sequence[float]) -> dict[str, int]:
 
 
 def error_map(prediction: np.ndarray, vessels: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """uint8 (H, W) of BACKGROUND, TRUE_VESSEL, MISSED, FALSE_ALARM and OUTSIDE, from three bool (H, W) arrays."""
+    """Mark BACKGROUND, TRUE_VESSEL, MISSED, FALSE_ALARM and OUTSIDE, uint8 (H, W), from three bool (H, W) arrays."""
     result = np.full(vessels.shape, BACKGROUND, np.uint8)
     result[vessels & prediction] = TRUE_VESSEL
     result[vessels & ~prediction] = MISSED
@@ -175,19 +154,13 @@ def error_map(prediction: np.ndarray, vessels: np.ndarray, mask: np.ndarray) -> 
 
 
 def error_map_png(values: np.ndarray, longest: int = 1200) -> bytes:
-    """An error map as a palette PNG; one longer than ``longest`` pixels is thinned by whole steps."""
+    """Encode an error map as a palette PNG; one longer than ``longest`` pixels is thinned by whole steps."""
     step = -(-max(values.shape) // longest)
     image = Image.fromarray(np.ascontiguousarray(values[::step, ::step]), mode="P")
     image.putpalette([channel for key in sorted(ERROR_COLOURS) for channel in ERROR_COLOURS[key]])
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
-
-
-def _named_width_recall(prediction: np.ndarray, vessels: np.ndarray, fov: np.ndarray) -> dict[str, float]:
-    """Recall of the truth's skeleton where vessels are up to 2, 2 to 4, and over 4 pixels wide."""
-    recall = vessel_width_recall(prediction, vessels, fov=fov, edges=(2, 4))
-    return dict(zip(WIDTH_RECALLS, recall.values(), strict=True))
 
 
 def _mean(values: Sequence[float]) -> float:

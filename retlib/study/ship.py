@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import hashlib
 import json
 import sys
@@ -12,7 +11,6 @@ from pathlib import Path
 from torch import nn
 
 import retlib
-from retlib.data import FundusSample
 from retlib.data.phantoms import make_phantom
 from retlib.files import write_whole
 from retlib.inference import predict_logits, probabilities
@@ -37,7 +35,6 @@ def ship(
     name: str,
     licence: str,
     weights: str | Path | None = None,
-    half: bool = True,
 ) -> ModelCard:
     """Write the two files of a finished run, or of a mean of one network: ``<name>.pt`` and ``<name>.json``.
 
@@ -51,7 +48,6 @@ def ship(
         name: name of the model, also of its files.
         licence: what others may do with the weights, in a sentence or two.
         weights: the run's state dict; by default the one that it left in the cache, see `weights_path`.
-        half: allow 16 bits for a run.
 
     Returns:
         The card.
@@ -81,7 +77,7 @@ def ship(
     state = read_state(source)
     model = fill(build(run), state, source)
     if isinstance(config, RunConfig):
-        state = _shortest(run, model, state) if half else stored(state, "float32")
+        state = _shortest(run, model, state)
     elif digest([state := stored(state, config.storage)]) != record.content["model"]["digest"]:
         raise WeightsError(f"record {record.id}: the weights in {source} are not those that it scored")
     content = pack([state])
@@ -90,7 +86,7 @@ def ship(
             f"record {record.id}: the weights take {len(content) / 1e6:.2f} MB, where {MAX_BYTES / 1e6:g} MB may be"
             " shipped; choose a smaller network, or for a mean storage: float16"
         )
-    threshold = config.scoring.threshold
+    chosen = config.scoring.threshold
     card = ModelCard(
         name=name,
         model=run.model,
@@ -99,9 +95,7 @@ def ship(
         inference=inference,
         parameters=count_parameters(model),
         threshold=record.content["threshold"],
-        threshold_from=f"best pooled Dice on the {threshold} images"
-        if isinstance(threshold, str)
-        else "set in advance",
+        threshold_from=f"best pooled Dice on the {chosen} images" if isinstance(chosen, str) else "set in advance",
         run=run_id,
         record=record.id,
         trained_on={run.train.label: tuple(record.content["training"]["images"])},
@@ -126,15 +120,10 @@ def _shortest(run: RunConfig, model: nn.Module, state: State) -> State:
 def _greatest_change(one: nn.Module, other: nn.Module, run: RunConfig) -> float:
     """Compute the greatest difference of a probability between two networks, on two synthetic images."""
     change = 0.0
-    for phantom in _phantoms():
+    for phantom in (make_phantom(seed) for seed in range(2)):
         maps = [probabilities(predict_logits(model, phantom, run.inputs, run.inference)) for model in (one, other)]
         change = max(change, float(abs(maps[0] - maps[1]).max()))
     return change
-
-
-@functools.cache
-def _phantoms() -> tuple[FundusSample, ...]:
-    return tuple(make_phantom(seed) for seed in range(2))
 
 
 def main(arguments: list[str] | None = None) -> None:

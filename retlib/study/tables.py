@@ -257,7 +257,7 @@ def configuration(source: Any, run: str, profiles: Sequence[str] = ("lite", "pap
     columns = {}
     for profile in profiles:
         known = run in source.plan(profile)
-        columns[profile] = dict(_flat(source.config(run, profile).stated())) if known else {}
+        columns[profile] = dict(_flat(source.config(run, profile).explicit_fields())) if known else {}
     frame = pd.DataFrame({profile: pd.Series(column, dtype=object).map(_short) for profile, column in columns.items()})
     names = dict.fromkeys(name for column in columns.values() for name in column)
     shown = [name for name in names if name not in ("profile", "seed", "numerics")]

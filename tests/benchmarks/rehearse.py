@@ -13,21 +13,32 @@ two cores with bfloat16 units.
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from retlib.device import has_bfloat16, pick_device
+from retlib.inference import predict_logits
 from retlib.papers import list_papers, load_paper
+from retlib.preprocessing import Prepared, prepare
 from retlib.studies import list_studies, load_study
-from retlib.study import RunConfig, rehearse
-from retlib.study.rehearsal import STEPS, planned_steps, step_key
+from retlib.study import RunConfig
+from retlib.study.runner import build, load_samples
+from retlib.study.steps import planned_steps, step_key
+from retlib.training import fit
 from tests.benchmarks.measuring import RECORDS, machine, read_json, today, write_json
 
 TARGET = RECORDS / "rehearsal.json"
+
+# Column -> steps that warm up, steps that are timed. On the CPU the first two or three wait for memory that the system
+# has to clear, and the median leaves the third out. A step in float32 takes longer, so the wait is a small part of it.
+STEPS = {"bfloat16": (2, 3), "float32": (1, 1), "gpu": (3, 9)}
 
 Members = list[tuple[str, RunConfig]]
 
@@ -81,6 +92,74 @@ def describe_machine(columns: Sequence[str]) -> dict[str, Any]:
     facts |= {"threads": torch.get_num_threads(), "date": today()}
     facts |= {flag: bool(able.get(flag)) for flag in ("amx_bf16", "avx512_bf16")}
     return facts | ({"gpu": torch.cuda.get_device_name()} if "gpu" in columns else {})
+
+
+def rehearse(
+    config: RunConfig, columns: Sequence[str] = ("bfloat16", "float32"), *, root: str | None = None
+) -> dict[str, float]:
+    """Time optimiser steps of a config at its full size, then predict one held-out image; writes nothing.
+
+    Data, working size, network, batch, loss, augmentation and optimiser are those of the run. The learning rate is next
+    to nothing, so that no schedule cut down to a few steps can make the weights explode.
+
+    Args:
+        config: the run.
+        columns: what to measure, of ``STEPS``: ``bfloat16`` and ``float32`` on the CPU, ``gpu`` in the precision that
+            the run has on CUDA.
+        root: folder of the data sets; RETLIB_DATA by default.
+
+    Returns:
+        Column -> seconds a step, the median of the timed steps.
+
+    Raises:
+        FileNotFoundError: the data is not there.
+        FloatingPointError: the loss or the prediction is not finite.
+    """
+    settings = config.training
+    names, held_out = config.split_training()
+    samples = load_samples(config.train, config, root, names[: settings.batch_size])
+    prepared = [prepare(sample, config.inputs) for sample in samples]
+    batch = [prepared[i % len(prepared)] for i in range(settings.batch_size)]
+    watched = load_samples(config.train, config, root, (held_out or names[-1:])[:1])[0]
+    found = {}
+    for column in columns:
+        found[column], model = _time_steps(config, batch, column)
+    device = next(model.parameters()).device
+    logits = predict_logits(model, watched, config.inputs, config.inference, device=device, amp=settings.amp)
+    if not np.isfinite(logits).all():
+        raise FloatingPointError(f"{config.model}: the logits of {watched.name} are not finite")
+    return found
+
+
+def _time_steps(config: RunConfig, batch: list[Prepared], column: str) -> tuple[float, nn.Module]:
+    """Median seconds of the timed steps, each an epoch of one batch, and the network."""
+    warm_up, timed = STEPS[column]
+    settings = config.training
+    changes = {
+        "epochs": warm_up + timed,
+        "augmented_copies": 0,
+        "learning_rate": 1e-9,
+        "schedule": "constant",
+        "schedule_options": {},
+        "patience": None,
+        "keep": "last",
+        "amp_cpu": column == "bfloat16",
+    }
+    if settings.patches is not None:
+        drawn = {"per_epoch": settings.batch_size, "validation": None, "layout": "random"}
+        changes["patches"] = settings.patches.model_copy(update=drawn)
+    ends: list[float] = []
+    trained = fit(
+        lambda: build(config),
+        batch,
+        [],
+        settings.model_copy(update=changes),
+        config.inputs,
+        seed=config.seed,
+        device=pick_device("cuda" if column == "gpu" else "cpu"),
+        progress=lambda *_: ends.append(time.perf_counter()),
+    )
+    return float(np.median(np.diff(ends)[-timed:])), trained.model
 
 
 def main(arguments: list[str] | None = None) -> None:

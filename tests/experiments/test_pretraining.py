@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from retlib.study import load_weights, run, runner
+from retlib.predict.weights import read_state
+from retlib.study import run, runner, weights_path
 from tests.experiments.conftest import PHANTOMS, tiny
 from tests.experiments.test_runs import comparable
 
@@ -25,8 +26,9 @@ def test_training_starts_from_the_pretrained_weights(tmp_path: Path) -> None:
     plain, first = make(tmp_path, training=still), make(tmp_path, training=still, pretraining=FIRST)
     alone = make(tmp_path, train=OTHERS, training=FIRST["training"], validation=0.0)
     weight = "head.weight"
-    torch.testing.assert_close(load_weights(first.id)[weight], load_weights(alone.id)[weight])
-    assert not torch.allclose(load_weights(plain.id)[weight], load_weights(alone.id)[weight])
+    kept = {record.id: read_state(weights_path(record.id))[weight] for record in (plain, first, alone)}
+    torch.testing.assert_close(kept[first.id], kept[alone.id])
+    assert not torch.allclose(kept[plain.id], kept[alone.id])
     assert first.content["pretraining"]["history"] == alone.history
     assert first.content["pretraining"]["images"] == alone.content["training"]["images"]
     assert len(first.history) == 1 and "pretraining" not in plain.content

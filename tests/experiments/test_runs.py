@@ -19,16 +19,16 @@ from retlib.device import pick_device
 from retlib.inference import predict_logits, probabilities
 from retlib.metrics import evaluate
 from retlib.models import build_model
+from retlib.predict.weights import read_state
 from retlib.study import (
     OUTSIDE,
     Record,
     RunConfig,
     Store,
     load_samples,
-    load_weights,
     run,
-    run_all,
     runner,
+    weights_path,
 )
 from tests.experiments.conftest import tiny
 
@@ -81,7 +81,7 @@ def test_curves_come_back_from_the_histograms(finished: Record, monkeypatch: pyt
     monkeypatch.setenv("RETLIB_CACHE", str(finished.folder.parents[1] / "cache"))
     config = finished.config
     model = build_model(config.model, in_channels=1, **config.model_options).eval()
-    model.load_state_dict(load_weights(finished.id))
+    model.load_state_dict(read_state(weights_path(finished.id)))
     samples = load_samples(config.test[0], config, None)
     scores = np.concatenate([probabilities(predict_logits(model, s, config.inputs))[s.fov] for s in samples])
     truth = np.concatenate([s.vessels[s.fov] for s in samples])
@@ -167,12 +167,36 @@ def test_a_killed_run_resumes_and_ends_in_the_same_record(tmp_path: Path, config
     assert (resumed.folder / "phantom-test.npz").read_bytes() == (alone.folder / "phantom-test.npz").read_bytes()
 
 
-def test_any_executor_serves(tmp_path: Path) -> None:
-    configs = [tiny(seed=seed, training=tiny().training.model_dump() | {"epochs": 1}) for seed in (0, 1)]
-    with ThreadPoolExecutor(1) as executor:
-        records = run_all(configs, tmp_path, executor=executor, device="cpu", progress=False)
-    assert [record.config.seed for record in records] == [0, 1]
-    assert len(Store(tmp_path)) == 2
+def test_two_processes_with_one_run_make_it_once(tmp_path: Path) -> None:
+    """The second waits for the first and reads its record."""
+    environment = {**os.environ, "RETLIB_CACHE": str(tmp_path / "shared-cache")}
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "records"), "300"]
+    pair = [subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, text=True) for _ in range(2)]
+    for process in pair:
+        process.stdin.write(tiny().model_dump_json())
+        process.stdin.close()
+    assert [process.wait(timeout=200) for process in pair] == [0, 0]
+    (record,) = Store(tmp_path / "records")
+    assert record.content["timing"]["resumed_from_epochs"] == []
+    assert [path.name for path in (tmp_path / "records").iterdir()] == [record.id]
+    assert not (tmp_path / "shared-cache" / "work" / record.id).exists()
+
+
+def test_a_record_that_another_machine_writes_meanwhile_stays(
+    tmp_path: Path, finished: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, rename = Store(tmp_path), Path.rename
+
+    def overtaken(self: Path, target: Path) -> Path:
+        if not target.name.endswith(".old"):
+            target.mkdir()
+            (target / "a").write_bytes(b"other")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", overtaken)
+    store.write(finished.content, {"a": b"ours"})
+    assert [path.name for path in tmp_path.iterdir()] == [finished.id]
+    assert (tmp_path / finished.id / "a").read_bytes() == b"other"
 
 
 def test_a_failing_write_leaves_nothing(tmp_path: Path, finished: Record) -> None:
@@ -261,7 +285,7 @@ def test_a_full_size_run_without_units_for_bfloat16_says_so_once(
     def stop(*_: object) -> None:
         raise InterruptedError
 
-    monkeypatch.setattr(runner, "_execute", stop)
+    monkeypatch.setattr(runner, "load_training", stop)
     runner._say_slow.cache_clear()
     for nothing in (said(True), said(False, profile="lite"), said(False, amp_cpu=False)):
         assert nothing == ""

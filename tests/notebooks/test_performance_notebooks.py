@@ -12,7 +12,7 @@ import pytest
 
 from retlib.papers import list_papers, load_paper
 from retlib.studies import list_studies, load_study
-from retlib.study.rehearsal import planned_steps, step_key
+from retlib.study.steps import planned_steps, step_key
 from tests.benchmarks.cost_curves import BASES, SWEEPS, fits, point_name
 from tests.benchmarks.limits import LINES
 

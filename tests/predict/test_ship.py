@@ -47,8 +47,7 @@ def test_the_two_files(weights: Path) -> None:
     assert card["licence"] == "none at all"
 
 
-@pytest.mark.parametrize("half", [True, False])
-def test_sixteen_bits_only_where_they_change_nothing(tmp_path: Path, half: bool, monkeypatch) -> None:
+def test_sixteen_bits_only_where_they_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels that 16 bits hold exactly are halved; others too, but only while probabilities stay put."""
     record = record_of(tmp_path)
     kept = random_weights(record, tmp_path / "kept.pt")
@@ -56,10 +55,10 @@ def test_sixteen_bits_only_where_they_change_nothing(tmp_path: Path, half: bool,
     torch.save(state, kept)
 
     def kernels() -> set[torch.dtype]:
-        ship(record, tmp_path, name="n", licence="x", weights=kept, half=half)
+        ship(record, tmp_path, name="n", licence="x", weights=kept)
         return {value.dtype for value in torch.load(tmp_path / "n.pt").values() if value.ndim > 1}
 
-    assert kernels() == {torch.float16 if half else torch.float32}
+    assert kernels() == {torch.float16}
     monkeypatch.setattr(shipping, "MAX_CHANGE", 0.0)
     assert kernels() == {torch.float32}
 

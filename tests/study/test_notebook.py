@@ -32,6 +32,11 @@ def test_kernel_names_and_imports_are_no_parameters() -> None:
         ({"device": "gpu"}, ["device", "cuda"]),
         ({"data_root": "/no/such/folder"}, ["data_root", "retlib data where"]),
         ({"measure": "missing"}, ["measure"]),
+        ({"seeds": "0; 1"}, ["seeds", "distinct", "'0; 1'"]),
+        ({"seeds": "None"}, ["seeds", "distinct"]),
+        ({"seeds": "true"}, ["seeds", "distinct"]),
+        ({"train": "False"}, ["train", "missing", "'False'"]),
+        ({"profile": "None"}, ["profile", "smoke"]),
     ],
 )
 def test_wrong_parameters_are_named(given: dict, words: list[str]) -> None:
@@ -39,6 +44,24 @@ def test_wrong_parameters_are_named(given: dict, words: list[str]) -> None:
         check_parameters(given)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"seeds": "[0, 1]"}, {"seeds": (0, 1)}),
+        ({"seeds": "0,1"}, {"seeds": (0, 1)}),
+        ({"seeds": "0"}, {"seeds": (0,)}),
+        ({"train": "never"}, {"train": "never"}),
+        ({"train": "'missing'"}, {"train": "missing"}),
+        ({"data_root": "None", "records": "null"}, {"data_root": None, "records": None}),
+        ({"records": "2026"}, {"records": "2026"}),  # the name of a folder
+        ({"data_root": "~"}, {"data_root": str(Path.home())}),
+    ],
+)
+def test_parameters_that_come_as_text(given: dict, expected: dict) -> None:
+    """As `papermill -r` or an editor hands them over."""
+    assert check_parameters(given) == Parameters(**expected)
 
 
 def test_a_notebooks_own_parameters() -> None:
