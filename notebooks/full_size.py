@@ -48,7 +48,6 @@ from pathlib import Path
 
 import pandas as pd
 from IPython.display import Markdown, display
-from retlib.study.rehearsal import planned_steps, step_key
 
 from retlib.papers import list_papers, load_paper
 from retlib.studies import list_studies, load_study
