@@ -8,7 +8,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -25,8 +25,6 @@ from retlib.study import ERROR_COLOURS, FALSE_ALARM, MISSED, TRUE_VESSEL, Record
 from retlib.study.photographs import photograph
 
 if TYPE_CHECKING:
-    from IPython.display import HTML
-
     from retlib.study.notebook import Study
 
 NO_RECORD = "No record yet: run this notebook with the parameter train='missing'."
@@ -248,7 +246,7 @@ def show_roc(study: Study, names: Sequence[str], table: str, controls: Sequence[
 
 def threshold_explorer(
     histogram: ScoreHistogram, threshold: float, points: Mapping[str, Mapping[str, float]], caption: str
-) -> HTML:
+) -> Any:
     """Make a slider over the decision threshold that moves ROC, precision-recall and scores together.
 
     The counts at about 200 thresholds are embedded as JSON, and ``book/_static/threshold.js`` draws them. Where scripts

@@ -14,7 +14,12 @@ from retlib.study.claims import Claim, CurveOf, DifferenceOf, Finding, ValueOf, 
 from retlib.study.plan import RunName, RunsFile
 from retlib.study.printed import DatasetName, Printed, Table, Text
 
-Paths = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+
+def _one_or_many(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Paths = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
 
 
 class Configured(Settings):

@@ -42,7 +42,7 @@ Role = Literal["table", "fold", "ablation", "control"]
 Loop = dict[str, list[int | str]]
 
 
-def check_name(kind: str, name: Any, info: ValidationInfo, hint: str = "") -> Any:
+def check_name(kind: str, name: Any, info: Any, hint: str = "") -> Any:
     """Check a name against ``context[kind]``: the names that the library defines, or the file in an earlier field.
 
     Raises:
@@ -54,7 +54,11 @@ def check_name(kind: str, name: Any, info: ValidationInfo, hint: str = "") -> An
     return name
 
 
-RunName = Annotated[str, AfterValidator(lambda name, info: check_name("run", name, info))]
+def _check_run(name: str, info: ValidationInfo) -> str:
+    return check_name("run", name, info)
+
+
+RunName = Annotated[str, AfterValidator(_check_run)]
 """The name of a run that the file lists, in any profile."""
 
 

@@ -136,7 +136,7 @@ def ledger(study: Study) -> pd.DataFrame:
     """List every measured cell of every table and every claim of a paper, reported and measured, with the verdict.
 
     Returns:
-        :data:`COLUMNS`; tables first, then claims, each in the file's order.
+        A frame with the columns ``COLUMNS``; tables first, then claims, each in the file's order.
     """
     paper = study.source
     printed = reported(paper)
