@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _HINT = " (one that only quoted rows speak of belongs under other_datasets)"
-DatasetName = Annotated[str, AfterValidator(lambda name, info: check_name("data set", name, info, _HINT))]
+
+
+def _check_dataset(name: str, info: Any) -> str:
+    return check_name("data set", name, info, _HINT)
+
+
+DatasetName = Annotated[str, AfterValidator(_check_dataset)]
 """A data set of retlib's, or one of the paper's ``other_datasets``."""
 
 PrintedMetric = Literal[(*METRICS, "loss", "mean_iou")]
@@ -82,7 +88,12 @@ def _as_printed(value: Any) -> Any:
 Text = Annotated[str, BeforeValidator(_as_printed)]
 """A text as printed; a bare number is an error that says what to do."""
 
-NumberText = Annotated[Text, AfterValidator(lambda text: Printed(text).text)]
+
+def _check_number(text: str) -> str:
+    return Printed(text).text
+
+
+NumberText = Annotated[Text, AfterValidator(_check_number)]
 """The text of one number."""
 
 

@@ -60,7 +60,7 @@ def test_a_sound_checkout_builds(checkout: Path, capsys: pytest.CaptureFixture[s
     html = build(checkout)
     assert html == checkout / "_build" / "html" and (html / "notebooks" / "one.html").is_file()
     printed = capsys.readouterr().out
-    assert "[1/1] notebooks/one.ipynb" in printed and "rendering" in printed and "in all" in printed
+    assert "[1/1] notebooks/one.ipynb" in printed and "rendering" in printed and "total" in printed
     assert not (checkout / "_build" / "site").exists()
 
 
