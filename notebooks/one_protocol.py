@@ -428,7 +428,8 @@ def first_map(model):
     rows = scores[(scores["dataset"] == "drive") & (scores["model"] == model)].sort_values("seed")
     record = Record.read(rows["record"].iloc[0]) if len(rows) else None
     cases = record.test().get("cases", {}) if record else {}
-    return (cases["first"]["image"], record.error_maps()["first"]) if "first" in cases else None
+    shown = record.error_maps().get("first") if "first" in cases else None
+    return None if shown is None else (cases["first"]["image"], shown)
 
 
 best = dice["drive"][dice.index.isin(NETWORKS)].idxmax() if dice["drive"].notna().any() else None

@@ -96,11 +96,16 @@ class Record:
         return ScoreHistograms.load(self.folder / self.test(label)["scores"])
 
     def error_maps(self, label: str | None = None) -> dict[str, np.ndarray]:
-        """Load case (``"best"``, ``"median"``, ``"worst"``, ``"first"``) -> uint8 (H, W), see `error_map`."""
+        """Load case (``"best"``, ``"median"``, ``"worst"``, ``"first"``) -> uint8 (H, W), see `error_map`.
+
+        Cases whose file is not there are left out: of the committed records only those that a page shows are kept.
+        """
         from PIL import Image
 
         maps = {}
         for case, entry in self.test(label).get("cases", {}).items():
+            if not (self.folder / entry["file"]).is_file():
+                continue
             with Image.open(self.folder / entry["file"]) as file:
                 maps[case] = np.array(file)
         return maps

@@ -97,7 +97,7 @@ def shared_maps(records: Mapping[str, Record]) -> tuple[str, dict[str, np.ndarra
     Raises:
         ValueError: the maps were not made with one truth.
     """
-    kept = {title: {c["image"]: case for case, c in r.test().get("cases", {}).items()} for title, r in records.items()}
+    kept = {title: {r.test()["cases"][case]["image"]: case for case in r.error_maps()} for title, r in records.items()}
     common: set[str] = set()
     titles: list[str] = []
     for title, cases in kept.items():
