@@ -115,7 +115,7 @@ def test_the_first_page_is_where_it_is_said_to_be(browser: object, site: Path) -
     visit = Visit(browser, WIDTHS["wide"])
     page = visit.open(site / "index.html")
     page.wait_for_url("**/notebooks/index.html")
-    assert "re‑executed" in page.locator("article h1").first.inner_text()
+    assert "reproducibility study" in page.locator("article h1").first.inner_text()
     assert visit.faults == []
     visit.context.close()
 
