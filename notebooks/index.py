@@ -27,7 +27,7 @@ if "google.colab" in sys.modules:
 # differ far more: on other splits, on other pixels, at other thresholds. This book builds what five of
 # them describe, runs it on the data sets they name, and prints every cell of their tables beside the number that we measured.
 
-# %% tags=["parameters", "hide-cell"]
+# %% tags=["parameters", "remove-cell"]
 # papermill replaces these by name.
 profile: str = "lite"  # smoke: nothing is judged; lite and paper show every record, the best profile first
 data_root: str = None  # folder of the data sets; None: RETLIB_DATA
@@ -36,12 +36,12 @@ device: str = "auto"  # not used: this page trains nothing
 seeds: list = [0, 1, 2]  # records of these seeds are read
 train: str = "never"  # not used
 
-# %% tags=["hide-cell"]
+# %% tags=["remove-cell"]
 from retlib.study import check_parameters
 
 parameters = check_parameters(globals())
 
-# %% tags=["hide-cell"]
+# %% tags=["remove-cell"]
 import pandas as pd
 from IPython.display import display
 
@@ -122,7 +122,7 @@ matrix = {}
 for key, paper in papers.items():
     own = lines[lines["paper"] == key]
     regions = [
-        row.share.region
+        row.share.region.split(" (")[0]
         for row in audit_paper(paper, background)
         if row.kind == "measured" and row.share and row.share.region and row.label != "all rows"
     ]
@@ -139,9 +139,9 @@ for key, paper in papers.items():
     counts = own.loc[own["kind"] == "table cell", "verdict"].value_counts()
     verdict = ", ".join(f"{counts[name]} {name}" for name in JUDGED if name in counts)
     matrix[f'<a href="{page}.html">{paper.short}</a>'] = {
-        "do its numbers fit together?": f"{wrong} impossible" if wrong else "yes",
+        "numbers fit together?": f"{wrong} impossible" if wrong else "yes",
         "region implied": "; ".join(dict.fromkeys(regions)) or "not determined",
-        "Dice of the proposed network, ours": compared,
+        "our Dice, proposed network": compared,
         "full-size verdicts": f'<a href="verdicts.html#verdicts-{key}">{verdict or "preview only"}</a>',
     }
 frame = pd.DataFrame.from_dict(matrix, orient="index")
