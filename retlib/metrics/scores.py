@@ -133,7 +133,7 @@ def _sequences(probabilities, vessels, fov) -> tuple[list, list, list]:
     for name, values in (("probabilities", probabilities), ("vessels", vessels), ("fov", fov)):
         shape = getattr(values, "shape", ())
         # Many narrow images are more likely one image with its channels last, whose rows would be scored as images.
-        if len(shape) == 3 and (shape[2] == 1 < min(shape[:2]) or shape[2] <= 4 and min(shape[:2]) >= 16):
+        if len(shape) == 3 and (shape[2] == 1 < min(shape[:2]) or (shape[2] <= 4 and min(shape[:2]) >= 16)):
             raise ValueError(
                 f"{name} has shape {tuple(shape)}: expected (H, W), or images first, (N, H, W); take one channel,"
                 f" {name}[..., 0]"
