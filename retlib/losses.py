@@ -1,9 +1,9 @@
 """Losses on logits inside a mask, and weighted sums of them by name.
 
 Every loss takes ``(logits, target, mask)``, tensors of shape (N, 1, H, W): logits of any floating type, target 0 or 1
-(other values are a ValueError, on a CPU), mask 1 where a pixel is scored (None scores all). Pixels outside the mask contribute neither value nor gradient. Losses
-are scalars, computed in float32, so they are safe under autocast. None makes the CPU wait for a GPU, except
-:func:`boundary` if it has to compute the signed distances.
+(on a CPU, values outside are a ValueError), mask 1 where a pixel is scored (None scores all). Pixels outside the mask
+contribute neither value nor gradient. Losses are scalars, computed in float32, so they are safe under autocast. None
+makes the CPU wait for a GPU, except :func:`boundary` if it has to compute the signed distances.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def predict(
 
     predictor = load_predictor(weights, threshold=threshold, device=device, scale=scale)
     for line in left_out:
-        _print(f"retlib: {line}", err=True)
+        _print(line)
     # disable=None: a bar only where standard error is a terminal, and there only after two seconds.
     with tqdm(total=len(jobs), unit="photograph", delay=2, disable=True if len(jobs) == 1 else None) as bar:
 

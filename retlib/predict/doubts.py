@@ -31,7 +31,7 @@ import numpy as np
 _SIDE = 640  # pixels to which the longer side of the FOV is scaled
 _BORDER = 12  # pixels at the border of the FOV that are left out
 _STROKE = 15  # pixels, above the width of a letter's stroke
-_CONTRAST, _WHITE, _BLACK = 90, 200, 25  # gray levels: of marks against the retina, least of white, greatest of black
+_CONTRAST, _WHITE, _BLACK = 60, 180, 40  # gray levels: of marks against the retina, least of white, greatest of black
 
 LIMITS = {
     "light": (30, math.inf, "it is dark"),
