@@ -1,9 +1,9 @@
 """Losses on logits inside a mask, and weighted sums of them by name.
 
-Every loss takes ``(logits, target, mask)``, tensors of shape (N, 1, H, W): logits of any floating type, target 0 or 1,
-mask 1 where a pixel is scored (None scores all). Pixels outside the mask contribute neither value nor gradient. Losses
-are scalars, computed in float32, so they are safe under autocast. None makes the CPU wait for a GPU, except
-:func:`boundary` if it has to compute the signed distances.
+Every loss takes ``(logits, target, mask)``, tensors of shape (N, 1, H, W): logits of any floating type, target 0 or 1
+(on a CPU, values outside are a ValueError), mask 1 where a pixel is scored (None scores all). Pixels outside the mask
+contribute neither value nor gradient. Losses are scalars, computed in float32, so they are safe under autocast. None
+makes the CPU wait for a GPU, except :func:`boundary` if it has to compute the signed distances.
 """
 
 from __future__ import annotations
@@ -43,10 +43,17 @@ def _prepare(logits: Tensor, target: Tensor, mask: Tensor | None) -> tuple[Tenso
             raise ValueError(f"{name} must have the logits' shape {tuple(logits.shape)}, not {tuple(tensor.shape)}")
     logits, target = logits.float(), target.to(torch.float32)
     if mask is None:
-        return logits, target, torch.ones_like(target)
-    inside = mask > 0.5
-    # masked_fill and not a product: a NaN or infinity outside must not leak in, neither forward nor backward
-    return logits.masked_fill(~inside, 0.0), target.masked_fill(~inside, 0.0), inside.to(torch.float32)
+        inside = torch.ones_like(target)
+    else:
+        # masked_fill and not a product: a NaN or infinity outside must not leak in, neither forward nor backward
+        outside = ~(mask > 0.5)
+        logits, target = logits.masked_fill(outside, 0.0), target.masked_fill(outside, 0.0)
+        inside = (~outside).to(torch.float32)
+    if target.device.type == "cpu" and target.numel():  # on a GPU the CPU would have to wait for the answer
+        low, high = (float(value) for value in torch.aminmax(target))
+        if not (low >= 0 and high <= 1):
+            raise ValueError(f"target ranges from {low:g} to {high:g}: expected 0 to 1 (divide 8-bit labels by 255)")
+    return logits, target, inside
 
 
 def bce(logits: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -28,7 +28,7 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Read a label or FOV mask as bool (H, W): True where the decoded grey level exceeds 127.
+    """Read a label or FOV mask as bool (H, W): True where the decoded grey level exceeds 127, or is 1 of 0 and 1.
 
     Grey levels and not stored values: the palette of DRIVE's second observer decodes to 3 and 253, HRF's masks are RGB,
     and three HRF labels have grey edge pixels.
@@ -36,7 +36,8 @@ def read_mask(path: Path) -> np.ndarray:
     Raises:
         DataError: The file is truncated or no image.
     """
-    return np.asarray(_decode(path, "L")) > 127
+    levels = np.asarray(_decode(path, "L"))
+    return levels > (0 if levels.max() == 1 else 127)
 
 
 def read_role(path: Path, role: str) -> np.ndarray:
@@ -49,12 +50,17 @@ def read_sample(collection: Collection, root: Path, name: str) -> FundusSample:
 
     Raises:
         DataMissingError: A file is not there.
-        DataError: A file is truncated, no image, or has another size than the data set's.
+        DataError: A file is truncated, no image, has another size than the data set's, or is a mask without a pixel.
     """
     arrays = {}
     for role, path in sample_files(collection, root, name).items():
         arrays[role] = read_role(path, role)
         check_size(collection, path, arrays[role].shape)
+        if role != "image" and not arrays[role].any():
+            raise DataError(
+                f"{path} marks no pixel: no grey level exceeds 127; expected levels of 0 and 255, or of 0 and 1."
+                f" Put the original file back; `retlib data verify {collection.key}` checks all of them."
+            )
     if "fov" not in arrays:
         arrays["fov"] = estimate_fov(arrays["image"])
     return FundusSample(name=name, **arrays)

@@ -6,6 +6,23 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 
+def as_array(values: ArrayLike, name: str) -> np.ndarray:
+    """Convert an array or a torch tensor, also one of bfloat16, on a GPU or with a gradient, to a NumPy array.
+
+    Raises:
+        ValueError: a masked array, whose mask would be lost; or no array.
+    """
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} is a masked array: fill it, and give what is not masked as fov (~{name}.mask)")
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        values = values.float() if str(values.dtype) == "torch.bfloat16" else values  # a type that NumPy lacks
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} is no array: {error}") from None
+
+
 def as_mask(values: ArrayLike, name: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """Convert a bool array, or integers that are 0 or 1, to a two-dimensional bool array.
 
@@ -17,7 +34,7 @@ def as_mask(values: ArrayLike, name: str, shape: tuple[int, ...] | None = None) 
     Raises:
         ValueError: another shape, another type, or integers other than 0 and 1.
     """
-    mask = np.asarray(values)
+    mask = as_array(values, name)
     if mask.ndim != 2:
         raise ValueError(f"{name} has shape {mask.shape}: expected one mask of shape (H, W)")
     if shape is not None and mask.shape != shape:
@@ -43,7 +60,7 @@ def as_probabilities(values: ArrayLike, name: str = "probabilities") -> np.ndarr
     Raises:
         ValueError: another shape, a type without an order, a NaN, or a value outside [0, 1].
     """
-    array = np.asarray(values)
+    array = as_array(values, name)
     if array.ndim != 2:
         raise ValueError(f"{name} has shape {array.shape}: expected one map of shape (H, W)")
     if array.dtype.kind not in "fbiu":

@@ -10,7 +10,7 @@ from operator import add
 import numpy as np
 from numpy.typing import ArrayLike
 
-from retlib.metrics.checks import as_mask, as_probabilities, as_threshold
+from retlib.metrics.checks import as_array, as_mask, as_probabilities, as_threshold
 from retlib.metrics.counts import COUNT_METRICS, Confusion, count
 from retlib.metrics.ranking import average_precision, ranked_counts, roc_auc
 from retlib.metrics.topology import SkeletonOverlap, skeleton_overlap
@@ -130,6 +130,16 @@ def _metric_names(metrics: Iterable[str]) -> tuple[str, ...]:
 
 
 def _sequences(probabilities, vessels, fov) -> tuple[list, list, list]:
+    for name, values in (("probabilities", probabilities), ("vessels", vessels), ("fov", fov)):
+        shape = getattr(values, "shape", ())
+        # Many narrow images are more likely one image with its channels last, whose rows would be scored as images.
+        if len(shape) == 3 and (shape[2] == 1 < min(shape[:2]) or (shape[2] <= 4 and min(shape[:2]) >= 16)):
+            raise ValueError(
+                f"{name} has shape {tuple(shape)}: expected (H, W), or images first, (N, H, W); take one channel,"
+                f" {name}[..., 0]"
+            )
+        if np.ma.is_masked(values):
+            as_array(values, name)  # which says what to do instead
     try:
         maps, truths = list(probabilities), list(vessels)
         fovs = [None] * len(maps) if fov is None else list(fov)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.func import functional_call
-from torch.utils.flop_counter import FlopCounterMode
 
 from retlib.models.blocks import positive_int
 
@@ -21,6 +20,8 @@ def multiply_adds(model: nn.Module, channels: int, height: int, width: int) -> i
     Raises:
         ValueError: a number is no whole number of at least 1, or the model takes another number of channels.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # it imports triton, which takes a while
+
     shape = (positive_int("channels", channels), positive_int("height", height), positive_int("width", width))
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     shapes_only = {name: value.detach().to("meta") for name, value in tensors.items()}

@@ -14,6 +14,7 @@ The names below are imported when they are first used, so that ``retlib --help``
 from retlib.lazy import lazy_names
 
 _MODULES = {
+    "doubts": ("find_doubts", "measure_quality"),
     "fov": ("find_fov",),
     "fundus_check": ("FundusCheck", "NotAFundusError", "check_fundus", "measure_fundus"),
     "photographs": ("PhotographError", "read_photograph"),

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import csv
 import glob
 import io
 import os
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, PngImagePlugin
 
 from retlib.files import write_whole
-from retlib.predict.fundus_check import NotAFundusError
-from retlib.predict.photographs import SUFFIXES, PhotographError, read_photograph
-from retlib.predict.predictor import Predictor
+from retlib.predict.photographs import SUFFIXES, PhotographError, read_photograph, read_with_doubts
+
+if TYPE_CHECKING:  # importing torch takes most of a second, which a wrong argument need not cost
+    from retlib.predict.predictor import Predictor
+
+COLUMNS = ("file", "width", "height", "fov_diameter", "vessel_share", "seconds", "doubts")
+"""Columns of the summary: pixels, pixels, pixels, share of the FOV, seconds, and doubts or why there is no map."""
 
 _SOFTWARE = "retlib predict"  # in the metadata of every picture that is written here
 _COLOUR = np.array([0, 200, 255], np.float32)  # of the overlay: no colour of a retina, also for colour-blind eyes
 _OPACITY = 0.65  # of the overlay
+_NAMED = 20  # files that are left out and named
 
 
 @dataclass(frozen=True)
@@ -30,22 +38,30 @@ class Job:
     vessels: Path
     overlay: Path | None = None
     probabilities: Path | None = None
+    fov: Path | None = None
 
     @property
     def targets(self) -> tuple[Path, ...]:
         """The files that are written."""
-        return tuple(path for path in (self.vessels, self.overlay, self.probabilities) if path is not None)
+        return tuple(path for path in (self.vessels, self.overlay, self.probabilities, self.fov) if path is not None)
 
 
 def plan(
-    inputs: Sequence[str], output: str, *, recursive: bool = False, overlay: bool = False, probabilities: bool = False
-) -> tuple[list[Job], int]:
+    inputs: Sequence[str],
+    output: str,
+    *,
+    recursive: bool = False,
+    overlay: bool = False,
+    probabilities: bool = False,
+    save_fov: str | None = None,
+    summary: str | None = None,
+) -> tuple[list[Job], list[str]]:
     """Choose the photographs and name all output before anything is computed.
 
     A folder stands for its picture files (by `SUFFIXES`), sorted by name, without hidden files and without earlier
     output of `retlib predict`. One photograph goes to the file ``output`` if that ends in ``.png``. Otherwise
     ``output`` is a folder, and each map has the name of its photograph; two photographs that differ only in their
-    ending keep it: ``a.jpg.png``.
+    ending keep it: ``a.jpg.png``. A file with the ending of another picture is refused as output.
 
     Args:
         inputs: files, folders or patterns.
@@ -53,19 +69,25 @@ def plan(
         recursive: search the folders inside a folder too.
         overlay: also write ``NAME_overlay.png``.
         probabilities: also write ``NAME_probabilities.png``.
+        save_fov: folder for the fields of view.
+        summary: file for the summary, which must not be one of the others.
 
     Returns:
-        The jobs, and the number of pictures that are left out as earlier output.
+        The jobs, and a line on each kind of thing that is left out: earlier output, files that are no pictures, folders
+        without a photograph.
 
     Raises:
-        ValueError: an input does not exist, or a folder holds no photographs; ``output`` is no PNG, one file for many
+        ValueError: an input does not exist, or there is no photograph at all; ``output`` is no PNG, one file for many
             photographs, the same file for two photographs, or a photograph that would be overwritten.
     """
     places, left_out = _find(inputs, recursive)
+    if not output:
+        raise ValueError("--output: the name is empty; expected a folder, or a file ending in .png")
     target = Path(output)
-    if target.exists() and not target.is_dir() and not target.suffix:
-        raise ValueError(f"--output: {target} is a file without an ending; expected a folder, or a file ending in .png")
-    if target.is_dir() or output.endswith(("/", os.sep)) or not target.suffix:
+    is_picture = target.name.lower().endswith(SUFFIXES)
+    if target.exists() and not target.is_dir() and not is_picture:
+        raise ValueError(f"--output: {target} is a file; expected a folder, or a file ending in .png")
+    if target.is_dir() or output.endswith(("/", os.sep)) or not is_picture:
         bases = [target / name for name in _names(list(places.values()))]
     elif len(inputs) > 1 or not Path(inputs[0]).is_file():
         raise ValueError(f"--output: {len(places)} photographs go to a folder, got the file name {target}")
@@ -79,77 +101,144 @@ def plan(
             base,
             base.with_name(f"{base.name[:-4]}_overlay.png") if overlay else None,
             base.with_name(f"{base.name[:-4]}_probabilities.png") if probabilities else None,
+            None if save_fov is None else Path(save_fov) / name,
         )
-        for source, base in zip(places, bases, strict=True)
+        for source, base, name in zip(places, bases, _names(list(places.values())), strict=True)
     ]
-    _refuse_collisions(jobs)
+    _refuse_collisions(jobs, summary)
     return jobs, left_out
 
 
 def run_jobs(
-    predictor: Predictor, jobs: Iterable[Job], *, check: bool = True, report: Callable[[str, bool], None]
-) -> int:
+    predictor: Predictor,
+    jobs: Iterable[Job],
+    *,
+    check: bool = True,
+    fov: str | None = None,
+    report: Callable[[str, str], None],
+) -> tuple[int, list[dict[str, object]]]:
     """Run all jobs; one that fails does not stop the others.
 
     Args:
         predictor: the network.
         jobs: photographs and output.
         check: refuse images that do not look like fundus photographs.
-        report: called after each job with one line, and whether the job failed.
+        fov: a mask of the field of view, or a folder of masks, see `find_mask`; by default it is estimated.
+        report: called after each job with one line on the map, one on failure or doubt, either of them empty.
 
     Returns:
-        The number of jobs that failed.
+        The number of jobs that failed, and the rows of the summary, see `COLUMNS`.
     """
-    failed = 0
+    failed, rows = 0, []
     for job in jobs:
+        start = time.perf_counter()
         try:
-            line = _run(predictor, job, check)
+            line, row, doubts = _run(predictor, job, check, fov)
         except Exception as error:  # also a full disk, say, or a photograph too large for the device's memory
-            if os.environ.get("RETLIB_DEBUG") and not isinstance(error, (NotAFundusError, PhotographError)):
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            if os.environ.get("RETLIB_DEBUG") and not isinstance(error, ValueError):
                 raise
             failed += 1
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            report(reason if isinstance(error, PhotographError) else f"{job.source}: {reason}", True)
+            rows.append({"file": str(job.source), "doubts": f"not segmented: {reason}"})
+            report("", reason if isinstance(error, PhotographError) else f"{job.source}: {reason}")
         else:
-            report(line, False)
-    return failed
+            row |= {"file": str(job.source), "seconds": f"{time.perf_counter() - start:.2f}"}
+            rows.append(row | {"doubts": "; ".join(doubts)})
+            report(line, f"{job.source}: doubtful: {'; '.join(doubts)}" if doubts else "")
+    return failed, rows
 
 
-def _run(predictor: Predictor, job: Job, check: bool) -> str:
-    """Segment one photograph and write its files, each of them whole or not at all; return one line on the result."""
-    image = read_photograph(job.source)
-    result = predictor(image, check=check)
-    job.vessels.parent.mkdir(parents=True, exist_ok=True)
+def write_summary(path: str, rows: Iterable[Mapping[str, object]]) -> None:
+    """Write the rows of `run_jobs` as a CSV file with the header `COLUMNS`."""
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, COLUMNS)
+    table.writeheader()
+    table.writerows(rows)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_whole(Path(path), text.getvalue().encode(errors="surrogateescape"))
+
+
+def find_mask(fov: str, source: Path) -> Path:
+    """Find a photograph's mask of the field of view.
+
+    Args:
+        fov: a mask, for all photographs; or a folder with a mask for each, which has the name of its photograph, or
+            begins with it: ``21_training_mask.gif`` belongs to ``21_training.tif``.
+        source: the photograph.
+
+    Raises:
+        ValueError: there is no such mask, or there are several.
+    """
+    place = Path(fov)
+    if not place.is_dir():
+        return place
+    stem = _stem(source.name)
+    masks = {path: _stem(path.name) for path in _pictures(place, False)[0]}
+    found = [path for path, name in masks.items() if name == stem]
+    found = found or [path for path, name in masks.items() if name.startswith((f"{stem}_", f"{stem}-", f"{stem}."))]
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise ValueError(f"--fov: expected one mask in {place} named {stem} or {stem}_..., found {names}")
+    return found[0]
+
+
+def _run(
+    predictor: Predictor, job: Job, check: bool, fov: str | None
+) -> tuple[str, dict[str, object], tuple[str, ...]]:
+    """Segment one photograph and write its files, each of them whole or not at all: a line on it, a row, its doubts."""
+    image, doubts = read_with_doubts(job.source)
+    mask = None
+    if fov is not None:
+        levels = read_photograph(find_mask(fov, job.source))[..., 0]
+        mask = levels > (0 if levels.max() == 1 else 127)
+    result = predictor(image, check=check, fov=mask)
+    for path in job.targets:
+        path.parent.mkdir(parents=True, exist_ok=True)
     if job.probabilities:
         write_whole(job.probabilities, _png(np.rint(result.probabilities * np.float32(65535)).astype(np.uint16)))
     if job.overlay:
         tinted = image.copy()
         tinted[result.vessels] = np.rint(_OPACITY * _COLOUR + (1 - _OPACITY) * image[result.vessels])
         write_whole(job.overlay, _png(tinted))
+    if job.fov:
+        write_whole(job.fov, _png(result.fov.astype(np.uint8) * np.uint8(255)))
     write_whole(job.vessels, _png(result.vessels.astype(np.uint8) * np.uint8(255)))
-    doubt = "" if result.check.passed else f"; doubtful: {'; '.join(result.check.reasons)}"
-    return f"{job.source} -> {job.vessels}: vessels on {result.vessel_share:.1%} of the field of view{doubt}"
+    line = f"{job.source} -> {job.vessels}: vessels on {result.vessel_share:.1%} of the field of view"
+    height, width = image.shape[:2]
+    row = {"width": width, "height": height, "fov_diameter": result.fov_diameter}
+    return line, row | {"vessel_share": f"{result.vessel_share:.4f}"}, (*doubts, *result.doubts)
 
 
-def _find(inputs: Sequence[str], recursive: bool) -> tuple[dict[Path, Path], int]:
-    """Find photographs, each once: path -> path relative to the folder that was given; and count earlier output."""
+def _find(inputs: Sequence[str], recursive: bool) -> tuple[dict[Path, Path], list[str]]:
+    """Find photographs, each once: path -> path relative to the folder that was given; and say what is left out."""
     chosen: dict[Path, tuple[Path, Path]] = {}
-    left_out = 0
+    own, others, empty = [], [], []
     for path in (path for name in inputs for path in _expand(name)):
         if not path.is_dir():
             chosen.setdefault(path.resolve(), (path, Path(path.name)))
             continue
-        pictures = _pictures(path, recursive)
+        try:
+            pictures, rest = _pictures(path, recursive)
+        except OSError as error:
+            empty.append(f"{path}: cannot be read ({error.strerror})")
+            continue
+        others += rest
         if not pictures:
             deeper = "" if recursive else "; --recursive looks into the folders inside it"
-            raise ValueError(f"{path}: no photographs in this folder (looked for {', '.join(SUFFIXES)}{deeper})")
+            empty.append(f"{path}: no photographs in this folder (looked for {', '.join(SUFFIXES)}{deeper})")
         for picture in pictures:
             if _is_output(picture):
-                left_out += 1
+                own.append(picture)
             else:
                 chosen.setdefault(picture.resolve(), (picture, picture.relative_to(path)))
     if not chosen:
-        raise ValueError(f"{inputs[0]}: every picture in it was written by `retlib predict` itself")
+        raise ValueError("; ".join(empty) or f"{inputs[0]}: every picture in it was written by `retlib predict` itself")
+    left_out = [f"{line}; left out" for line in empty]
+    if own:
+        left_out.append(f"{len(own)} pictures left out: retlib predict wrote them itself")
+    if others:
+        names = ", ".join(map(str, others[:_NAMED])) + f" and {len(others) - _NAMED} more" * (len(others) > _NAMED)
+        left_out.append(f"{len(others)} files left out, whose ending is of no picture that is read: {names}")
     return dict(chosen.values()), left_out
 
 
@@ -174,8 +263,10 @@ def _is_output(path: Path) -> bool:
 
 
 def _expand(name: str) -> list[Path]:
+    if not name:
+        raise ValueError("one of the photographs has an empty name; expected a file, a folder or a pattern")
     path = Path(name)
-    if path.exists():
+    if os.path.lexists(path):  # also a link whose file is gone, which is named when it is read
         return [path]
     if glob.has_magic(name):  # quoted, or left as it is by the shell
         if matches := sorted(Path(match) for match in glob.glob(os.path.expanduser(name), recursive=True)):
@@ -187,14 +278,14 @@ def _expand(name: str) -> list[Path]:
     )
 
 
-def _pictures(folder: Path, recursive: bool) -> list[Path]:
-    return sorted(
-        path
-        for path in (folder.rglob("*") if recursive else folder.iterdir())
-        if path.name.lower().endswith(SUFFIXES)
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
+def _pictures(folder: Path, recursive: bool) -> tuple[list[Path], list[Path]]:
+    """List the files with the ending of a picture, broken links too, and the others; hidden files in neither."""
+    pictures, others = [], []
+    for path in sorted(folder.rglob("*") if recursive else folder.iterdir()):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and (path.is_file() or (path.is_symlink() and not path.exists())):
+            (pictures if path.name.lower().endswith(SUFFIXES) else others).append(path)
+    return pictures, others
 
 
 def _names(places: Sequence[Path]) -> list[Path]:
@@ -212,9 +303,19 @@ def _stem(name: str) -> str:
     return name[: len(name) - len(ending)] or name
 
 
-def _refuse_collisions(jobs: Sequence[Job]) -> None:
+def _refuse_collisions(jobs: Sequence[Job], summary: str | None) -> None:
     sources = {os.path.normcase(job.source.resolve()): job.source for job in jobs}
     taken: dict[str, Path] = {}
+    if summary is not None:
+        path = Path(summary)
+        key = os.path.normcase(path.resolve())
+        if (
+            not summary
+            or path.is_dir()
+            or key in sources
+            or any(path.resolve() == t.resolve() for job in jobs for t in job.targets)
+        ):
+            raise ValueError(f"--csv: expected the name of a file that is no photograph and no map, got {summary!r}")
     for job in jobs:
         for target in job.targets:
             key = os.path.normcase(target.resolve())

@@ -15,7 +15,9 @@ def predict(
     output: Annotated[
         str,
         typer.Option(
-            "--output", "-o", help="For one photograph a PNG file; otherwise a folder, made where it does not exist."
+            "--output",
+            "-o",
+            help="For one photograph a file ending in .png; else a folder, made where it does not exist.",
         ),
     ],
     overlay: Annotated[
@@ -30,7 +32,33 @@ def predict(
     ] = False,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Probability from which on a pixel is a vessel; by default the model's own.", min=0, max=1),
+        typer.Option(
+            help="Probability from which on a pixel is a vessel, above 0 and below 1; by default the model's own.",
+            show_default=False,
+        ),
+    ] = None,
+    fov: Annotated[
+        str | None,
+        typer.Option(
+            help="A mask of the field of view, or a folder with a mask for each photograph, of its name or beginning"
+            " with it; by default the field of view is estimated.",
+            show_default=False,
+        ),
+    ] = None,
+    save_fov: Annotated[
+        str | None,
+        typer.Option("--save-fov", help="Folder for the fields of view, as masks.", show_default=False),
+    ] = None,
+    scale: Annotated[
+        float,
+        typer.Option(
+            help="Factor on the size at which the network sees a photograph, 0.1 to 2: 0.5 where only half of the"
+            " retina's width is in the picture."
+        ),
+    ] = 1.0,
+    summary: Annotated[
+        str | None,
+        typer.Option("--csv", help="File for a table: size, vessels, seconds and doubts of each.", show_default=False),
     ] = None,
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Search the folders inside a folder too.")
@@ -46,28 +74,50 @@ def predict(
     """Segment the vessels of fundus photographs: 255 on vessels, 0 elsewhere, at each photograph's own size.
 
     The field of view is estimated, and outside it there is no vessel. A file that cannot be read, or does not look
-    like a fundus photograph, is named with the reason, and the others go on. Earlier output is overwritten, a
-    photograph never. Exit code: 0 when every photograph was segmented, 1 when some were not, 2 for a wrong argument.
+    like a fundus photograph, is named with the reason, and the others go on; so is a photograph whose map is likely
+    wrong, with the doubts. Earlier output is overwritten, a photograph never. Exit code: 0 when every photograph was
+    segmented, with or without doubts, 1 when some were not, 2 for a wrong argument or where there is no photograph.
     """
     from tqdm import tqdm
 
-    from retlib.predict.batch import plan, run_jobs
-    from retlib.predict.predictor import load_predictor
+    from retlib.predict.batch import plan, run_jobs, write_summary
 
-    jobs, left_out = plan(photographs, output, recursive=recursive, overlay=overlay, probabilities=probabilities)
-    predictor = load_predictor(weights, threshold=threshold, device=device)
-    if left_out:
-        typer.echo(f"{left_out} pictures left out: retlib predict wrote them itself")
+    jobs, left_out = plan(
+        photographs,
+        output,
+        recursive=recursive,
+        overlay=overlay,
+        probabilities=probabilities,
+        save_fov=save_fov,
+        summary=summary,
+    )
+    if fov is not None and not Path(fov).exists():
+        raise ValueError(f"--fov: {fov!r}: there is no such file or folder")
+    from retlib.predict.predictor import load_predictor  # which imports torch
+
+    predictor = load_predictor(weights, threshold=threshold, device=device, scale=scale)
+    for line in left_out:
+        _print(line)
     # disable=None: a bar only where standard error is a terminal, and there only after two seconds.
     with tqdm(total=len(jobs), unit="photograph", delay=2, disable=True if len(jobs) == 1 else None) as bar:
 
-        def report(line: str, failed: bool) -> None:
+        def report(line: str, trouble: str) -> None:
             bar.update()
             with bar.external_write_mode():
-                typer.echo(f"retlib: {line}" if failed else line, err=failed)
+                if line:
+                    _print(line)
+                if trouble:
+                    _print(f"retlib: {trouble}", err=True)
 
-        failed = run_jobs(predictor, jobs, check=not force, report=report)
+        failed, rows = run_jobs(predictor, jobs, check=not force, fov=fov, report=report)
+    if summary is not None:
+        write_summary(summary, rows)
     if len(jobs) > 1:
         typer.echo(f"{len(jobs) - failed} of {len(jobs)} photographs segmented")
     if failed:
         raise typer.Exit(1)
+
+
+def _print(line: str, *, err: bool = False) -> None:
+    """Print a line; a file's name may hold bytes that are no text."""
+    typer.echo(line.encode(errors="backslashreplace").decode(), err=err)

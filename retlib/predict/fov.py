@@ -19,6 +19,8 @@ _MARGIN = 0.1  # black kept around the disc / its longer side
 _BORDER = 0.004  # width of the blurred border, which looks like a vessel / longer side of the FOV
 _NOTCH = 0.08  # depth of a notch / longer side of the FOV
 _AWAY = 0.02  # distance from the FOV at which the surround is measured / longer side of the FOV
+_PAIR = 1.6  # least width / height of two eyes side by side
+_WAIST = 0.5  # greatest height where they meet / height of the lower one
 _DARK = 0.25  # greatest light of a notch / median light of the retina
 
 
@@ -48,6 +50,32 @@ def find_fov(image: np.ndarray) -> np.ndarray:
     lit = _lit_part(inner)
     fov[window][lit] = _fov_of_part(np.ascontiguousarray(inner[lit]))
     return fov
+
+
+def eyes_side_by_side(image: np.ndarray) -> int | None:
+    """Find the column between two eyes that stand side by side in one picture; None where there is one eye.
+
+    The lit part is then far wider than high, and low in the middle, where two discs meet.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+    """
+    if not isinstance(image, np.ndarray) or image.ndim != 3 or min(image.shape) < 3:
+        return None
+    height, width = image.shape[:2]
+    reduced = cv2.resize(image, (200, 200), interpolation=cv2.INTER_AREA).max(axis=2)
+    lit = cv2.morphologyEx((reduced > _BRIGHT // 2).astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    left, _, across, down = cv2.boundingRect(lit)
+    if across * width < _PAIR * down * height or not across:
+        return None
+    heights = lit.sum(axis=0)[left : left + across]
+    third = across // 3
+    middle = third + int(np.argmin(heights[third:-third]))
+    halves = heights[:middle].max(initial=0), heights[middle:].max(initial=0)
+    if heights[middle] > _WAIST * min(halves):
+        return None
+    lowest = np.flatnonzero(heights[third:-third] == heights[middle])
+    return round((left + third + float(lowest.mean()) + 0.5) * width / 200)
 
 
 def searched_region(image: np.ndarray, fov: np.ndarray) -> np.ndarray:

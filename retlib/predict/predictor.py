@@ -13,9 +13,14 @@ from torch import nn
 from retlib.data import FundusSample
 from retlib.device import pick_device
 from retlib.inference import area_opening, predict_logits, probabilities, remove_small_components
-from retlib.predict.fov import find_fov, searched_region
+from retlib.predict.doubts import find_doubts, measure_quality
+from retlib.predict.fov import eyes_side_by_side, find_fov, searched_region
 from retlib.predict.fundus_check import FundusCheck, NotAFundusError, check_fundus
 from retlib.predict.weights import ModelCard, read_weights, shipped_weights
+
+_LIT = 20  # gray levels above which a pixel's colour counts
+_GRAY_SPREAD = 12  # gray levels by which the channels of a gray photograph differ, after JPEG compression
+_GREEN_ONLY = 0.3  # greatest red and blue of a red-free photograph that is stored in green / green
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +33,7 @@ class Prediction:
         check: measures of the rule for fundus photographs, and its reasons against this one.
         logits: of the network, before small components are removed, float32 (H, W).
         searched: where vessels are looked for, bool (H, W), see `searched_region`.
+        doubts: why the map may be wrong, in words; empty where nothing was found.
         min_size: pixels of the smallest component that stays, see `retlib.inference.area_opening`; None: all stay.
     """
 
@@ -37,6 +43,7 @@ class Prediction:
     logits: np.ndarray = field(repr=False)
     searched: np.ndarray = field(repr=False)
     min_size: int | None = None
+    doubts: tuple[str, ...] = ()
 
     @functools.cached_property
     def probabilities(self) -> np.ndarray:
@@ -45,12 +52,18 @@ class Prediction:
         Computed on first access: removing small components at all thresholds takes longer than at one.
         """
         logits = self.logits if self.min_size is None else area_opening(self.logits, self.min_size)
-        return probabilities(logits).astype(np.float32) * self.searched
+        return _probabilities(logits) * self.searched
 
     @property
     def vessel_share(self) -> float:
         """Share of the FOV that is vessel."""
         return float(self.vessels.sum() / max(int(self.fov.sum()), 1))
+
+    @property
+    def fov_diameter(self) -> int:
+        """Longer side of the FOV in pixels."""
+        rows, columns = np.flatnonzero(self.fov.any(axis=1)), np.flatnonzero(self.fov.any(axis=0))
+        return int(max(np.ptp(rows), np.ptp(columns))) + 1 if rows.size else 0
 
 
 class Predictor:
@@ -61,60 +74,134 @@ class Predictor:
         card: the description of its weights.
         threshold: probability from which on a pixel is a vessel, 0 to 1, ends excluded; the card's by default.
         device: ``cpu``, ``cuda``, ``cuda:1``, ...; ``auto`` takes CUDA where there is one.
+        scale: factor on the size at which the network sees a photograph, 0.1 to 2: 0.5 where only half of the retina's
+            width is in the picture.
 
     Raises:
-        ValueError: an impossible threshold or device.
+        ValueError: an impossible threshold, device or scale.
     """
 
     def __init__(
-        self, model: nn.Module, card: ModelCard, *, threshold: float | None = None, device: str = "auto"
+        self,
+        model: nn.Module,
+        card: ModelCard,
+        *,
+        threshold: float | None = None,
+        device: str = "auto",
+        scale: float = 1.0,
     ) -> None:
         self.card = card
+        if not 0.1 <= scale <= 2:
+            raise ValueError(f"scale: expected a factor from 0.1 to 2, got {scale:g}")
+        if scale != 1 and card.inputs.fov_side is None:
+            raise ValueError(f"scale: {card.name} has no working size (inputs.fov_side) that it could change")
+        side = card.inputs.fov_side and max(64, round(card.inputs.fov_side * scale))
+        self.inputs = card.inputs.model_copy(update={"fov_side": side})
         self.threshold = card.threshold if threshold is None else float(threshold)
         if not 0 < self.threshold < 1:
-            raise ValueError(f"threshold: expected a probability between 0 and 1, got {self.threshold:g}")
+            raise ValueError(f"threshold: expected a probability above 0 and below 1, got {self.threshold:g}")
         self.device = pick_device(device)
         self.model = model.to(self.device, memory_format=torch.channels_last).eval()
         self._settings = card.inference.model_copy(update={"least_piece": None})
 
-    def __call__(self, image: np.ndarray, *, check: bool = True) -> Prediction:
-        """Segment one photograph.
+    def __call__(self, image: np.ndarray, *, check: bool = True, fov: np.ndarray | None = None) -> Prediction:
+        """Segment one photograph; of two eyes side by side, each by itself.
+
+        A gray photograph gets the colours of the training images, see `ModelCard.colour_mean`.
 
         Args:
             image: uint8 (H, W, 3), RGB, any size.
             check: refuse an image that does not look like a fundus photograph.
+            fov: field of view, bool (H, W); by default it is estimated.
 
         Raises:
             NotAFundusError: the image does not look like a fundus photograph; the message says why.
-            ValueError: the array is not uint8 (H, W, 3).
+            ValueError: the array is not uint8 (H, W, 3), or the FOV has another size or no pixel.
         """
-        fov = find_fov(image)
+        gray = gray_of(image)
+        if gray is not None:
+            image = np.repeat(gray[..., None], 3, axis=2)
+        if fov is None:
+            if (column := eyes_side_by_side(image)) is not None:
+                return _joined([self(np.ascontiguousarray(p), check=check) for p in np.split(image, [column], axis=1)])
+            fov = find_fov(image)
+        elif fov.shape != image.shape[:2] or not fov.any():
+            expected = f"{image.shape[1]} x {image.shape[0]}"
+            raise ValueError(
+                f"the field of view is {' x '.join(map(str, fov.shape[::-1]))} pixels with {int(fov.sum())} inside,"
+                f" expected {expected} as the photograph, and some inside"
+            )
         verdict = check_fundus(image, fov)
-        if check and not verdict.passed:
-            raise NotAFundusError(f"this does not look like a fundus photograph: {'; '.join(verdict.reasons)}")
-        sample = FundusSample("photograph", image, vessels=np.zeros_like(fov), fov=fov)
-        logits = predict_logits(self.model, sample, self.card.inputs, self._settings, device=self.device)
-        vessels = probabilities(logits).astype(np.float32) >= np.float32(self.threshold)
+        if check and verdict.refused:
+            raise NotAFundusError(
+                f"this does not look like a fundus photograph: {'; '.join(verdict.reasons)}; --force (in Python:"
+                " check=False) segments it nevertheless"
+            )
+        seen = image
+        if gray is not None and self.inputs.channels == 3:
+            z = (np.arange(256) - gray[fov].mean()) / max(gray[fov].std(), 1)
+            levels = np.outer(z, self.card.colour_sd) + self.card.colour_mean
+            seen = np.clip(np.rint(levels), 0, 255).astype(np.uint8)[gray]
+            seen[~fov] = 0
+        sample = FundusSample("photograph", seen, vessels=np.zeros_like(fov), fov=fov)
+        logits = predict_logits(self.model, sample, self.inputs, self._settings, device=self.device)
+        vessels = _probabilities(logits) >= np.float32(self.threshold)
         min_size = self.card.inference.least_piece
         if min_size is not None:
             vessels = remove_small_components(vessels, min_size)
         searched = searched_region(image, fov)
-        return Prediction(vessels & searched, fov, verdict, logits, searched, min_size)
+        vessels &= searched
+        share = float(vessels.sum() / fov.sum())
+        doubts = verdict.reasons + find_doubts(measure_quality(image, fov) | {"vessel_share": share})
+        return Prediction(vessels, fov, verdict, logits, searched, min_size, doubts)
+
+
+def gray_of(image: np.ndarray) -> np.ndarray | None:
+    """Return the gray levels, uint8 (H, W), of a photograph without colour, or of one that is green only; else None."""
+    is_colour = not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or not image.size
+    if is_colour or image.shape[2] != 3:
+        return None  # what is no photograph is told by `find_fov`
+    step = max(1, max(image.shape) // 500)  # a sample of the pixels of a large photograph is enough
+    pixels = image[::step, ::step].reshape(-1, 3).astype(np.int16)
+    lit = pixels[pixels.max(axis=1) > _LIT]
+    if not len(lit):
+        return None
+    spread = np.percentile(lit.max(axis=1) - lit.min(axis=1), 95)
+    red, green, blue = lit.mean(axis=0)
+    return image[..., 1] if spread <= _GRAY_SPREAD or max(red, blue) < _GREEN_ONLY * green else None
+
+
+def _probabilities(logits: np.ndarray) -> np.ndarray:
+    """Compute float32 probabilities strip by strip, since the float64 between takes twice the memory of both."""
+    return np.concatenate(
+        [probabilities(part).astype(np.float32) for part in np.array_split(logits, len(logits) // 500 + 1)]
+    )
+
+
+def _joined(parts: list[Prediction]) -> Prediction:
+    """Join the predictions of photographs that stand side by side in one picture."""
+    arrays = (np.concatenate([getattr(part, name) for part in parts], axis=1) for name in ("vessels", "fov"))
+    logits, searched = (
+        np.concatenate([getattr(part, name) for part in parts], axis=1) for name in ("logits", "searched")
+    )
+    check = next((part.check for part in parts if not part.check.passed), parts[0].check)
+    doubts = dict.fromkeys(("two eyes in one picture, each segmented by itself", *(d for p in parts for d in p.doubts)))
+    return Prediction(*arrays, check, logits, searched, parts[0].min_size, tuple(doubts))
 
 
 def load_predictor(
-    weights: str | Path | None = None, *, threshold: float | None = None, device: str = "auto"
+    weights: str | Path | None = None, *, threshold: float | None = None, device: str = "auto", scale: float = 1.0
 ) -> Predictor:
     """Load the network that comes with retlib, or the one of another weights file with its card beside it.
 
-    Threshold and device are those of `Predictor`.
+    Threshold, device and scale are those of `Predictor`.
 
     Raises:
         WeightsError: no weights are shipped, or the file is missing, damaged or without its card.
-        ValueError: an impossible threshold or device.
+        ValueError: an impossible threshold, device or scale.
     """
     model, card = read_weights(shipped_weights() if weights is None else weights)
-    return Predictor(model, card, threshold=threshold, device=device)
+    return Predictor(model, card, threshold=threshold, device=device, scale=scale)
 
 
 def predict_vessels(

@@ -44,6 +44,10 @@ class ModelCard(Settings):
     run: str  # id of the run that trained the network
     record: str  # id of the record that measured it
     trained_on: dict[str, tuple[str, ...]]  # data set and split -> names of the photographs
+    # Mean and standard deviation of the training images' red, green and blue inside the FOV (here: of DRIVE's). A gray
+    # photograph is given them, channel by channel: repeated gray has the wrong colour and contrast.
+    colour_mean: tuple[float, float, float] = (180.5, 97.1, 57.0)
+    colour_sd: tuple[float, float, float] = (32.4, 20.0, 10.7)
     licence: str
     sha256: str  # of the weights file
     retlib: str  # version that wrote it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 import sys
@@ -96,8 +97,10 @@ def test_what_does_not_look_like_a_fundus_is_refused_unless_forced(run) -> None:
     code, out, err = run("noise.png", "-o", "v.png")
     assert code == 1 and out == "" and not Path("v.png").exists()
     assert err.startswith("retlib: noise.png: this does not look like a fundus photograph: ") and err.count("\n") == 1
-    code, out, _ = run("noise.png", "-o", "v.png", "--force")
-    assert code == 0 and "; doubtful: " in out and Path("v.png").exists()
+    assert "--force" in err
+    code, out, err = run("noise.png", "-o", "v.png", "--force")
+    assert code == 0 and Path("v.png").exists() and out.count("\n") == 1
+    assert err.startswith("retlib: noise.png: doubtful: ") and err.count("\n") == 1
 
 
 # --- many --------------------------------------------------------------------------------------------------------
@@ -204,11 +207,15 @@ def test_the_bar_is_for_a_terminal_and_after_two_seconds(run, folder: Path, monk
         (("eye.png", "-o", "v.jpg"), "expected a file ending in .png"),
         (("eye.png", "copy.png", "-o", "v.png"), "2 photographs go to a folder"),
         (("eye.png", "copy.png", "-o", "."), "would overwrite the photograph"),
-        (("eye.png", "copy.png", "-o", "plain"), "plain is a file without an ending"),
+        (("eye.png", "copy.png", "-o", "plain"), "plain is a file; expected a folder"),
         (("eye.png", "sub/eye.png", "-o", "out"), "eye.png and sub/eye.png would both be written to"),
         (("eye.png", "eye_overlay.tif", "-o", "out", "--overlay"), "would both be written to"),
         (("eye.png", "-o", "out", "--threshold", "0"), "threshold: expected a probability"),
         (("eye.png", "-o", "out", "--device", "toaster"), "device"),
+        (("eye.png", "-o", "out", "--scale", "0"), "scale: expected a factor from 0.1 to 2"),
+        (("eye.png", "-o", "out", "--fov", "gone"), "--fov: 'gone': there is no such file"),
+        (("eye.png", "-o", "out", "--csv", "eye.png"), "--csv: expected the name of a file"),
+        (("", "-o", "out"), "an empty name"),
     ],
 )
 def test_wrong_usage(run, eye: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -238,3 +245,51 @@ def test_output_is_required(run, eye: Path) -> None:
 def test_names_of_gzipped_photographs() -> None:
     assert batch._stem("im0001.ppm.gz") == "im0001" and batch._stem("a.b.JPG") == "a.b"
     assert batch._stem("notes") == "notes" and batch._stem(".png") == ".png"
+
+
+# --- what people have --------------------------------------------------------------------------------------------
+
+
+def test_an_output_folder_may_have_a_dot(run, eye: Path) -> None:
+    assert run("eye.png", "-o", "run_1.2")[0] == 0
+    assert names(Path("run_1.2")) == ["eye.png"]
+
+
+def test_folders_without_a_picture_and_broken_links_stop_nothing(run, eye: Path) -> None:
+    Path("clinic/hollow").mkdir(parents=True)
+    Path("clinic/links").mkdir()
+    shutil.copy(eye, "clinic/phone.jfif")  # its content decides
+    Path("clinic/links/gone.jpg").symlink_to("nowhere.jpg")
+    Path("clinic/hollow/notes.txt").touch()
+    code, out, err = run(*sorted(map(str, Path("clinic").iterdir())), "-o", "maps")
+    assert code == 1 and names(Path("maps")) == ["phone.png"]
+    assert "clinic/hollow: no photographs in this folder" in out and "clinic/hollow/notes.txt" in out
+    assert err == "retlib: clinic/links/gone.jpg: cannot be read (No such file or directory)\n"
+    assert run("clinic/hollow", "-o", "maps")[0] == 2
+
+
+def test_the_summary_and_the_doubts(run, eye: Path, photograph: np.ndarray) -> None:
+    Image.fromarray(photograph // 8).save("dark.png")
+    Path("cut.png").write_bytes(eye.read_bytes()[:500])
+    code, _, err = run("dark.png", "cut.png", "eye.png", "-o", "out", "--csv", "new/summary.csv")
+    assert code == 1 and "retlib: dark.png: doubtful: it is dark" in err
+    with Path("new/summary.csv").open(newline="") as file:
+        dark, cut, good = csv.DictReader(file)
+    assert list(good) == list(batch.COLUMNS)
+    assert (good["file"], good["width"], good["height"], good["doubts"]) == ("eye.png", "282", "292", "")
+    assert 250 < int(good["fov_diameter"]) < 282 and 0 < float(good["vessel_share"]) < 1 and float(good["seconds"]) > 0
+    assert "it is dark" in dark["doubts"] and cut["doubts"].startswith("not segmented: ")
+
+
+def test_fields_of_view_are_saved_and_given(run, eye: Path) -> None:
+    assert run("eye.png", "-o", "v.png", "--save-fov", "masks")[0] == 0
+    mask = values(Path("masks/eye.png"))
+    half = (mask > 0).astype(np.uint8)
+    half[:, :141] = 0
+    Path("given").mkdir()
+    Image.fromarray(half).save("given/eye_mask.png")  # of 0 and 1
+    assert run("eye.png", "-o", "w.png", "--fov", "given", "--force")[0] == 0
+    assert not values(Path("w.png"))[:, :141].any() and values(Path("w.png")).any()
+    shutil.copy(eye, "other.png")
+    code, _, err = run("other.png", "-o", "w.png", "--fov", "given")
+    assert code == 1 and "expected one mask in given named other" in err

@@ -12,8 +12,8 @@ from retlib.data.collections import sample_files
 from retlib.data.phantoms import make_phantom
 from retlib.data.readers import read_image, read_mask
 from retlib.data.registry import COLLECTIONS
-from retlib.predict import check_fundus, find_fov
-from retlib.predict.fov import searched_region
+from retlib.predict import check_fundus, find_doubts, find_fov, measure_quality
+from retlib.predict.fov import eyes_side_by_side, searched_region
 from retlib.predict.fundus_check import RULE
 
 
@@ -143,7 +143,7 @@ def test_scikit_learns_photographs_are_refused(name: str) -> None:
 
 def test_a_tiny_photograph_is_refused_with_its_size() -> None:
     (reason,) = reasons(make_phantom(0, 120, 120).image)
-    assert "150 x 150 is the least" in reason
+    assert "120 x 60 is the least" in reason
 
 
 @pytest.mark.parametrize("image", [np.zeros((9, 9)), np.zeros((9, 9, 3)), np.zeros((9, 9, 1), np.uint8), "eye"])
@@ -212,3 +212,37 @@ def test_pictures_may_be_one_pixel_high() -> None:
         image = np.full((*shape, 3), 200, np.uint8)
         assert find_fov(image).shape == shape
         assert not check_fundus(image, find_fov(image)).passed
+
+
+# --- doubts ------------------------------------------------------------------------------------------------------
+
+
+def doubts(image: np.ndarray) -> str:
+    return "; ".join(find_doubts(measure_quality(image, find_fov(image))))
+
+
+def test_poor_photographs_are_doubted_and_good_ones_are_not() -> None:
+    image = make_phantom(1).image
+    noise = np.random.default_rng(0).normal(0, 20, image.shape)
+    assert not doubts(image)
+    assert "dark" in doubts(image // 10)
+    assert "blurred" in doubts(cv2.GaussianBlur(image, (0, 0), 3))
+    assert "noisy" in doubts(np.clip(image + noise, 0, 255).astype(np.uint8))
+    assert "cut off" in doubts(np.ascontiguousarray(image[:, :280]))
+    assert "scale is a guess" in doubts(np.ascontiguousarray(image[150:430, 140:420]))
+    assert "pixels wide" in doubts(cv2.resize(image, (150, 155), interpolation=cv2.INTER_AREA))
+    marked = cv2.putText(image.copy(), "OD 12345 2019", (120, 200), cv2.FONT_HERSHEY_SIMPLEX, 1, (255,) * 3, 2)
+    assert "marks" in doubts(marked)
+
+
+def test_a_weak_reason_alone_is_a_doubt(data_root: Path) -> None:
+    image = read_image(sample_files(COLLECTIONS["drive"], data_root, "30_training")["image"])
+    half = np.ascontiguousarray(image[:, : image.shape[1] // 2])
+    check = check_fundus(half, find_fov(half))
+    assert check.reasons and not check.refused
+
+
+def test_two_eyes_side_by_side() -> None:
+    image = make_phantom(1, 292, 282).image
+    assert eyes_side_by_side(image) is None
+    assert abs(eyes_side_by_side(np.concatenate([image, image], axis=1)) - 282) < 12

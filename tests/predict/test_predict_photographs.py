@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from retlib.predict import PhotographError, photographs, read_photograph
@@ -140,3 +143,33 @@ def test_a_picture_that_is_too_large(photograph: np.ndarray, tmp_path: Path, mon
     monkeypatch.setattr(photographs, "MAX_PIXELS", photograph.shape[0] * photograph.shape[1] - 1)
     with pytest.raises(PhotographError, match=r"too large.*282 x 292"):
         read_photograph(tmp_path / "eye.png")
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.float32])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_planes_apart_and_turned(photograph: np.ndarray, tmp_path: Path, kind: type, orientation: int) -> None:
+    deep = photograph.astype(kind) * 257 if kind is np.uint16 else photograph.astype(kind) / 255
+    tags = [(274, "H", 1, orientation, True)]
+    options = {"photometric": "rgb", "planarconfig": "separate", "extratags": tags}
+    tifffile.imwrite(tmp_path / "eye.tif", deep.transpose(2, 0, 1), **options)
+    expected = photograph if orientation == 1 else np.rot90(photograph, -1)
+    np.testing.assert_array_equal(read_photograph(tmp_path / "eye.tif"), expected)
+
+
+def test_a_deep_png_is_turned_upright(photograph: np.ndarray, tmp_path: Path) -> None:
+    png = cv2.imencode(".png", photograph[..., ::-1].astype(np.uint16) * 257)[1].tobytes()
+    body = b"eXIf" + b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    (tmp_path / "eye.png").write_bytes(png[:33] + chunk + png[33:])
+    np.testing.assert_array_equal(read_photograph(tmp_path / "eye.png"), np.rot90(photograph, -1))
+
+
+def test_twelve_bits_with_a_stray_pixel_or_in_jpeg_2000(photograph: np.ndarray, tmp_path: Path) -> None:
+    deep = photograph.astype(np.uint16) * 16
+    cv2.imwrite(str(tmp_path / "eye.jp2"), deep[..., ::-1])
+    assert np.abs(read_photograph(tmp_path / "eye.jp2").astype(int) - photograph).mean() < 4
+    deep[5, 5] = 65535
+    tifffile.imwrite(tmp_path / "eye.tif", deep, photometric="rgb")
+    image, doubts = photographs.read_with_doubts(tmp_path / "eye.tif")
+    image[5, 5] = photograph[5, 5]
+    assert np.abs(image.astype(int) - photograph).max() <= 1 and "12 bits" in doubts[0]

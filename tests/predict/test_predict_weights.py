@@ -184,3 +184,23 @@ def test_importing_is_cheap(module: str, others: tuple[str, ...]) -> None:
     code = f"import sys, {module}; print([name for name in {others} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("gray", [lambda image: image[..., 1], lambda image: image @ [0.299, 0.587, 0.114]])
+def test_gray_photographs_give_the_map_of_the_colour_one(gray) -> None:
+    """Green as red-free cameras store it, and luma; also green alone in an RGB file."""
+    phantom = make_phantom(3, 292, 282)
+    predict = load_predictor(device="cpu")
+    colour = predict(phantom.image).vessels
+    level = np.rint(gray(phantom.image)).astype(np.uint8)
+    pictures = [np.repeat(level[..., None], 3, axis=2), level[..., None] * np.array([0, 1, 0], np.uint8)]
+    for picture in pictures:
+        vessels = predict(picture).vessels
+        assert 2 * (vessels & colour).sum() / (vessels.sum() + colour.sum()) > 0.8
+
+
+def test_two_eyes_in_one_picture_are_segmented_each_by_itself(predictor: Predictor, photograph: np.ndarray) -> None:
+    result = predictor(np.concatenate([photograph, photograph], axis=1))
+    alone = predictor(photograph).vessels
+    assert result.vessels.shape[1] == 2 * photograph.shape[1] and "two eyes" in result.doubts[0]
+    assert (result.vessels[:, : photograph.shape[1]] == alone).mean() > 0.97
