@@ -48,13 +48,14 @@ class Deviation:
         """Subtract the ``target`` that the identity derives from the means of ``given`` from its true value.
 
         The true value of ``prevalence`` is the share of the pooled pixels, that of a score its mean over images. None
-        where a score is missing.
+        where a score is missing, and where the identity derives a value outside [0, 1]: it divides by nearly nothing
+        there, and no printed score can depart from a value that it cannot have.
         """
         known = {**self.means, "prevalence": self.share}
         if any(name not in known for name in (target, *given)):
             return None
         expected = derive_score(target, {name: known[name] for name in given})
-        return None if expected is None else known[target] - expected
+        return None if expected is None or not 0 <= expected <= 1 else known[target] - expected
 
 
 @dataclass(frozen=True)
