@@ -50,7 +50,7 @@ def draw_table(rng: np.random.Generator, groups: tuple[str, ...] = ("",)) -> Tab
     images = [(rng.uniform(0.07, 0.16, n := rng.integers(5, 21)), rng.integers(200_000, 400_000, n)) for _ in groups]
     averaged = rng.random() < 0.5
     rows = []
-    for _ in range(rng.integers(1, 3)):
+    for _ in range(rng.integers(1, 5)):
         row = []
         for shares, pixels in images:
             vessels = np.round(shares * pixels)
