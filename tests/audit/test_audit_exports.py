@@ -21,6 +21,7 @@ def impossible(table: TableFile, background: Background) -> bool:
 
 def test_500_honest_tables_in_the_dresses_of_exports(background, tmp_path):
     pytest.importorskip("openpyxl")
+    background = Background(deviations=background.deviations)  # the images are not those of DRIVE and STARE
     rng = np.random.default_rng(11)
     for _ in range(500):
         table = draw_table(rng, GROUPS[rng.integers(len(GROUPS))] if rng.random() < 0.4 else ("",))
