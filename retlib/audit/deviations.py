@@ -94,6 +94,8 @@ class Background:
 
     shares: Mapping[str, VesselShares] = field(default_factory=dict)
     deviations: tuple[Deviation, ...] = ()
+    # (target, given) -> the departure of each deviation: every row of a table asks for the same ones
+    _departures: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def tolerance(
         self,
@@ -114,14 +116,18 @@ class Background:
                 the row's than to that of a map that calls every pixel vessel. None lets all count.
             region: ``fov`` or ``frame``, where it is known which of them the row scored; None takes both.
         """
+        key = target, tuple(given)
+        if key not in self._departures:
+            self._departures[key] = [row.of(target, given) for row in self.deviations]
         comparable = [
-            row
-            for row in self.deviations
-            if region in (None, row.region) and (dice is None or 2 * row.means["dice"] >= dice + row.unskilled)
+            (row, abs(departure))
+            for row, departure in zip(self.deviations, self._departures[key], strict=True)
+            if departure is not None
+            and region in (None, row.region)
+            and (dice is None or 2 * row.means["dice"] >= dice + row.unskilled)
         ]
-        same_data = [row for row in comparable if row.test.split(":")[0] == dataset]
-        for where, rows in ((dataset, same_data), (ALL, comparable)):
-            values = [abs(value) for row in rows if (value := row.of(target, given)) is not None]
+        same_data = [value for row, value in comparable if row.test.split(":")[0] == dataset]
+        for where, values in ((dataset, same_data), (ALL, [value for _, value in comparable])):
             if values:
                 return Tolerance(max(values), len(values), where)
         return None
