@@ -62,7 +62,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("desk")
     sample = make_phantom(1, 300, 290)
     (folder / "clinic").mkdir()
-    for name in ("photo.jpg", "a.tif", "b1.jpg", "clinic/left.png", "clinic/right.jpg"):
+    for name in ("photo.jpg", "part.jpg", "a.tif", "b1.jpg", "clinic/left.png", "clinic/right.jpg"):
         Image.fromarray(sample.image).save(folder / name)
     Image.fromarray(sample.fov).save(folder / "mask.png")
     (folder / "table.csv").write_text("method,Acc,Se,Sp\nours,0.9550,0.7300,0.9770\n")
