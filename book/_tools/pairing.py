@@ -119,6 +119,31 @@ def stale_files(root: Path = ROOT) -> dict[Path, str]:
     return stale
 
 
+def check_nothing_is_lost(root: Path = ROOT) -> None:
+    """Refuse to pair when a notebook was edited after its script, since its cells would be overwritten.
+
+    Raises:
+        NotebookError: a newer .ipynb has other cells than its script; the message names both ways on.
+    """
+    import nbformat
+
+    def cells(notebook: Any) -> list[tuple[str, str]]:
+        found = [(cell.cell_type, cell.source) for cell in notebook.cells]
+        return [cell for cell in found if "google.colab" not in cell[1]]
+
+    for script in scripts(root):
+        path = script.with_suffix(".ipynb")
+        if not path.is_file() or path.stat().st_mtime_ns <= script.stat().st_mtime_ns:
+            continue
+        if cells(nbformat.read(path, as_version=4)) != cells(read_script(script.read_text(encoding="utf-8"))):
+            raise NotebookError(
+                f"notebooks/{path.name} is newer than notebooks/{script.name} and has other cells.\n"
+                "Nothing was written. "
+                f"To take its cells over: jupytext --sync notebooks/{path.name}\n"
+                f"To overwrite it from the script: touch notebooks/{script.name}"
+            )
+
+
 @contextmanager
 def own_kernel(folder: Path, quiet: bool = False):
     """Let ``python3`` be this interpreter and this checkout, whatever kernels the machine has registered."""
@@ -241,6 +266,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "run":
             return run_one(options.key, parse_parameters(options.parameter))
+        if options.command == "pair":
+            check_nothing_is_lost()
         stale = stale_files()
         for path, content in stale.items():
             print(("wrote " if options.command == "pair" else "out of date: ") + str(path.relative_to(ROOT)))

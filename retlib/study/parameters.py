@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Literal
@@ -17,8 +17,10 @@ from pydantic import field_validator
 
 from retlib.settings import Settings
 
-# What an IPython kernel puts into a fresh namespace.
+# What an IPython kernel, and papermill's --inject-paths, put into a fresh namespace.
 _KERNEL_NAMES = {"In", "Out", "get_ipython", "exit", "quit", "open", "display"}
+_KERNEL_NAMES |= {"PAPERMILL_INPUT_PATH", "PAPERMILL_OUTPUT_PATH"}
+_CHECKED = "_retlib_parameters_checked"  # set in the namespace of a kernel in which later cells may have run
 
 
 class Parameters(Settings):
@@ -74,8 +76,14 @@ def _read_text(value: Any) -> Any:
     return value
 
 
-def check_parameters(namespace: Mapping[str, Any], extra: Mapping[str, Sequence[str]] | None = None) -> Parameters:
+def check_parameters(
+    namespace: MutableMapping[str, Any], extra: Mapping[str, Sequence[str]] | None = None
+) -> Parameters:
     """Check the parameters that stand in a notebook's ``globals()``.
+
+    When cells are run again in one kernel, names of later cells are there as well. A name that belongs to no parameter
+    is then refused only if it is annotated, as the names in the cell of the parameters are. A name that was refused is
+    removed, so that the corrected cells run without a restart.
 
     Args:
         namespace: the notebook's globals, in the cell right after the parameters (imports may have gone before).
@@ -93,7 +101,14 @@ def check_parameters(namespace: Mapping[str, Any], extra: Mapping[str, Sequence[
         and not isinstance(value, (ModuleType, FunctionType, type))
     }
     names = {*Parameters.model_fields, *extra}
+    annotated = namespace.get("__annotations__", {})
+    if namespace.get(_CHECKED):
+        given = {name: value for name, value in given.items() if name in names or name in annotated}
+    namespace[_CHECKED] = True
     if unknown := sorted(set(given) - names):
+        for name in unknown:
+            del namespace[name]
+            annotated.pop(name, None)
         raise ValueError(
             f"this notebook has no parameter {', '.join(map(repr, unknown))}; it has {', '.join(sorted(names))}"
         )

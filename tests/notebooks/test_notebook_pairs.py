@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pairing
@@ -181,6 +184,46 @@ def test_outputs_are_never_taken_over(checkout: Path) -> None:
     path.write_text(json.dumps(notebook), encoding="utf-8")
     assert pair(checkout) == ["one.ipynb"]
     assert path.read_text(encoding="utf-8") == clean
+
+
+def edit(path: Path, before: str, after: str) -> None:
+    """Change a file, and make it a second newer than its pair."""
+    path.write_text(path.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
+    pair_of = path.with_suffix(".py" if path.suffix == ".ipynb" else ".ipynb")
+    later = pair_of.stat().st_mtime + 1
+    os.utime(path, (later, later))
+
+
+def test_a_newer_notebook_is_not_overwritten(checkout: Path) -> None:
+    pair(checkout)
+    pairing.check_nothing_is_lost(checkout)  # written after its script, and equal
+    edit(checkout / "notebooks" / "one.ipynb", "# A title", "# Edited in Jupyter")
+    with pytest.raises(pairing.NotebookError, match=r"one\.ipynb is newer than notebooks/one\.py.*(?s:.*)touch"):
+        pairing.check_nothing_is_lost(checkout)
+    edit(checkout / "notebooks" / "one.py", "n: int = 1", "n: int = 2")
+    pairing.check_nothing_is_lost(checkout)
+
+
+@pytest.mark.parametrize("edited", ["one.ipynb", "one.py"])
+def test_jupytext_takes_the_newer_one(checkout: Path, edited: str) -> None:
+    """With the project's settings, and with the cell ids that VS Code writes."""
+    shutil.copy(ROOT / "pyproject.toml", checkout)
+    pair(checkout)
+    path = checkout / "notebooks" / edited
+    notebook = json.loads((checkout / "notebooks" / "one.ipynb").read_text(encoding="utf-8"))
+    for number, cell in enumerate(notebook["cells"]):
+        cell["id"] = f"vscode-{number}"
+        cell["metadata"]["vscode"] = {"languageId": "python"}
+    (checkout / "notebooks" / "one.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+    edit(path, "A title", "Another title")
+    subprocess.run([sys.executable, "-m", "jupytext", "--sync", str(path)], check=True, capture_output=True)
+    for name in ("one.ipynb", "one.py"):
+        assert "Another title" in (checkout / "notebooks" / name).read_text(encoding="utf-8")
+    pairing.check_nothing_is_lost(checkout)
+    pair(checkout)
+    text = (checkout / "notebooks" / "one.py").read_text(encoding="utf-8")
+    assert "vscode" not in text and 'tags=["parameters"]' in text and text.count("google.colab") == 1
+    assert "vscode" not in (checkout / "notebooks" / "one.ipynb").read_text(encoding="utf-8")
 
 
 def test_ids_of_cells_follow_from_their_content(checkout: Path) -> None:

@@ -71,6 +71,28 @@ def test_a_notebooks_own_parameters() -> None:
         check_parameters({"measure": "often"}, extra)
 
 
+def test_cells_are_run_again_in_one_kernel() -> None:
+    """As Jupyter does: change a value, run the cells again; then mistype a name, and correct it."""
+    namespace: dict = {}
+    cell = 'profile: str = "lite"\nseeds: list = [0]\n'
+    exec(cell, namespace)
+    namespace.pop("__builtins__")
+    namespace["parameters"] = check_parameters(namespace)
+    namespace |= {"paper": object(), "rows": [1, 2]}
+    exec(cell.replace("lite", "smoke"), namespace)
+    assert check_parameters(namespace).profile == "smoke"
+    exec('profil: str = "lite"', namespace)
+    with pytest.raises(ValueError, match="'profil'"):
+        check_parameters(namespace)
+    exec(cell, namespace)
+    assert check_parameters(namespace).profile == "lite"
+
+
+def test_papermill_names_its_files() -> None:
+    """papermill --inject-paths"""
+    check_parameters({"PAPERMILL_INPUT_PATH": "a.ipynb", "PAPERMILL_OUTPUT_PATH": "b.ipynb"})
+
+
 def test_a_fresh_kernel_is_not_mistaken_for_parameters() -> None:
     from IPython.core.interactiveshell import InteractiveShell
 
