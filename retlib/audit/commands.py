@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def audit(
-    table: Annotated[Path, typer.Argument(help="A table as CSV: one method a row, headings in the first line.")],
+    table: Annotated[Path, typer.Argument(help="A table as CSV, Markdown, LaTeX or .xlsx: one method a row.")],
     dataset: Annotated[
         str | None,
         typer.Option(help="Data set of all rows: drive, stare, chase_db1, hrf. A column Dataset does the same."),
@@ -31,7 +31,8 @@ def audit(
     """Say what a table's own numbers imply, and whether they can stand together.
 
     Columns are known by their usual names (Acc, Se or Recall, Sp, Precision, F1 or Dice, IoU; Method; Dataset), as
-    fractions or percentages. The exit code is 0 whatever the verdicts are.
+    fractions or percentages; a heading may name a data set, split or region, as in 'Dice (DRIVE)'. The exit code is 0
+    whatever the verdicts are.
     """
     from retlib.audit.deviations import find_records, load_background
     from retlib.audit.table_file import audit_table, read_table

@@ -48,13 +48,14 @@ class Deviation:
         """Subtract the ``target`` that the identity derives from the means of ``given`` from its true value.
 
         The true value of ``prevalence`` is the share of the pooled pixels, that of a score its mean over images. None
-        where a score is missing.
+        where a score is missing, and where the identity derives a value outside [0, 1]: it divides by nearly nothing
+        there, and no printed score can depart from a value that it cannot have.
         """
         known = {**self.means, "prevalence": self.share}
         if any(name not in known for name in (target, *given)):
             return None
         expected = derive_score(target, {name: known[name] for name in given})
-        return None if expected is None else known[target] - expected
+        return None if expected is None or not 0 <= expected <= 1 else known[target] - expected
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,8 @@ class Background:
 
     shares: Mapping[str, VesselShares] = field(default_factory=dict)
     deviations: tuple[Deviation, ...] = ()
+    # (target, given) -> the departure of each deviation: every row of a table asks for the same ones
+    _departures: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def tolerance(
         self,
@@ -113,14 +116,18 @@ class Background:
                 the row's than to that of a map that calls every pixel vessel. None lets all count.
             region: ``fov`` or ``frame``, where it is known which of them the row scored; None takes both.
         """
+        key = target, tuple(given)
+        if key not in self._departures:
+            self._departures[key] = [row.of(target, given) for row in self.deviations]
         comparable = [
-            row
-            for row in self.deviations
-            if region in (None, row.region) and (dice is None or 2 * row.means["dice"] >= dice + row.unskilled)
+            (row, abs(departure))
+            for row, departure in zip(self.deviations, self._departures[key], strict=True)
+            if departure is not None
+            and region in (None, row.region)
+            and (dice is None or 2 * row.means["dice"] >= dice + row.unskilled)
         ]
-        same_data = [row for row in comparable if row.test.split(":")[0] == dataset]
-        for where, rows in ((dataset, same_data), (ALL, comparable)):
-            values = [abs(value) for row in rows if (value := row.of(target, given)) is not None]
+        same_data = [value for row, value in comparable if row.test.split(":")[0] == dataset]
+        for where, values in ((dataset, same_data), (ALL, [value for _, value in comparable])):
             if values:
                 return Tolerance(max(values), len(values), where)
         return None

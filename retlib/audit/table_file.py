@@ -1,40 +1,43 @@
-"""Read and audit a table from a CSV file: columns by their usual names, percent or fraction recognised per column."""
+"""Read and audit a table: columns by their usual names, percent or fraction recognised per column."""
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 
 from retlib.audit.cross_checks import check_one_share, check_twice
 from retlib.audit.deviations import Background
+from retlib.audit.headings import KNOWN, Heading, find_dataset, plain_text, read_heading
 from retlib.audit.row_audit import RowAudit, audit_row
+from retlib.audit.table_cells import Lines, read_cells, split_cells
 from retlib.data.registry import COLLECTIONS
 
-NAMES = {
-    "accuracy": ("acc", "accuracy", "ac", "oa", "overallaccuracy", "pixelaccuracy"),
-    "sensitivity": ("se", "sen", "sens", "sensitivity", "recall", "rec", "re", "tpr", "truepositiverate"),
-    "specificity": ("sp", "spe", "spec", "specificity", "tnr", "truenegativerate"),
-    "precision": ("pr", "pre", "prec", "precision", "ppv", "positivepredictivevalue"),
-    "dice": ("dice", "dsc", "f1", "f1score", "fscore", "fmeasure", "dicescore", "dicecoefficient", "f1dice"),
-    "iou": ("iou", "jaccard", "jac", "ji", "js", "jsc", "jaccardindex", "jaccardscore", "intersectionoverunion"),
-}
 LABELS = ("method", "methods", "model", "models", "name", "network", "algorithm", "reference", "references", "approach")
-DATASETS = ("dataset", "datasets", "data", "database", "databases")
-IGNORED = {
-    "auc": "an area over all thresholds says nothing about one operating point",
-    "ap": "an area over all thresholds says nothing about one operating point",
-    "mcc": "it is no ratio of sums of pixel counts",
-    "kappa": "it is no ratio of sums of pixel counts",
-    "miou": "it averages in the background",
-    "mdice": "it averages in the background",
-}
-_MISSING = re.compile(r"|[-–—/\\]+|n\.?/?a\.?|nan|none", re.IGNORECASE)
-_NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))\s?(%?)(?:\s?(?:±|\+/-|\+-|\().*)?")  # what follows ± is a spread
+SINGLES = ("image", "images", "img", "case", "patient", "subject", "fold")  # rows of different pixels
+DATASETS = ("dataset", "datasets", "data", "database", "databases", "testset", "testdataset")
+PARTS = (
+    "split",
+    "subset",
+    "set",
+    "part",
+    "partition",
+    "phase",
+    "region",
+    "area",
+    "mask",
+    "statistic",
+    "stat",
+    "measure",
+)
+_MISSING = re.compile(r"|[-–—/\\?]+|n\.?/?[adr]\.?|#n/a|nan|none|null|not reported", re.IGNORECASE)
+_NUMBER = re.compile(r"[~≈]?([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s?%?(\s?(?:±|\+/-|\+-|\(|\[).*)?", re.IGNORECASE)
+_SPREAD = re.compile(r"(std|sd|st\.? ?dev\.?|stdev|standard deviation|variance|±.*|\+/-.*)", re.IGNORECASE)
+_MEAN = re.compile(r"(mean|average|avg|mean\s?±\s?(sd|std))\.?", re.IGNORECASE)
 _SURELY_PERCENT = 10  # a column of percentages without a sign has a number at least this large
+_MOST_DIGITS = 6  # a score computed in single precision has no more that can be relied on
 
 
 @dataclass(frozen=True)
@@ -43,181 +46,291 @@ class TableFile:
 
     Attributes:
         labels: Name of each row.
-        datasets: Data set of each row as the table writes it; None where it has no such column.
+        datasets: Data set of each row as the table writes it; None where it writes none.
+        parts: Split, region and the like of each row, as read from its label and from columns such as *Split*.
         columns: Heading -> score of retlib.
+        headings: Heading -> what it says.
         percent: Headings whose numbers are percentages.
         rows: For each row, heading -> number as a text that says whether it is a percentage.
-        notes: Columns that were ignored, and why.
+        singles: Whether the rows are images or folds, so that they have no vessel share in common.
+        notes: How the table was read, which columns were ignored, and why.
     """
 
     labels: tuple[str, ...]
     datasets: tuple[str | None, ...]
+    parts: tuple[tuple[str, ...], ...]
     columns: dict[str, str]
+    headings: dict[str, Heading]
     percent: tuple[str, ...]
     rows: tuple[dict[str, str], ...]
+    singles: bool
     notes: tuple[str, ...]
 
 
 def read_table(path: str | Path) -> TableFile:
-    """Read a table from a CSV file (comma, semicolon or tab), one method a row, headings in the first line.
+    """Read a table from a file: CSV (comma, semicolon or tab), Markdown, LaTeX or Excel, one method a row.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: an empty file, no row, no column that is known, a cell that is no number, a number outside [0, 1]
-            (or [0, 100] in a column of percentages), a heading that stands twice. The message names line and column.
+            (or [0, 100] in a column of percentages), columns that cannot be told apart, an Excel file
+            without ``retlib[excel]``. The message names line and column.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such file; expected a table as CSV")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path.name}: expected text in UTF-8; save the table as CSV UTF-8") from None
-    return parse_table(text, path.name)
+    return _interpret(*read_cells(path), path.name)
 
 
 def parse_table(text: str, name: str = "table") -> TableFile:
-    """Read a table from the text of a CSV file; ``name`` opens every error message."""
-    lines = _lines(text, name)
-    headings = [cell.strip() for cell in lines[0][1]]
-    body = lines[1:]
+    """Read a table from its text; ``name`` opens every error message."""
+    return _interpret(*split_cells(text, name), name)
+
+
+def _interpret(lines: Lines, notes: list[str], name: str) -> TableFile:
+    headings, body, more = _split_headings(lines, name)
+    notes = notes + more
     if not body:
         raise ValueError(f"{name}: expected rows under the headings, found none")
-    scores, notes = _sort_headings(headings, name)
+    plains = [plain_text(heading) for heading in headings]
+    label = next((plains.index(plain) for plain in (*LABELS, *SINGLES) if plain in plains), None)
+    dataset = next((plains.index(plain) for plain in DATASETS if plain in plains), None)
+    special = {i for i, plain in enumerate(plains) if plain in (*LABELS, *SINGLES, *DATASETS, *PARTS)}
+    if label is None and not headings[0] and not any(_NUMBER.fullmatch(cells[0]) for _, cells in body):
+        label = 0
+    read = {i: read_heading(heading) for i, heading in enumerate(headings) if i not in special | {label}}
+    known = "Acc, Se (Recall), Sp, Precision (PPV), F1 (Dice, DSC), IoU (Jaccard)"
+    scores = {i: heading for i, heading in read.items() if heading.score}
+    for index, heading in read.items():
+        spread = heading.spread and not any(re.search(r"\d.*[±(\[+]", cells[index]) for _, cells in body)
+        if not heading.score or spread:
+            scores.pop(index, None)
+            name_of = repr(headings[index]) if headings[index] else f"{index + 1} without a heading"
+            notes.append(f"column {name_of} is passed over: {heading.reason or 'it holds spreads'}")
     if not scores:
-        known = "Acc, Se (Recall), Sp, Precision (PPV), F1 (Dice, DSC), IoU (Jaccard)"
         raise ValueError(f"{name}: expected some of the columns {known}; found {', '.join(map(repr, headings))}")
-    label = next((i for i, heading in enumerate(headings) if _plain(heading) in LABELS), None)
-    dataset = next((i for i, heading in enumerate(headings) if _plain(heading) in DATASETS), None)
-    rows: list[dict[str, str]] = [{} for _ in body]
+    _tell_apart({headings[i]: heading for i, heading in scores.items()}, [headings[i] for i in scores], name)
+    body = _fill_down(body, sorted(special | {label} - {None}), list(scores))
+    texts = [i for i in special if i not in (label, dataset)]
+    kept, datasets, parts, section = [], [], [], ""
+    for number, cells in body:
+        if [i for i, cell in enumerate(cells) if cell] == [0] and len(cells) > 2:
+            section = cells[0]
+            notes.append(f"line {number}, {section!r}, is read as a heading of the rows under it")
+        elif any(_SPREAD.fullmatch(cells[i]) for i in {label, *texts} - {None}):
+            notes.append(f"line {number} is passed over: it holds spreads")
+        else:
+            kept.append((number, cells))
+            text = cells[label] if label is not None else ""
+            named = read_heading(" / ".join(re.split(r"[(\[,]|\s[-–]\s", text)[1:]))
+            about = read_heading(" / ".join([section, *(cells[i] for i in texts)]))
+            parts.append(tuple(sorted({*about.words, *(set(named.words) & KNOWN)})))
+            datasets.append((cells[dataset] or None) if dataset is not None else about.dataset or named.dataset)
+    if not kept:
+        raise ValueError(f"{name}: expected rows under the headings, found none")
+    rows: list[dict[str, str]] = [{} for _ in kept]
     percent = []
-    for index, heading in enumerate(headings):
-        if heading in scores:
-            cells = [(number, line[index].strip()) for number, line in body]
-            numbers, is_percent = _column(heading, cells, name)
-            percent += [heading] if is_percent else []
-            if "%" in heading and not is_percent:
-                notes.append(f"column {heading!r} says percent and holds nothing above 1: read as fractions")
-            for row, number in zip(rows, numbers, strict=True):
-                if number is not None:
-                    row[heading] = number
+    for index in scores:
+        heading = headings[index]
+        numbers, is_percent, more = _column(heading, [(number, cells[index]) for number, cells in kept], name)
+        percent += [heading] if is_percent else []
+        notes += more
+        for row, text in zip(rows, numbers, strict=True):
+            if text is not None:
+                row[heading] = text
+    singles = label is not None and (plains[label] in SINGLES or any(_MEAN.fullmatch(c[label]) for _, c in kept))
+    if singles:
+        notes.append("the rows are read as images or folds: they are not expected to have one vessel share in common")
     return TableFile(
-        tuple((line[label].strip() if label is not None else "") or f"line {number}" for number, line in body),
-        tuple((line[dataset].strip() or None) if dataset is not None else None for _, line in body),
-        scores,
+        tuple((cells[label] if label is not None else "") or f"line {number}" for number, cells in kept),
+        tuple(datasets),
+        tuple(parts),
+        {headings[i]: heading.score for i, heading in scores.items()},
+        {headings[i]: heading for i, heading in scores.items()},
         tuple(percent),
         tuple(rows),
-        tuple(notes),
+        singles,
+        (*dict.fromkeys(notes), *_describe_groups({headings[i]: heading for i, heading in scores.items()})),
     )
 
 
 def audit_table(
     table: TableFile, background: Background, dataset: str | None = None, test_part: bool = True
 ) -> list[RowAudit]:
-    """Audit every row, then the rows of one data set against one another.
+    """Audit every row, then the rows of one data set, split and region against one another.
+
+    Columns whose headings name different data sets, splits or regions are audited apart. Where a word of a heading is
+    not known, only what breaks a proven bound is called impossible.
 
     Args:
         table: As read.
         background: Measured shares and deviations.
-        dataset: The data set of all rows, where the table has no such column; retlib's name or the usual one.
+        dataset: The data set of all rows, where the table names none; retlib's name or the usual one.
         test_part: Whether the customary test part was scored, where the data set has one.
 
     Raises:
         ValueError: ``dataset`` is not known.
     """
-    given = None if dataset is None else _dataset(dataset)
+    given = None if dataset is None else find_dataset(dataset)
     if dataset is not None and given is None:
         raise ValueError(f"dataset: expected one of {', '.join(COLLECTIONS)}, got {dataset!r}")
     found: list[RowAudit] = []
-    groups: dict[str | None, list[RowAudit]] = {}
-    for label, written, cells in zip(table.labels, table.datasets, table.rows, strict=True):
-        key = given if written is None else (_dataset(written) or written)
-        scores: dict[str, str] = {}
-        again = []
+    together: dict[tuple, list[RowAudit]] = {}
+    for label, written, part, cells in zip(table.labels, table.datasets, table.parts, table.rows, strict=True):
+        groups: dict[tuple, dict[str, str]] = {}
         for heading, number in cells.items():
-            metric = table.columns[heading]
-            if metric in scores:
-                first = next(h for h in cells if table.columns[h] == metric)
-                again.append(check_twice(scores[metric], number, metric, (first, heading)))
-            else:
-                scores[metric] = number
-        row = audit_row(scores, dataset=key, test_part=test_part, background=background, label=label)
-        if again:
-            row = replace(row, checks=(*row.checks, *again))
-        found.append(row)
-        groups.setdefault(key, []).append(row)
-    for key, rows in groups.items():
-        check = check_one_share(rows)
+            groups.setdefault(table.headings[heading].group, {})[heading] = number
+        for (qualifier, words), numbers in (groups or {(None, ()): {}}).items():
+            key = qualifier or (given if written is None else (find_dataset(written) or written))
+            said = {*words, *part}
+            known = all(table.headings[heading].known for heading in numbers)
+            row, again = _audit_numbers(
+                table,
+                numbers,
+                dataset=key,
+                test_part=test_part and not table.singles and not said & {"train", "val"},
+                background=background if known else Background(),
+                label=", ".join((label, *words)),
+            )
+            found.append(replace(row, checks=(*row.checks, *again)) if again else row)
+            together.setdefault((key, words, part), []).append(found[-1])
+    for (key, words, more), rows in together.items():
+        check = None if table.singles else check_one_share(rows)
         if check is not None:
-            found.append(RowAudit("all rows", "", key, "", {}, {}, None, (check,)))
+            found.append(RowAudit(", ".join(("all rows", *words, *more)), "", key, "", {}, {}, None, (check,)))
     return found
 
 
-def _lines(text: str, name: str) -> list[tuple[int, list[str]]]:
-    """Split a CSV text into (line in the file, cells), without blank lines; every row is as long as the headings."""
-    if not text.strip():
-        raise ValueError(f"{name}: the file is empty; expected headings and rows")
-    first = text.strip().splitlines()[0]
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
-    lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    width = len(lines[0][1])
-    for number, cells in lines:
-        if len(cells) > width:
-            raise ValueError(f"{name}, line {number}: expected {width} cells as in the headings, found {len(cells)}")
-        cells += [""] * (width - len(cells))
-    return lines
+def _audit_numbers(table: TableFile, numbers: dict[str, str], **options) -> tuple[RowAudit, list]:
+    """Audit the numbers of one row and group of columns; compare columns for one score (F1 and Dice)."""
+    scores: dict[str, str] = {}
+    again = []
+    for heading, number in numbers.items():
+        metric = table.columns[heading]
+        if metric in scores:
+            first = next(other for other in numbers if table.columns[other] == metric)
+            again.append(check_twice(scores[metric], number, metric, (first, heading)))
+        else:
+            scores[metric] = number
+    return audit_row(scores, **options), again
 
 
-def _sort_headings(headings: Sequence[str], name: str) -> tuple[dict[str, str], list[str]]:
+def _split_headings(lines: Lines, name: str) -> tuple[list[str], Lines, list[str]]:
+    """Join the rows of headings to one; give the rows under them, each as long as the headings, and notes."""
+
+    def scored(cells: Sequence[str]) -> bool:
+        return any(read_heading(cell).score for cell in cells)
+
+    start = next((i for i, (_, cells) in enumerate(lines) if scored(cells)), 0)
+    above = [cells for _, cells in lines[:start] if any(cells[1:])]
+    notes = [f"the title {cells[0]!r} is passed over" for _, cells in lines[:start] if not any(cells[1:])]
+    end = start + 1
+    while end < len(lines) and any(lines[end][1][1:]) and not any(map(_is_cell, lines[end][1])):
+        end += 1
+    width = max(map(len, (*above, *(cells for _, cells in lines[start:end]))))
+    for number, cells in lines[start:]:
+        if any(cells[width:]):
+            raise ValueError(
+                f"{name}, line {number}: expected {width} cells as in the headings, found {len(cells)} (where the "
+                "decimal mark is a comma, separate the cells by semicolons)"
+            )
+    lines = [(number, (cells + [""] * width)[:width]) for number, cells in lines[start:]]
+    under = [cells for _, cells in lines[1 : end - start]]
+    stack = [(cells + [""] * width)[:width] for cells in above]
+    below = [[any(row[i] for row in (lines[0][1], *under)) for i in range(width)]] * len(above)
+    stack, below = [*stack, lines[0][1], *under], [*below, [any(row[i] for row in under) for i in range(width)]]
+    headings = [""] * width
+    for row, wanted in zip(stack, [*below, *[[False] * width] * len(under)], strict=True):
+        last = ""
+        for i, cell in enumerate(row):
+            last = cell or last
+            if cell and plain_text(cell) in (*LABELS, *SINGLES, *DATASETS, *PARTS):
+                last = ""
+            text = cell or (last if wanted[i] else "")
+            if text and headings[i]:
+                first, second = (text, headings[i]) if read_heading(text).score else (headings[i], text)
+                headings[i] = f"{first} ({second})"
+            else:
+                headings[i] = headings[i] or text
+    body = lines[end - start :]
+    filled = [i for i in range(width) if headings[i] or any(cells[i] for _, cells in body)]
+    if len(filled) < width:
+        notes.append(f"{width - len(filled)} empty columns are passed over")
+    return [headings[i] for i in filled], [(number, [cells[i] for i in filled]) for number, cells in body], notes
+
+
+def _is_cell(cell: str) -> bool:
+    """Whether a cell holds a number or a mark for a missing one."""
+    return bool(cell) and bool(_MISSING.fullmatch(cell) or _NUMBER.fullmatch(cell.replace(",", ".").strip("*† ")))
+
+
+def _fill_down(body: Lines, names: Sequence[int], scores: Sequence[int]) -> Lines:
+    """Fill blank names under a merged cell with the name above; rows without a number are left as they are."""
+    last: dict[int, str] = {}
+    filled = []
+    for number, cells in body:
+        if any(cells[i] for i in scores):
+            last |= {i: cells[i] for i in names if cells[i]}
+            cells = [cell or last.get(i, "") if i in names else cell for i, cell in enumerate(cells)]
+        filled.append((number, cells))
+    return filled
+
+
+def _tell_apart(scores: dict[str, Heading], headings: Sequence[str], name: str) -> None:
+    """Refuse columns of one score that nothing tells apart."""
+    advice = "; name the data set, split or region in each heading, as in 'Dice (DRIVE)', or remove one of the two"
     if len(set(headings)) < len(headings):
         twice = next(heading for heading in headings if headings.count(heading) > 1)
-        raise ValueError(f"{name}: the heading {twice!r} stands twice")
-    scores, notes = {}, []
-    for heading in headings:
-        plain = _plain(heading)
-        metric = next((metric for metric, names in NAMES.items() if plain in names), None)
-        if metric is not None:
-            scores[heading] = metric
-        elif plain not in (*LABELS, *DATASETS):
-            reason = next(
-                (why for start, why in IGNORED.items() if plain.startswith(start)), "not a score that is known"
-            )
-            notes.append(f"column {heading!r} is passed over: {reason}")
-    return scores, notes
+        raise ValueError(f"{name}: the heading {twice!r} stands twice, so its columns cannot be told apart{advice}")
+    seen: dict[tuple, str] = {}
+    for heading, read in scores.items():
+        first = seen.setdefault((read.score, read.group), heading)
+        if first != heading and not (read.plain and scores[first].plain):
+            raise ValueError(f"{name}: the columns {first!r} and {heading!r} cannot be told apart{advice}")
 
 
-def _column(heading: str, cells: Sequence[tuple[int, str]], name: str) -> tuple[list[str | None], bool]:
-    """Read a column: its numbers as texts (with a percent sign where it holds percentages), and whether it does."""
+def _describe_groups(scores: dict[str, Heading]) -> list[str]:
+    """Say which columns are read as belonging together, where their headings tell them apart."""
+    groups: dict[str, list[str]] = {}
+    for heading, read in scores.items():
+        groups.setdefault(", ".join(filter(None, (read.dataset, *read.words))) or "no qualifier", []).append(heading)
+    if set(groups) == {"no qualifier"}:
+        return []
+    said = "; ".join(f"{group}: {', '.join(headings)}" for group, headings in groups.items())
+    return [f"columns are audited by data set, split and region ({said}); the words of the headings decide"]
+
+
+def _column(heading: str, cells: Sequence[tuple[int, str]], name: str) -> tuple[list[str | None], bool, list[str]]:
+    """Read a column: its numbers as texts (with a percent sign where it holds percentages), whether it does, notes."""
     numbers: dict[int, tuple[str, bool]] = {}  # line -> number, whether it has a percent sign
+    notes = []
     for line, cell in cells:
         if not _MISSING.fullmatch(cell):
-            match = _NUMBER.fullmatch(cell.strip("*† "))
+            plain = re.sub(r"\s?[×x*·]\s?10\^?(?=[+-]?\d)", "e", re.sub(r"(\d),(?=\d)|(?<!\d),(?=\d)", r"\1.", cell))
+            match = _NUMBER.fullmatch(plain.strip("*†#abc "))
             if match is None:
                 raise ValueError(f"{name}, line {line}, column {heading!r}: expected a number, found {cell!r}")
-            numbers[line] = match[1], bool(match[2])
+            if "," in cell and "," in cell[: len(match[1])]:
+                notes.append("decimal commas are read as points")
+            text = f"{Decimal(match[1]):f}" if "e" in match[1].lower() else match[1]
+            numbers[line] = text, "%" in cell
+    said = "%" in heading.replace("95%", "").replace("95 %", "")  # a confidence interval of 95 % is no unit
     values = [float(text) for text, _ in numbers.values()]
     above = sum(value > 1 for value in values)
     signed = any(sign for _, sign in numbers.values())
-    percent = signed or (above > 0 and ("%" in heading or (above == len(values) and max(values) >= _SURELY_PERCENT)))
-    top = 100 if percent else 1
+    percent = signed or (above > 0 and (said or (above == len(values) and max(values) >= _SURELY_PERCENT)))
+    if said and not percent:
+        notes.append(f"column {heading!r} says percent and holds nothing above 1: read as fractions")
+    top, most = (100, _MOST_DIGITS - 2) if percent else (1, _MOST_DIGITS)
     for line, (text, sign) in numbers.items():
         where = f"{name}, line {line}, column {heading!r}"
-        if signed and not sign and "%" not in heading and float(text) <= 1:
+        if signed and not sign and not said and float(text) <= 1:
             raise ValueError(f"{where}: other cells have a percent sign, {text} has none")
         if not 0 <= float(text) <= top:
             hint = "" if percent else " (percentages: write a % sign, or give all of the column in percent)"
             raise ValueError(f"{where}: expected a value in [0, {top}], found {text}{hint}")
+        if len(text.partition(".")[2]) > most:
+            numbers[line] = f"{Decimal(text):.{most}f}", sign
+            notes.append(
+                f"numbers of more than {_MOST_DIGITS} decimals are rounded to these: the others are not relied on"
+            )
     unit = "%" if percent else ""
-    return [numbers[line][0] + unit if line in numbers else None for line, _ in cells], percent
-
-
-def _plain(heading: str) -> str:
-    """Strip unit, arrows and punctuation from a heading: ``"F1-score (%) ↑"`` gives ``f1score``."""
-    return re.sub(r"[^a-z0-9]", "", re.sub(r"[(\[].*?[)\]]", "", heading.lower()))
-
-
-def _dataset(written: str) -> str | None:
-    """Find retlib's name for a data set as people write it; None if there is none."""
-    plain = re.sub(r"[^a-z0-9]", "", written.lower())
-    return next((key for key in COLLECTIONS if plain.startswith(key.split("_")[0])), None)
+    return [numbers[line][0] + unit if line in numbers else None for line, _ in cells], percent, notes

@@ -1,0 +1,149 @@
+"""Read the heading of a column: the score it names, and the data set, split or region that qualifies it."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from retlib.data.registry import COLLECTIONS
+
+NAMES = {
+    "accuracy": ("acc", "accuracy", "ac", "oa", "overallaccuracy", "pixelaccuracy"),
+    "sensitivity": ("se", "sen", "sens", "sensitivity", "recall", "rec", "re", "tpr", "truepositiverate"),
+    "specificity": ("sp", "spe", "spec", "specificity", "tnr", "truenegativerate"),
+    "precision": ("pr", "pre", "prec", "precision", "ppv", "positivepredictivevalue"),
+    "dice": ("dice", "dsc", "f1", "f1score", "fscore", "fmeasure", "dicescore", "dicecoefficient", "f1dice"),
+    "iou": ("iou", "jaccard", "jac", "ji", "js", "jsc", "jaccardindex", "jaccardscore", "intersectionoverunion"),
+}
+IGNORED = {
+    "auc": "an area over all thresholds says nothing about one operating point",
+    "ap": "an area over all thresholds says nothing about one operating point",
+    "mcc": "it is no ratio of sums of pixel counts",
+    "kappa": "it is no ratio of sums of pixel counts",
+    "miou": "it averages in the background",
+    "mdice": "it averages in the background",
+    "meaniou": "it averages in the background",
+    "meandice": "it averages in the background",
+}
+_QUALIFIERS = {
+    "train": ("train", "training", "trn"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing", "tst"),
+    "FOV": ("fov", "masked"),
+    "whole frame": ("full", "frame", "whole", "entire"),
+}
+_QUALIFIER = {word: name for name, words in _QUALIFIERS.items() for word in words}
+KNOWN = frozenset(_QUALIFIERS)
+"""Splits and regions as `read_heading` writes them."""
+_UNITS = {
+    "in",
+    "inside",
+    "within",
+    "the",
+    "on",
+    "of",
+    "set",
+    "split",
+    "data",
+    "dataset",
+    "db",
+    "image",
+    "images",
+    "percent",
+}
+_UNITS |= {"pixels", "region", "only", "score", "scores", "rate", "value", "coef", "coefficient", "similarity", "index"}
+_MEANS = {"mean", "avg", "average"}
+SPREADS = {"sd", "std", "stdev", "stddev", "deviation", "ci", "sem", "iqr", "var", "variance"}
+
+
+class Heading(NamedTuple):
+    """A heading as read.
+
+    Attributes:
+        score: A score of retlib; None where it names none, or several.
+        dataset: retlib's name of a data set; None where it names none.
+        words: Splits, regions and other words that qualify it, sorted.
+        known: Whether all these words are known.
+        spread: Whether it names a spread, such as a standard deviation, and no mean beside it.
+        plain: Whether nothing but the name of the score (and its unit) stands in it.
+        reason: Why it is passed over; empty where it names a score.
+    """
+
+    score: str | None
+    dataset: str | None
+    words: tuple[str, ...]
+    known: bool
+    spread: bool
+    plain: bool
+    reason: str
+
+    @property
+    def group(self) -> tuple[str | None, tuple[str, ...]]:
+        """What columns of one data set, split and region have in common."""
+        return self.dataset, self.words
+
+
+def read_heading(heading: str) -> Heading:
+    """Read a heading such as ``Se (DRIVE)``, ``F1 - FOV``, ``DRIVE_Acc`` or ``Dice (train, %)``.
+
+    A word that is not known qualifies the score where a mark sets it apart (``Se (thick)``); without a mark it may
+    name another score (``boundary IoU``), and the column is passed over.
+    """
+    text = re.sub(r"field of view", "fov", heading.lower())
+    scores, datasets, words, means = set(), set(), set(), set()
+    whole = plain_text(heading)
+    metric = _score(whole) or _score(re.sub(r"[^a-z0-9]", "", text))
+    parts = [] if metric else re.split(r"\s[-–—]+\s|[^\w\s%-]+|_", text)
+    for part in parts:
+        rest = []
+        for token in re.findall(r"[a-z]+\d*|\d+", part):
+            dataset = find_dataset(token)
+            if dataset:
+                datasets.add(dataset)
+            elif token in _QUALIFIER:
+                words.add(_QUALIFIER[token])
+            elif token in _MEANS | SPREADS:
+                means.add(token)
+            elif token not in ("db1", "db2"):
+                rest.append(token)
+        found = _score("".join(rest)) or _score("".join(token for token in rest if token not in _UNITS))
+        rest = [token for token in rest if token not in _UNITS]
+        if found:
+            scores.add(found)
+        elif rest and not ("ci" in text and rest == ["95"]):
+            words.add(" ".join(rest))
+    if metric:
+        scores = {metric}
+    plains = [whole, *(re.sub(r"[^a-z0-9]", "", part) for part in parts)]
+    reason = next(
+        (
+            why
+            for start, why in IGNORED.items()
+            if any(p == start or (start != "ap" and p.startswith(start)) for p in plains)
+        ),
+        "",
+    )
+    if not reason and len(scores) != 1:
+        reason = "it names several scores" if scores else "not a score that is known"
+    if len(datasets) > 1:
+        words |= datasets
+    known = words <= KNOWN
+    spread = bool(means & SPREADS) and not means & _MEANS
+    dataset = datasets.pop() if len(datasets) == 1 else None
+    score = None if reason else scores.pop()
+    return Heading(score, dataset, tuple(sorted(words)), known, spread, not means, reason)
+
+
+def plain_text(heading: str) -> str:
+    """Strip unit, arrows and punctuation from a heading: ``"F1-score (%) ↑"`` gives ``f1score``."""
+    return re.sub(r"[^a-z0-9]", "", re.sub(r"[(\[]\s*(?:%|\d+)?\s*[)\]]", "", heading.lower()))
+
+
+def find_dataset(written: str) -> str | None:
+    """Find retlib's name for a data set as people write it; None if there is none."""
+    plain = re.sub(r"[^a-z0-9]", "", written.lower())
+    return next((key for key in COLLECTIONS if plain.startswith(key.split("_")[0])), None)
+
+
+def _score(plain: str) -> str | None:
+    return next((score for score, names in NAMES.items() if plain in names), None)

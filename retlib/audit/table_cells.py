@@ -1,0 +1,145 @@
+r"""Read the cells of a table as it was exported: CSV, Markdown, LaTeX or Excel, in the usual encodings.
+
+Markup is taken off each cell (``\textbf{0.81}``, ``**0.81**``, ``<b>0.81</b>``); what a cell means is left to
+`retlib.audit.table_file`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import unicodedata
+import zipfile
+from pathlib import Path
+
+Lines = list[tuple[int, list[str]]]
+"""(line in the file, cells); blank lines are left out."""
+
+_SUPERSCRIPTS = str.maketrans("", "", "⁰¹²³⁴⁵⁶⁷⁸⁹ᵃᵇᶜᵈᵉ†‡§\ufeff\u200b")  # footnote marks; zero-width characters
+_RULES = r"\\(?:hline|toprule|midrule|bottomrule|centering|small|footnotesize|(?:cmidrule|cline)(?:\(\w*\))?\{[^{}]*\})"
+_FORMAT = re.compile(r"0(?:\.(0+))?(%?)")
+
+
+def read_cells(path: Path) -> tuple[Lines, list[str]]:
+    """Read the cells of a file, with notes on how they were read.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a file that is no table, text in an unknown encoding, or an Excel file without ``retlib[excel]``.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such file; expected a table as CSV, Markdown, LaTeX or .xlsx")
+    if path.suffix.lower() in (".xlsx", ".xlsm"):
+        return _read_workbook(path)
+    if path.suffix.lower() in (".xls", ".ods", ".numbers", ".docx", ".pdf"):
+        raise ValueError(f"{path.name}: expected a table as CSV, Markdown, LaTeX or .xlsx; save it as one of these")
+    raw = path.read_bytes()
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        encoding = "utf-16"
+    elif b"\0" in raw[:64]:
+        encoding = "utf-16-le" if raw[1:2] == b"\0" else "utf-16-be"
+    else:
+        encoding = "utf-8-sig"
+    try:
+        return split_cells(raw.decode(encoding), path.name)
+    except UnicodeDecodeError:
+        text = raw.decode("cp1252", errors="replace")
+    if encoding != "utf-8-sig" or set(text) & set("\ufffdÿþ"):
+        raise ValueError(f"{path.name}: expected text in UTF-8; save the table as CSV UTF-8") from None
+    lines, notes = split_cells(text, path.name)
+    return lines, [*notes, "the file is not UTF-8: read as Windows-1252, as Excel writes it"]
+
+
+def split_cells(text: str, name: str) -> tuple[Lines, list[str]]:
+    """Split the text of a table into cells; ``name`` opens every error message."""
+    text = text.lstrip("\ufeff")
+    if not text.strip():
+        raise ValueError(f"{name}: the file is empty; expected headings and rows")
+    rows = text.strip().splitlines()
+    if re.search(r"(?<!\\)&", text) and "\\\\" in text:
+        lines, kind = _split_latex(text), "LaTeX"
+    elif sum(row.count("|") for row in rows) >= 2 * len(rows) or any(
+        re.fullmatch(r"[\s|:+-]*-\|[\s|:+-]*", r) for r in rows
+    ):
+        split = [
+            (number, re.split(r"(?<!\\)\|", row.strip().strip("|"))) for number, row in enumerate(text.splitlines(), 1)
+        ]
+        rule = re.compile(r"[\s:=+-]*")
+        lines, kind = [(n, cells) for n, cells in split if not all(rule.fullmatch(cell) for cell in cells)], "Markdown"
+    else:
+        delimiter = next((mark for mark in "\t;" if 2 * sum(mark in row for row in rows) > len(rows)), ",")
+        if not any(map(text.count, ",;\t")):  # columns set apart by blanks
+            text = re.sub(r"(?<=\S) {2,}(?=\S)", "\t", text)
+            delimiter = "\t"
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+        lines, kind = [(reader.line_num, cells) for cells in reader], ""
+    lines = [(number, [clean_cell(cell) for cell in cells]) for number, cells in lines]
+    return [line for line in lines if any(line[1])], [f"read as a table in {kind}"] if kind else []
+
+
+def clean_cell(cell: str) -> str:
+    """Take LaTeX, Markdown and HTML markup, footnote marks and odd blanks off a cell; a Unicode minus becomes ``-``."""
+    cell = cell.translate(_SUPERSCRIPTS)
+    cell = unicodedata.normalize("NFKC", cell).replace("\N{MINUS SIGN}", "-")
+    cell = re.sub(r"</?[a-zA-Z][^<>]*>", " ", cell)
+    if "\\" in cell or "$" in cell:
+        cell = cell.replace(r"\pm", "±").replace(r"\times", "×").replace("$", "").replace("~", " ")
+        cell = re.sub(
+            r"\\(?:cite\w*|ref|footnote\w*|label)\s*\{[^{}]*\}|\\(?:textcolor|color|cellcolor)\{[^{}]*\}", "", cell
+        )
+        cell = re.sub(r"\\multirow\s*\{[^{}]*\}\s*\{[^{}]*\}", "", cell)
+        cell = re.sub(r"\\[a-zA-Z]+\*?|\\[,;!: ]", " ", cell)
+        cell = re.sub(r"\\(?=[%&_#|])|_(?=\s*[{±])|\^(?!-?\d)", "", re.sub(r"[_^]\{(?=\s*±)", "", cell))
+    cell = re.sub(r"(\*\*|__|`)(.*?)\1", r"\2", re.sub(r"[{}]", "", cell))
+    return re.sub(r"\s+", " ", cell).strip()
+
+
+def _split_latex(text: str) -> Lines:
+    r"""Split a LaTeX table at ``\\`` and ``&``; a cell over several columns is followed by blank ones."""
+    text = re.sub(r"(?<!\\)%.*", "", text)
+    body = re.search(
+        r"\\begin\{(?:tabular|array|longtable)\w*\*?\}(.*?)\\end\{(?:tabular|array|longtable)", text, re.DOTALL
+    )
+    start = text.count("\n", 0, body.start(1)) + 1 if body else 1
+    text = body[1] if body else text
+    text = re.sub(r"\A\s*(?:\{[^{}]*\}|\[[^\]]*\])*\s*\{(?:[^{}]|\{[^{}]*\})*\}", "", text) if body else text
+    lines = []
+    for row in re.split(r"\\\\(?:\[[^\]]*\])?", text):
+        number = start + row[: len(row) - len(row.lstrip())].count("\n")
+        start += row.count("\n")
+        cells = []
+        for cell in re.split(r"(?<!\\)&", re.sub(_RULES, "", row)):
+            wide = re.search(r"\\multicolumn\s*\{(\d+)\}\s*\{[^{}]*\}", cell)
+            cells += [cell.replace(wide[0], ""), *[""] * (int(wide[1]) - 1)] if wide else [cell]
+        lines.append((number, cells))
+    return lines
+
+
+def _read_workbook(path: Path) -> tuple[Lines, list[str]]:
+    """Read the first sheet of an Excel file; numbers keep the digits that their format shows, which pandas drops."""
+    try:
+        import openpyxl
+    except ImportError:
+        raise ValueError(
+            f"{path.name}: Excel files need openpyxl: pip install 'retlib[excel]', or save as CSV"
+        ) from None
+    try:
+        sheets = openpyxl.load_workbook(path, data_only=True).worksheets
+    except (zipfile.BadZipFile, KeyError, OSError):
+        raise ValueError(f"{path.name}: expected an Excel file (.xlsx); save the table anew, or as CSV") from None
+    notes = [f"sheet {sheets[0].title!r} was read, the first of {len(sheets)}"] if len(sheets) > 1 else []
+    lines = [(number, [_shown(cell) for cell in row]) for number, row in enumerate(sheets[0].iter_rows(), 1)]
+    if not any(any(cells) for _, cells in lines):
+        raise ValueError(f"{path.name}: the first sheet is empty; expected headings and rows")
+    return [line for line in lines if any(line[1])], notes
+
+
+def _shown(cell) -> str:
+    """Show the value of an Excel cell as Excel does."""
+    if isinstance(cell.value, (int, float)) and not isinstance(cell.value, bool):
+        shown = _FORMAT.fullmatch(cell.number_format)
+        if shown is None:
+            return f"{cell.value:.12g}"
+        return f"{cell.value:.{len(shown[1] or '')}{'%' if shown[2] else 'f'}}"
+    return "" if cell.value is None else clean_cell(str(cell.value))
