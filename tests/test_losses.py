@@ -301,3 +301,14 @@ def test_given_distances_are_used_by_the_boundary_alone(case):
     assert doubled["dice"] == own["dice"] and doubled["boundary"] == 2 * own["boundary"]
     with pytest.raises(ValueError, match="distances must have the logits' shape"):
         boundary(logits, target, mask, maps[:, 0])
+
+
+@pytest.mark.parametrize("loss", LOSSES.values())
+def test_targets_beyond_0_and_1_are_refused_unless_masked(loss) -> None:
+    target = vessel_like()
+    with pytest.raises(ValueError, match=r"target ranges from 0 to 255: expected 0 to 1"):
+        loss(torch.zeros_like(target), target * 255)
+    mask = torch.ones_like(target)
+    mask[..., :5] = 0
+    ignored = torch.where(mask > 0, target, 255.0)
+    assert torch.equal(loss(torch.zeros_like(target), ignored, mask), loss(torch.zeros_like(target), target, mask))

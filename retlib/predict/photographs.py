@@ -21,7 +21,7 @@ SUFFIXES = (
 """Endings of the files that are read from a folder; a file that is named itself may have any ending."""
 
 MAX_PIXELS = 100_000_000
-"""Greatest number of pixels that is read; more would take over two gigabytes of memory."""
+"""Greatest number of pixels that is read. `retlib predict` was measured to take 1.3 to 1.5 GB at 30 million."""
 
 _DEPTHS = (8, 10, 12, 14, 16)
 _STRAY = 0.001  # greatest share of values that are ignored when the number of bits is recognised

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from retlib.data import DataError, DataMissingError, find_root, list_datasets, load_dataset
+from retlib.data.collections import sample_files
 from retlib.data.readers import read_image, read_mask, read_sample
 
 
@@ -262,3 +263,17 @@ def test_truncated_real_file(data_root: Path, tmp_path: Path, file: str):
     path.write_bytes(content[: int(0.97 * len(content))])
     with pytest.raises(DataError, match="truncated"):
         read_mask(path)
+
+
+def test_labels_of_0_and_1_are_read_and_empty_ones_refused(tiny, tiny_root: Path):
+    files = sample_files(tiny, tiny_root, tiny.names[0])
+    mask = read_mask(files["vessels"])
+    files["vessels"].unlink()
+    path = files["vessels"].with_suffix(".png")
+    Image.fromarray(mask.astype(np.uint8)).save(path)
+    path.rename(files["vessels"])
+    assert (read_sample(tiny, tiny_root, tiny.names[0]).vessels == mask).all()
+    Image.fromarray(np.zeros_like(mask, np.uint8)).save(path)
+    path.rename(files["vessels"])
+    with pytest.raises(DataError, match="marks no pixel"):
+        read_sample(tiny, tiny_root, tiny.names[0])

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -322,3 +323,31 @@ def test_nothing_heavy_is_imported():
     script = "import sys, retlib.metrics; print(*({'torch', 'pandas', 'cv2', 'sklearn'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("average", [None, "image", "pooled"])
+def test_one_image_with_channels_last_is_not_scored_by_rows(average) -> None:
+    maps = np.random.default_rng(0).random((20, 24, 1))
+    for values in (maps, np.repeat(maps, 3, axis=2), torch.from_numpy(maps)):
+        with pytest.raises(ValueError, match=r"probabilities has shape \(20, 24, [13]\): expected \(H, W\)"):
+            evaluate(values, maps > 0.5, average=average)
+
+
+def test_a_mask_is_not_lost() -> None:
+    values = np.ma.masked_less(np.random.default_rng(0).random((20, 24)), 0.1)
+    truth = values.data > 0.5
+    with pytest.raises(ValueError, match="probabilities is a masked array"):
+        evaluate(values, truth)
+    with pytest.raises(ValueError, match="vessels is a masked array"):
+        evaluate(values.data, np.ma.array(truth, mask=values.mask))
+    with pytest.raises(ValueError, match="probabilities is a masked array"):
+        evaluate(np.ma.stack([values, values]), [truth, truth], average="image")
+
+
+def test_tensors_of_bfloat16_and_with_a_gradient() -> None:
+    values = torch.rand((20, 24), generator=torch.Generator().manual_seed(0)).bfloat16()
+    truth = values.float() > 0.5
+    expected = evaluate(values.float().numpy(), truth.numpy())
+    assert evaluate(values, truth) == expected
+    assert evaluate(values.float().requires_grad_(), truth) == expected
+    assert evaluate([values], [truth], average="image") == expected

@@ -41,7 +41,7 @@ def record_of(folder: Path, **changes) -> Record:
 
 
 def random_weights(record: Record, path: Path) -> Path:
-    """State dict of a network with seeded weights that finds vessels on an eighth of a phantom."""
+    """State dict of a network with seeded weights that finds vessels on a part of a phantom."""
     torch.manual_seed(0)
     model = build(record.config).eval()
     phantom = make_phantom(3, 292, 282)
@@ -49,7 +49,7 @@ def random_weights(record: Record, path: Path) -> Path:
         logits = predict_logits(model, phantom, InputSettings(preprocessing=("green",), fov_side=96))
         inside = logits[phantom.fov]
         weight, bias = list(model.parameters())[-2:]
-        bias.sub_(float(np.quantile(inside, 0.87)))
+        bias.sub_(float(np.quantile(inside, 0.96)))
         for parameter in (weight, bias):
             parameter.mul_(2 / float(inside.std()))
     torch.save(model.state_dict(), path)

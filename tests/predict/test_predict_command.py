@@ -111,7 +111,7 @@ def folder(tmp_path: Path, photograph: np.ndarray) -> Path:
     """Good photographs, bad files, files that are no pictures, and a folder inside."""
     place = tmp_path / "eyes"
     (place / "more").mkdir(parents=True)
-    other = Image.fromarray(make_phantom(5, 240, 260).image)
+    other = Image.fromarray(make_phantom(0, 340, 320).image)
     other.save(place / "b.JPG", quality=95)
     Image.fromarray(photograph).save(place / "a.tif")
     other.save(place / "more" / "a.tif")
@@ -133,7 +133,7 @@ def test_a_folder_goes_on_after_bad_files(run, folder: Path) -> None:
         f"eyes/{name}" for name in ("cut.png", "empty.jpg", "scan.png")
     ]
     assert "empty" in lines[1] and "fundus" in lines[2]
-    assert values(Path("out/b.png")).shape == (240, 260)
+    assert values(Path("out/b.png")).shape == (340, 320)
 
 
 def test_folders_inside_keep_their_place(run, folder: Path) -> None:
