@@ -31,6 +31,7 @@ from retlib.study.parameters import Parameters
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "book").rglob("*.md")), *sorted((ROOT / "notebooks").glob("*.py"))]
 BLOCK = re.compile(r"^(`{3,})(?:\{code-block\} )?(?:console|bash|shell|sh)\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
+# `retlib predict` without an argument is a name, and no command.
 INLINE = re.compile(r"`((?:retlib \w+|make|papermill|pip|python) [^`\n]+)`")
 # book/add-a-paper.md is carried out from its first block to its last by tests/papers/test_add_a_paper.py.
 ELSEWHERE = {ROOT / "book" / "add-a-paper.md"}
@@ -46,7 +47,7 @@ def printed_commands() -> list[str]:
         if page.suffix == ".py":
             text = re.sub("^# ?", "", text, flags=re.MULTILINE)
         lines = [line for _, block in BLOCK.findall(text) for line in block.splitlines()]
-        lines += [match for match in INLINE.findall(text) if "..." not in match]  # `retlib predict` alone is a name
+        lines += [match for match in INLINE.findall(text) if "..." not in match]
         for line in lines:
             if words := shlex.split(line.removeprefix("$ "), comments=True):
                 found[shlex.join(words)] = None
@@ -181,7 +182,8 @@ def test_papermill(command: str, tmp_path: Path, data_root: Path) -> None:
         )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     cells = json.loads((tmp_path / "out.ipynb").read_text(encoding="utf-8"))["cells"]
-    assert all(cell["outputs"] is not None for cell in cells if cell["cell_type"] == "code")
+    counts = [cell["execution_count"] for cell in cells if cell["cell_type"] == "code" and cell["source"]]
+    assert counts == list(range(1, len(counts) + 1))
 
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("python -m ")])

@@ -36,22 +36,10 @@ _QUALIFIER = {word: name for name, words in _QUALIFIERS.items() for word in word
 KNOWN = frozenset(_QUALIFIERS)
 """Splits and regions as `read_heading` writes them."""
 _UNITS = {
-    "in",
-    "inside",
-    "within",
-    "the",
-    "on",
-    "of",
-    "set",
-    "split",
-    "data",
-    "dataset",
-    "db",
-    "image",
-    "images",
-    "percent",
+    *("in", "inside", "within", "the", "on", "of", "set", "split", "data", "dataset", "db", "image", "images"),
+    *("percent", "pixels", "region", "only", "score", "scores", "rate", "value", "coef", "coefficient"),
+    *("similarity", "index"),
 }
-_UNITS |= {"pixels", "region", "only", "score", "scores", "rate", "value", "coef", "coefficient", "similarity", "index"}
 _MEANS = {"mean", "avg", "average"}
 SPREADS = {"sd", "std", "stdev", "stddev", "deviation", "ci", "sem", "iqr", "var", "variance"}
 
@@ -115,14 +103,12 @@ def read_heading(heading: str) -> Heading:
     if metric:
         scores = {metric}
     plains = [whole, *(re.sub(r"[^a-z0-9]", "", part) for part in parts)]
-    reason = next(
-        (
-            why
-            for start, why in IGNORED.items()
-            if any(p == start or (start != "ap" and p.startswith(start)) for p in plains)
-        ),
-        "",
-    )
+    others = [
+        why
+        for start, why in IGNORED.items()
+        if any(p == start or (start != "ap" and p.startswith(start)) for p in plains)
+    ]
+    reason = others[0] if others else ""
     if not reason and len(scores) != 1:
         reason = "it names several scores" if scores else "not a score that is known"
     if len(datasets) > 1:

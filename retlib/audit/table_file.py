@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -19,18 +20,8 @@ LABELS = ("method", "methods", "model", "models", "name", "network", "algorithm"
 SINGLES = ("image", "images", "img", "case", "patient", "subject", "fold")  # rows of different pixels
 DATASETS = ("dataset", "datasets", "data", "database", "databases", "testset", "testdataset")
 PARTS = (
-    "split",
-    "subset",
-    "set",
-    "part",
-    "partition",
-    "phase",
-    "region",
-    "area",
-    "mask",
-    "statistic",
-    "stat",
-    "measure",
+    *("split", "subset", "set", "part", "partition", "phase", "region", "area", "mask"),
+    *("statistic", "stat", "measure"),
 )
 _MISSING = re.compile(r"|[-–—/\\?]+|n\.?/?[adr]\.?|#n/a|nan|none|null|not reported", re.IGNORECASE)
 _NUMBER = re.compile(r"[~≈]?([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s?%?(\s?(?:±|\+/-|\+-|\(|\[).*)?", re.IGNORECASE)
@@ -48,7 +39,6 @@ class TableFile:
         labels: Name of each row.
         datasets: Data set of each row as the table writes it; None where it writes none.
         parts: Split, region and the like of each row, as read from its label and from columns such as *Split*.
-        columns: Heading -> score of retlib.
         headings: Heading -> what it says.
         percent: Headings whose numbers are percentages.
         rows: For each row, heading -> number as a text that says whether it is a percentage.
@@ -59,12 +49,16 @@ class TableFile:
     labels: tuple[str, ...]
     datasets: tuple[str | None, ...]
     parts: tuple[tuple[str, ...], ...]
-    columns: dict[str, str]
     headings: dict[str, Heading]
     percent: tuple[str, ...]
     rows: tuple[dict[str, str], ...]
     singles: bool
     notes: tuple[str, ...]
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Heading -> score of retlib."""
+        return {heading: read.score for heading, read in self.headings.items()}
 
 
 def read_table(path: str | Path) -> TableFile:
@@ -107,7 +101,8 @@ def _interpret(lines: Lines, notes: list[str], name: str) -> TableFile:
             notes.append(f"column {name_of} is passed over: {heading.reason or 'it holds spreads'}")
     if not scores:
         raise ValueError(f"{name}: expected some of the columns {known}; found {', '.join(map(repr, headings))}")
-    _tell_apart({headings[i]: heading for i, heading in scores.items()}, [headings[i] for i in scores], name)
+    _tell_apart([(headings[i], heading) for i, heading in scores.items()], name)
+    columns = {headings[i]: heading for i, heading in scores.items()}
     body = _fill_down(body, sorted(special | {label} - {None}), list(scores))
     texts = [i for i in special if i not in (label, dataset)]
     kept, datasets, parts, section = [], [], [], ""
@@ -143,12 +138,11 @@ def _interpret(lines: Lines, notes: list[str], name: str) -> TableFile:
         tuple((cells[label] if label is not None else "") or f"line {number}" for number, cells in kept),
         tuple(datasets),
         tuple(parts),
-        {headings[i]: heading.score for i, heading in scores.items()},
-        {headings[i]: heading for i, heading in scores.items()},
+        columns,
         tuple(percent),
         tuple(rows),
         singles,
-        (*dict.fromkeys(notes), *_describe_groups({headings[i]: heading for i, heading in scores.items()})),
+        (*dict.fromkeys(notes), *_describe_groups(columns)),
     )
 
 
@@ -274,16 +268,16 @@ def _fill_down(body: Lines, names: Sequence[int], scores: Sequence[int]) -> Line
     return filled
 
 
-def _tell_apart(scores: dict[str, Heading], headings: Sequence[str], name: str) -> None:
+def _tell_apart(scores: Sequence[tuple[str, Heading]], name: str) -> None:
     """Refuse columns of one score that nothing tells apart."""
     advice = "; name the data set, split or region in each heading, as in 'Dice (DRIVE)', or remove one of the two"
-    if len(set(headings)) < len(headings):
-        twice = next(heading for heading in headings if headings.count(heading) > 1)
+    twice = next((heading for heading, count in Counter(heading for heading, _ in scores).items() if count > 1), None)
+    if twice is not None:
         raise ValueError(f"{name}: the heading {twice!r} stands twice, so its columns cannot be told apart{advice}")
-    seen: dict[tuple, str] = {}
-    for heading, read in scores.items():
-        first = seen.setdefault((read.score, read.group), heading)
-        if first != heading and not (read.plain and scores[first].plain):
+    seen: dict[tuple, tuple[str, bool]] = {}
+    for heading, read in scores:
+        first, plain = seen.setdefault((read.score, read.group), (heading, read.plain))
+        if first != heading and not (read.plain and plain):
             raise ValueError(f"{name}: the columns {first!r} and {heading!r} cannot be told apart{advice}")
 
 

@@ -36,7 +36,11 @@ def read_mask(path: Path) -> np.ndarray:
     Raises:
         DataError: The file is truncated or no image.
     """
-    levels = np.asarray(_decode(path, "L"))
+    return mask_of(np.asarray(_decode(path, "L")))
+
+
+def mask_of(levels: np.ndarray) -> np.ndarray:
+    """Convert the grey levels of a mask, uint8 (H, W), to bool: see `read_mask`."""
     return levels > (0 if levels.max() == 1 else 127)
 
 

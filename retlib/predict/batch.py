@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from retlib.data.readers import mask_of
 from retlib.files import write_whole
 from retlib.predict.photographs import SUFFIXES, PhotographError, read_photograph, read_with_doubts
 
@@ -87,8 +88,9 @@ def plan(
     is_picture = target.name.lower().endswith(SUFFIXES)
     if target.exists() and not target.is_dir() and not is_picture:
         raise ValueError(f"--output: {target} is a file; expected a folder, or a file ending in .png")
+    names = _names(list(places.values()))
     if target.is_dir() or output.endswith(("/", os.sep)) or not is_picture:
-        bases = [target / name for name in _names(list(places.values()))]
+        bases = [target / name for name in names]
     elif len(inputs) > 1 or not Path(inputs[0]).is_file():
         raise ValueError(f"--output: {len(places)} photographs go to a folder, got the file name {target}")
     elif target.suffix.lower() != ".png":
@@ -103,7 +105,7 @@ def plan(
             base.with_name(f"{base.name[:-4]}_probabilities.png") if probabilities else None,
             None if save_fov is None else Path(save_fov) / name,
         )
-        for source, base, name in zip(places, bases, _names(list(places.values())), strict=True)
+        for source, base, name in zip(places, bases, names, strict=True)
     ]
     _refuse_collisions(jobs, summary)
     return jobs, left_out
@@ -189,8 +191,7 @@ def _run(
     image, doubts = read_with_doubts(job.source)
     mask = None
     if fov is not None:
-        levels = read_photograph(find_mask(fov, job.source))[..., 0]
-        mask = levels > (0 if levels.max() == 1 else 127)
+        mask = mask_of(read_photograph(find_mask(fov, job.source))[..., 0])
     result = predictor(image, check=check, fov=mask)
     for path in job.targets:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -306,16 +307,6 @@ def _stem(name: str) -> str:
 def _refuse_collisions(jobs: Sequence[Job], summary: str | None) -> None:
     sources = {os.path.normcase(job.source.resolve()): job.source for job in jobs}
     taken: dict[str, Path] = {}
-    if summary is not None:
-        path = Path(summary)
-        key = os.path.normcase(path.resolve())
-        if (
-            not summary
-            or path.is_dir()
-            or key in sources
-            or any(path.resolve() == t.resolve() for job in jobs for t in job.targets)
-        ):
-            raise ValueError(f"--csv: expected the name of a file that is no photograph and no map, got {summary!r}")
     for job in jobs:
         for target in job.targets:
             key = os.path.normcase(target.resolve())
@@ -331,3 +322,7 @@ def _refuse_collisions(jobs: Sequence[Job], summary: str | None) -> None:
             if target.is_dir():
                 raise ValueError(f"--output: {target} is a folder; expected a file name, or a folder for all")
             taken[key] = job.source
+    if summary is not None:
+        path = Path(summary)  # an empty name is the current folder
+        if path.is_dir() or os.path.normcase(path.resolve()) in {*sources, *taken}:
+            raise ValueError(f"--csv: expected the name of a file that is no photograph and no map, got {summary!r}")

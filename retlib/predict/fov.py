@@ -41,15 +41,20 @@ def find_fov(image: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: the array is no uint8 (H, W, 3).
     """
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        given = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ValueError(f"a photograph has to be uint8 (H, W, 3), got {given}")
+    require_photograph(image)
     fov = np.zeros(image.shape[:2], dtype=bool)
     window = _without_margins(image)
     inner = np.ascontiguousarray(image[window])
     lit = _lit_part(inner)
     fov[window][lit] = _fov_of_part(np.ascontiguousarray(inner[lit]))
     return fov
+
+
+def require_photograph(image: np.ndarray) -> None:
+    """Raise a ValueError unless the array is uint8 (H, W, 3)."""
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        given = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ValueError(f"a photograph has to be uint8 (H, W, 3), got {given}")
 
 
 def eyes_side_by_side(image: np.ndarray) -> int | None:
@@ -60,8 +65,6 @@ def eyes_side_by_side(image: np.ndarray) -> int | None:
     Args:
         image: uint8 (H, W, 3), RGB.
     """
-    if not isinstance(image, np.ndarray) or image.ndim != 3 or min(image.shape) < 3:
-        return None
     height, width = image.shape[:2]
     reduced = cv2.resize(image, (200, 200), interpolation=cv2.INTER_AREA).max(axis=2)
     lit = cv2.morphologyEx((reduced > _BRIGHT // 2).astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))

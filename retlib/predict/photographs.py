@@ -188,7 +188,7 @@ def _to_bytes(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
         marks = np.count_nonzero(values == high) if high == 2**16 - 1 else 0
         for depth in _DEPTHS:
             above = np.count_nonzero(values > 2**depth - 1)
-            if above - marks <= _STRAY * values.size and (above <= values.size // 2 or not above):
+            if above - marks <= _STRAY * values.size and above <= values.size // 2:
                 break
         if above:
             doubts = (f"its range was taken to be {depth} bits, since only {above} values lie above",)

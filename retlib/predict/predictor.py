@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import nn
@@ -14,7 +15,7 @@ from retlib.data import FundusSample
 from retlib.device import pick_device
 from retlib.inference import area_opening, predict_logits, probabilities, remove_small_components
 from retlib.predict.doubts import find_doubts, measure_quality
-from retlib.predict.fov import eyes_side_by_side, find_fov, searched_region
+from retlib.predict.fov import eyes_side_by_side, find_fov, require_photograph, searched_region
 from retlib.predict.fundus_check import FundusCheck, NotAFundusError, check_fundus
 from retlib.predict.weights import ModelCard, read_weights, shipped_weights
 
@@ -62,8 +63,7 @@ class Prediction:
     @property
     def fov_diameter(self) -> int:
         """Longer side of the FOV in pixels."""
-        rows, columns = np.flatnonzero(self.fov.any(axis=1)), np.flatnonzero(self.fov.any(axis=0))
-        return int(max(np.ptp(rows), np.ptp(columns))) + 1 if rows.size else 0
+        return max(cv2.boundingRect(self.fov.astype(np.uint8))[2:])
 
 
 class Predictor:
@@ -118,6 +118,7 @@ class Predictor:
             NotAFundusError: the image does not look like a fundus photograph; the message says why.
             ValueError: the array is not uint8 (H, W, 3), or the FOV has another size or no pixel.
         """
+        require_photograph(image)
         gray = gray_of(image)
         if gray is not None:
             image = np.repeat(gray[..., None], 3, axis=2)
@@ -138,7 +139,7 @@ class Predictor:
                 " check=False) segments it nevertheless"
             )
         seen = image
-        if gray is not None and self.inputs.channels == 3:
+        if gray is not None and self.card.colour_mean is not None:
             z = (np.arange(256) - gray[fov].mean()) / max(gray[fov].std(), 1)
             levels = np.outer(z, self.card.colour_sd) + self.card.colour_mean
             seen = np.clip(np.rint(levels), 0, 255).astype(np.uint8)[gray]
@@ -158,9 +159,6 @@ class Predictor:
 
 def gray_of(image: np.ndarray) -> np.ndarray | None:
     """Return the gray levels, uint8 (H, W), of a photograph without colour, or of one that is green only; else None."""
-    is_colour = not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or not image.size
-    if is_colour or image.shape[2] != 3:
-        return None  # what is no photograph is told by `find_fov`
     step = max(1, max(image.shape) // 500)  # a sample of the pixels of a large photograph is enough
     pixels = image[::step, ::step].reshape(-1, 3).astype(np.int16)
     lit = pixels[pixels.max(axis=1) > _LIT]
@@ -180,13 +178,11 @@ def _probabilities(logits: np.ndarray) -> np.ndarray:
 
 def _joined(parts: list[Prediction]) -> Prediction:
     """Join the predictions of photographs that stand side by side in one picture."""
-    arrays = (np.concatenate([getattr(part, name) for part in parts], axis=1) for name in ("vessels", "fov"))
-    logits, searched = (
-        np.concatenate([getattr(part, name) for part in parts], axis=1) for name in ("logits", "searched")
-    )
+    names = ("vessels", "fov", "logits", "searched")
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts], axis=1) for name in names}
     check = next((part.check for part in parts if not part.check.passed), parts[0].check)
     doubts = dict.fromkeys(("two eyes in one picture, each segmented by itself", *(d for p in parts for d in p.doubts)))
-    return Prediction(*arrays, check, logits, searched, parts[0].min_size, tuple(doubts))
+    return Prediction(check=check, min_size=parts[0].min_size, doubts=tuple(doubts), **arrays)
 
 
 def load_predictor(

@@ -18,8 +18,10 @@ from pydantic import field_validator
 from retlib.settings import Settings
 
 # What an IPython kernel, and papermill's --inject-paths, put into a fresh namespace.
-_KERNEL_NAMES = {"In", "Out", "get_ipython", "exit", "quit", "open", "display"}
-_KERNEL_NAMES |= {"PAPERMILL_INPUT_PATH", "PAPERMILL_OUTPUT_PATH"}
+_KERNEL_NAMES = {
+    *("In", "Out", "get_ipython", "exit", "quit", "open", "display"),
+    *("PAPERMILL_INPUT_PATH", "PAPERMILL_OUTPUT_PATH"),
+}
 _CHECKED = "_retlib_parameters_checked"  # set in the namespace of a kernel in which later cells may have run
 
 

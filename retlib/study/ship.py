@@ -15,11 +15,11 @@ from retlib.data.phantoms import make_phantom
 from retlib.files import write_whole
 from retlib.inference import predict_logits, probabilities
 from retlib.models import count_parameters
-from retlib.predict.weights import ModelCard, State, WeightsError, fill, package_folder, read_state
+from retlib.predict.weights import ModelCard, State, WeightsError, fill, measure_colours, package_folder, read_state
 from retlib.study.config import MeanConfig, RunConfig
 from retlib.study.records import Record, Store
 from retlib.study.rescore import digest, pack, stored
-from retlib.study.runner import build, weights_path
+from retlib.study.runner import build, load_samples, weights_path
 
 MAX_BYTES = 2_000_000
 """Greatest size of a weights file in bytes."""
@@ -53,6 +53,7 @@ def ship(
         The card.
 
     Raises:
+        DataMissingError: the network sees colours, and its training images are not on this machine.
         WeightsError: the weights do not fit the record's model, are not those that it scored, hold a value that is not
             finite, or take more than `MAX_BYTES`; the record is a mean of several networks; or the network has no
             working size, which photographs of other sizes need.
@@ -86,6 +87,9 @@ def ship(
             f"record {record.id}: the weights take {len(content) / 1e6:.2f} MB, where {MAX_BYTES / 1e6:g} MB may be"
             " shipped; choose a smaller network, or for a mean storage: float16"
         )
+    images, colours = record.content["training"]["images"], {}
+    if run.inputs.channels == 3:
+        colours = measure_colours(load_samples(run.train, run, None, images), run.inputs)
     chosen = config.scoring.threshold
     card = ModelCard(
         name=name,
@@ -98,7 +102,8 @@ def ship(
         threshold_from=f"best pooled Dice on the {chosen} images" if isinstance(chosen, str) else "set in advance",
         run=run_id,
         record=record.id,
-        trained_on={run.train.label: tuple(record.content["training"]["images"])},
+        **colours,
+        trained_on={run.train.label: tuple(images)},
         licence=licence,
         sha256=hashlib.sha256(content).hexdigest(),
         retlib=retlib.__version__,
