@@ -10,34 +10,26 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
+from typing import NamedTuple
 
 from retlib.audit import Exact, dice_of_iou, dice_of_precision, read_number
 from retlib.audit.intervals import show
-from retlib.data import measurements
 from retlib.study import Printed
 
 Shares = tuple[float, float]
 SCORES = ("accuracy", "sensitivity", "specificity", "precision", "dice", "iou")
 
 
-@dataclass(frozen=True)
-class Contradiction:
-    """Numbers of one row that cannot stand together.
+class Contradiction(NamedTuple):
+    """Numbers of one row that cannot stand together."""
 
-    Attributes:
-        metrics: retlib's names of the metrics that take part.
-        why: One clause, with the numbers.
-    """
-
-    metrics: tuple[str, ...]
-    why: str
+    metrics: tuple[str, ...]  # retlib's names of those that take part
+    why: str  # one clause, with the numbers
 
 
 def contradictions(printed: Mapping[str, Printed], shares: Shares | None = None) -> list[Contradiction]:
-    """What is impossible about a row of printed numbers; empty for a row that can hold.
+    """List what is impossible about a row of printed numbers; empty for a row that can hold.
 
     Every number stands for all that round to it, and arithmetic is exact. Four bounds, for scores of one set of images,
     pooled or averaged over images:
@@ -52,8 +44,8 @@ def contradictions(printed: Mapping[str, Printed], shares: Shares | None = None)
 
     Args:
         printed: metric -> number as the paper prints it.
-        shares: smallest and largest vessel share that an image of the data set can have, see :func:`vessel_shares`;
-            None leaves the second bound out.
+        shares: smallest and largest vessel share that an image of the data set can have, see
+            `retlib.data.measurements.VesselShares.widest`; None leaves the second bound out.
     """
     ranges = {metric: _range(metric, printed[metric]) for metric in SCORES if metric in printed}
     found = []
@@ -66,17 +58,6 @@ def contradictions(printed: Mapping[str, Printed], shares: Shares | None = None)
         metrics = ("dice", "precision", "sensitivity")
         found += _within(ranges["dice"], bounds, metrics, "Dice (F1), by precision and recall,")
     return found
-
-
-def vessel_shares(records: Path, dataset: str | None) -> Shares | None:
-    """Read the vessel share of the emptiest image in its whole frame and of the fullest one inside its FOV.
-
-    Args:
-        records: folder of the records; its ``datasets.json`` holds what was measured on each data set.
-        dataset: retlib's name; None gives None, and so does a data set that was not measured.
-    """
-    shares = measurements.vessel_shares(measurements.read_measurements(records), dataset)
-    return None if shares is None else shares.widest
 
 
 def _range(metric: str, number: Printed) -> Exact:

@@ -135,6 +135,13 @@ class Paper(RunsFile):
             raise ValueError(f"{self.key}: claim {identity!r} does not exist; there are {', '.join(claims)}")
         return claims[identity]
 
+    def repeated(self, claim: Claim) -> dict[str, Printed]:
+        """Return the numbers of the row that a claim repeats (`Claim.same_as`), by metric; empty without one."""
+        if claim.same_as is None:
+            return {}
+        row = self.tables[claim.same_as.table].values(claim.same_as.row)
+        return row.get(claim.dataset, next(iter(row.values()), {}))
+
     def test_claim(
         self,
         claim: Claim | str,
@@ -142,14 +149,12 @@ class Paper(RunsFile):
         curve_of: CurveOf | None = None,
         difference_of: DifferenceOf | None = None,
     ) -> list[Finding]:
-        """Hold a claim against numbers: the paper's own, or a record's.
+        """Hold a claim (or its id) against numbers: the paper's own, or a record's.
 
         Args:
-            claim: The claim, or its id.
-            value_of: (run, metric) -> measured value, or None where there is none; by default what the
-                tables print.
-            curve_of: (run, column of a record's history) -> one value an epoch, or None; by default none
-                is known.
+            claim: What is tested.
+            value_of: (run, metric) -> measured value, or None; by default what the tables print.
+            curve_of: (run, column of a record's history) -> one value an epoch, or None; by default none is known.
             difference_of: (start, end, metric) -> ``end`` less ``start`` with its interval, (difference, low, high), or
                 None; claims of a size are tested with it. By default the difference of the two values, without an
                 interval; for the tables' own numbers with what rounding leaves open.
@@ -186,14 +191,10 @@ class Paper(RunsFile):
         return None if number is None else number.value
 
     def _repeats(self, claim: Claim) -> Iterator[Finding]:
-        if claim.same_as is None:
-            return
-        table = self.tables[claim.same_as.table]
-        row = table.values(claim.same_as.row)
-        numbers = row.get(claim.dataset, next(iter(row.values()), {}))
-        for metric, text in claim.values.items():
+        numbers = self.repeated(claim)
+        for metric, text in claim.values.items() if claim.same_as else ():
             left, right = Printed(text).value, numbers[metric].value if metric in numbers else None
-            what = f"{claim.where} repeats Table {table.number}"
+            what = f"{claim.where} repeats Table {claim.same_as.table}"
             yield Finding(what, metric, left, right, None if right is None else left == right)
 
     def _below(self, run: str, number: str, metric: str, value: float | None) -> Iterator[Finding]:

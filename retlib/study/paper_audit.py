@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 from retlib.audit import SCORES, Background, RowAudit, audit_row, check_one_share, check_text
@@ -17,22 +17,14 @@ def audit_paper(paper: Paper | str, background: Background) -> list[RowAudit]:
     Which images were scored is taken from the paper's runs: a measured row whose run is tested on a customary test part
     is compared with that part; a row of one epoch (validation images) or from the literature with any photographs.
 
-    Args:
-        paper: The paper or its key.
-        background: Measured shares and deviations.
-
     Returns:
         Tables first, in the paper's order (rows, then the rows together), then claims. A row without a number that can
         be checked has no checks.
     """
     paper = load_paper(paper) if isinstance(paper, str) else paper
-    audits: list[RowAudit] = []
-    for table in paper.tables.values():
-        audits += _audit_table(paper, table, background)
-    for claim in paper.claims:
-        if claim.values:
-            audits += _audit_claim(paper, claim, background)
-    return audits
+    audits = [audit for table in paper.tables.values() for audit in _audit_table(paper, table, background)]
+    claims = [claim for claim in paper.claims if claim.values]
+    return audits + [audit for claim in claims for audit in _audit_claim(paper, claim, background)]
 
 
 def _audit_table(paper: Paper, table: Table, background: Background) -> Iterator[RowAudit]:
@@ -71,18 +63,13 @@ def _audit_claim(paper: Paper, claim: Claim, background: Background) -> Iterator
     )
     text = None
     if claim.same_as is not None:
-        row = paper.tables[claim.same_as.table].values(claim.same_as.row)
-        text = check_text(said, _of(row, claim.dataset), f"Table {claim.same_as.table}")
+        text = check_text(said, paper.repeated(claim), f"Table {claim.same_as.table}")
         # Numbers that only repeat a row were checked there.
         repeats = text is not None and text.verdict == "consistent"
         checks = (text,) if repeats else (*([text] if text else []), *audit.checks)
         audit = replace(audit, checks=checks)
     if len(said.keys() & SCORES.keys()) > 1 or text is not None:
         yield audit
-
-
-def _of(values: Mapping[str, Mapping[str, Printed]], dataset: str | None) -> Mapping[str, Printed]:
-    return values.get(dataset, next(iter(values.values()), {}))
 
 
 def scored_test_part(paper: Paper, run: str | None, dataset: str | None) -> bool:

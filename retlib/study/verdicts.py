@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from retlib.data.measurements import read_measurements, vessel_shares
 from retlib.data.registry import get_collection, list_datasets
-from retlib.study import Claim, Paper, Printed, Row, Store, Table, results
+from retlib.study import Claim, Paper, Printed, Record, Row, Table, results
 from retlib.study.claims import COSTS, compare_facts
-from retlib.study.consistency import contradictions, vessel_shares
+from retlib.study.consistency import contradictions
 from retlib.study.notebook import Study
 from retlib.study.printed import is_missing
 from retlib.study.tables import DASH, LABELS, outcome, parameters_of
@@ -43,7 +44,7 @@ def reported(paper: Paper, numbers: Iterable[str] | None = None) -> pd.DataFrame
 
     Args:
         paper: the paper.
-        numbers: of these tables; all by default.
+        numbers: of the tables; all by default.
 
     Returns:
         Columns table, row (counted from 0), label (what names the row), kind (measured or quoted), dataset, run, epoch,
@@ -104,11 +105,12 @@ def judge(table: pd.DataFrame, study: Study) -> pd.DataFrame:
     whatever we measured; only ``paper`` records are judged; no verdict is given on what a paper quotes.
     """
     table = table.assign(verdict=None, half_width=math.nan, note="")
+    measurements = read_measurements(study.store.path)
     for (_, _, dataset), rows in table.groupby(["table", "row", "dataset"], sort=False):
         measured = rows[rows["kind"] == "measured"]
-        found = contradictions(
-            dict(zip(measured["metric"], measured["printed"], strict=True)), vessel_shares(study.store.path, dataset)
-        )
+        shares = vessel_shares(measurements, dataset)
+        printed = dict(zip(measured["metric"], measured["printed"], strict=True))
+        found = contradictions(printed, None if shares is None else shares.widest)
         said: list[Any] = []
         for index, row in measured.iterrows():
             against = [item for item in found if row["metric"] in item.metrics]
@@ -141,20 +143,22 @@ def ledger(study: Study) -> pd.DataFrame:
     paper = study.source
     printed = reported(paper)
     printed = printed[(printed["kind"] == "measured") | printed["run"].notna()]
-    cells = beside_ours(printed, study)
-    cells = cells.rename(columns={"value": "measured"}).assign(paper=paper.key, group="", item="", where="")
-    cells["where"] = "Table " + cells["table"]
-    cells["group"] = cells["table"].map(lambda number: paper.tables[number].caption)
-    cells["item"] = cells["label"] + ": " + cells["heading"]
-    cells["kind"] = "table cell"
-    claims = [line for claim in paper.claims for line in claim_lines(study, claim)]
-    parts = [
-        cells.reindex(columns=COLUMNS).astype(object),
-        pd.DataFrame(claims).reindex(columns=COLUMNS).astype(object),
-    ]
-    return pd.concat([part for part in parts if len(part)], ignore_index=True).astype(
-        {"difference": float, "half_width": float}
-    )
+    cells = printed.assign(
+        claim="",
+        where="Table " + printed["table"],
+        group=printed["table"].map(lambda number: paper.tables[number].caption),
+        item=printed["label"] + ": " + printed["heading"],
+    ).to_dict(orient="records")
+    claimed = [line for claim in paper.claims for line in _claimed_numbers(paper, claim)]
+    numbers = beside_ours(pd.DataFrame(cells + claimed), study).rename(columns={"value": "measured"})
+    parts = [numbers[numbers["claim"] == ""].assign(kind="table cell")]
+    for claim in paper.claims:
+        about = {"where": claim.where, "group": claim.statement}
+        about["kind"] = "data-set fact" if claim.kind == "dataset" else "claim"
+        own = numbers[numbers["claim"] == claim.id], pd.DataFrame(_other_lines(study, claim))
+        parts += [part.assign(**about) for part in own]
+    parts = [part.assign(paper=paper.key).reindex(columns=COLUMNS).astype(object) for part in parts if len(part)]
+    return pd.concat(parts, ignore_index=True).astype({"difference": float, "half_width": float})
 
 
 def verdict_sentence(lines: pd.DataFrame) -> str:
@@ -180,14 +184,26 @@ def verdict_sentence(lines: pd.DataFrame) -> str:
     return "; ".join(parts) + "." + (f" Claims of the text: {', '.join(decided)}." if decided else "")
 
 
-def claim_lines(study: Study, claim: Claim) -> Iterator[dict[str, Any]]:
-    """Yield the lines of one claim: its numbers, its facts, its comparisons as one, and what a reader decided."""
-    paper = study.source
-    about = {"paper": paper.key, "where": claim.where, "group": claim.statement, "item": "", "note": "", "decimals": 4}
-    about["kind"] = "data-set fact" if claim.kind == "dataset" else "claim"
-    if claim.values:
-        for line in _claimed_numbers(study, claim):
-            yield about | line
+def _claimed_numbers(paper: Paper, claim: Claim) -> Iterator[dict[str, Any]]:
+    """Yield the numbers of a claim as :func:`reported` lists those of a table's row, to be judged like them."""
+    repeated, run, epoch = paper.repeated(claim), claim.run, 0
+    if claim.same_as is not None:
+        row = paper.tables[claim.same_as.table].rows[claim.same_as.row]
+        run, epoch = run or row.run, row.epoch or 0
+    rows = [row for table in paper.tables.values() for row in table.rows if row.run == run]
+    quoted = run is None or (bool(rows) and all(row.kind == "quoted" for row in rows))
+    place = {"claim": claim.id, "table": f"claim {claim.id}", "row": 0, "dataset": claim.dataset or ""}
+    place |= {"kind": "quoted" if quoted else "measured", "run": run, "epoch": epoch}
+    for metric, text in claim.values.items():
+        item, number = LABELS.get(metric, metric), Printed(text)
+        if metric in repeated and repeated[metric].value != number.value:
+            item += f" (Table {claim.same_as.table} prints {repeated[metric].text})"
+        yield place | {"metric": metric, "item": item} | _printed(number)
+
+
+def _other_lines(study: Study, claim: Claim) -> Iterator[dict[str, Any]]:
+    """Yield what is left of a claim: its facts, its comparisons as one line, and what a reader decided."""
+    about = {"item": "", "note": "", "decimals": 4}
     for finding in compare_facts(claim):
         sides = {"reported": _plain(finding.left), "measured": _plain(finding.right), "decimals": 0}
         yield about | sides | {"item": finding.metric, "verdict": "holds" if finding.holds else "fails"}
@@ -197,29 +213,6 @@ def claim_lines(study: Study, claim: Claim) -> Iterator[dict[str, Any]]:
         yield about | {"verdict": claim.decided, "note": claim.because}
     elif not claim.compares and not claim.values and not claim.facts:
         yield about | {"note": claim.check}
-
-
-def _claimed_numbers(study: Study, claim: Claim) -> Iterator[dict[str, Any]]:
-    """Judge the numbers of a claim as a row of a table is judged."""
-    paper, run, epoch, elsewhere = study.source, claim.run, 0, {}
-    if claim.same_as is not None:
-        table = paper.tables[claim.same_as.table]
-        row = table.rows[claim.same_as.row]
-        run, epoch = run or row.run, row.epoch or 0
-        there = table.values(claim.same_as.row)
-        elsewhere = there.get(claim.dataset, next(iter(there.values()), {}))
-    rows = [row for table in paper.tables.values() for row in table.rows if row.run == run]
-    quoted = run is None or (bool(rows) and all(row.kind == "quoted" for row in rows))
-    place = {"table": "", "row": 0, "kind": "quoted" if quoted else "measured", "dataset": claim.dataset or ""}
-    place |= {"run": run, "epoch": epoch}
-    printed = {metric: Printed(text) for metric, text in claim.values.items()}
-    lines = [place | {"metric": metric} | _printed(value) for metric, value in printed.items()]
-    for row in beside_ours(pd.DataFrame(lines), study).itertuples():
-        item = LABELS.get(row.metric, row.metric)
-        if row.metric in elsewhere and elsewhere[row.metric].value != row.reported:
-            item += f" (Table {claim.same_as.table} prints {elsewhere[row.metric].text})"
-        named = ("reported", "difference", "basis", "profile", "verdict", "half_width", "decimals", "note", "records")
-        yield {"item": item, "measured": row.value} | {name: getattr(row, name) for name in named}
 
 
 def _comparison(study: Study, claim: Claim) -> dict[str, Any]:
@@ -255,10 +248,8 @@ def _comparison(study: Study, claim: Claim) -> dict[str, Any]:
         return None if math.isnan(value) else value
 
     def curve_of(run: str, column: str) -> Sequence[float] | None:
-        found = next(
-            (Store(study.store.path).get(path.name) for path in records.loc[records["run"] == run, "record"]), None
-        )
-        return None if found is None else [row[column] for row in found.history if column in row]
+        folders = records.loc[records["run"] == run, "record"]
+        return [row[column] for row in Record.read(folders.iloc[0]).history if column in row] if len(folders) else None
 
     def difference_of(start: str, end: str, metric: str) -> tuple[float, float, float] | None:
         rows = scores[scores["metric"] == metric]

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retlib.data.measurements import read_measurements, vessel_shares
 from retlib.study import Printed
-from retlib.study.consistency import contradictions, vessel_shares
+from retlib.study.consistency import contradictions
 
 RATES = ("accuracy", "sensitivity", "specificity")
 OVERLAP = ("dice", "iou")
@@ -77,7 +78,8 @@ def test_true_scores_never_contradict_one_another(average: str) -> None:
 
 
 def test_shares_come_from_the_measured_data_sets(repository: Path, tmp_path: Path) -> None:
-    low, high = vessel_shares(repository / "book" / "records", "drive")
+    measured = read_measurements(repository / "book" / "records")
+    low, high = vessel_shares(measured, "drive").widest
     assert 0.05 < low < 0.0877 < 0.1273 < high < 0.2  # DRIVE's shares as a whole: frame and FOV
-    assert vessel_shares(repository / "book" / "records", "kvasir-seg") is None
-    assert vessel_shares(repository / "book" / "records", None) is None is vessel_shares(tmp_path, "drive")
+    assert vessel_shares(measured, "kvasir-seg") is None is vessel_shares(measured, None)
+    assert vessel_shares(read_measurements(tmp_path), "drive") is None
