@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,6 +88,15 @@ class Recorded(Settings, ABC):
         """Compute the id from the explicit fields and the fingerprints of the data."""
         text = self.canonical_json() + json.dumps(fingerprints, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def flatten(settings: Mapping[str, Any], start: str = "") -> dict[str, Any]:
+    """List nested settings by dotted name: ``training.loss.dice`` -> 1.0; lists and empty groups stay whole."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        nested = isinstance(value, dict) and value
+        flat |= flatten(value, f"{start}{key}.") if nested else {f"{start}{key}": value}
+    return flat
 
 
 class ScoringSettings(Settings):

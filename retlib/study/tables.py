@@ -11,6 +11,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from retlib.study import OpenPoint, Paper, Stated, results
+from retlib.study.config import flatten
 
 if TYPE_CHECKING:
     from torch import nn
@@ -119,7 +120,7 @@ def side_by_side(cells: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Indexed by the row's label; two columns a heading, ``paper`` and ``ours``, as text: the paper's digits,
-        and four of ours.
+        and four of ours. Where full-size runs and previews stand in one table, a last column tells them apart.
     """
     table = cells.assign(
         paper=[number_text(v, f".{d}f") for v, d in zip(cells["reported"], cells["decimals"], strict=True)],
@@ -128,6 +129,11 @@ def side_by_side(cells: pd.DataFrame) -> pd.DataFrame:
     wide = table.pivot(index="label", columns="heading", values=["paper", "ours"]).swaplevel(axis=1)
     columns = [(heading, side) for heading in dict.fromkeys(cells["heading"]) for side in ("paper", "ours")]
     wide = wide.reindex(index=list(dict.fromkeys(cells["label"])), columns=columns)
+    profiles = (
+        cells.dropna(subset="profile").groupby("label")["profile"].agg(lambda column: ", ".join(sorted(set(column))))
+    )
+    if profiles.nunique() > 1:
+        wide["our run", ""] = profiles.replace({"paper": "full size", "lite": "preview"}).reindex(wide.index)
     return wide.rename_axis(index=None, columns=[None, None])
 
 
@@ -257,19 +263,11 @@ def configuration(source: Any, run: str, profiles: Sequence[str] = ("lite", "pap
     columns = {}
     for profile in profiles:
         known = run in source.plan(profile)
-        columns[profile] = dict(_flat(source.config(run, profile).explicit_fields())) if known else {}
+        columns[profile] = flatten(source.config(run, profile).explicit_fields()) if known else {}
     frame = pd.DataFrame({profile: pd.Series(column, dtype=object).map(_short) for profile, column in columns.items()})
     names = dict.fromkeys(name for column in columns.values() for name in column)
     shown = [name for name in names if name not in ("profile", "seed", "numerics")]
     return frame.reindex(shown).fillna(DASH).rename_axis("setting")
-
-
-def _flat(values: Mapping[str, Any], start: str = "") -> list[tuple[str, Any]]:
-    """Write nested settings out as (dotted name, value); lists stay whole."""
-    flat: list[tuple[str, Any]] = []
-    for key, value in values.items():
-        flat += _flat(value, f"{start}{key}.") if isinstance(value, dict) and value else [(f"{start}{key}", value)]
-    return flat
 
 
 def stated(paper: Paper) -> pd.DataFrame:

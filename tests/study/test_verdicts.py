@@ -402,6 +402,14 @@ def test_the_papers_digits_and_ours_stand_side_by_side(toy: Path) -> None:
     assert list(wide.columns.get_level_values(0).unique()) == ["Dice", "IoU", "Sensitivity"]
 
 
+def test_full_size_and_preview_in_one_table_are_told_apart(toy: Path) -> None:
+    write(toy, "lite", "big", dice=0.8)
+    write(toy, "paper", "other", dice=0.7)
+    wide = tables.side_by_side(beside_ours(reported(opened(toy).paper, ["1"]), opened(toy)))
+    runs = wide["our run", ""].dropna()
+    assert runs["Big, 2025"] == "preview" and "full size" in set(runs)
+
+
 def test_steps_are_paired_by_seed_and_in_one_profile(toy: Path) -> None:
     def step() -> pd.Series:
         return tables.steps_table(opened(toy, (0, 1)), {"more": ("big", "other")}, "dice").loc["more"]

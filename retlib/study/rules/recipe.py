@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from retlib.study import results
-from retlib.study.config import RunConfig
+from retlib.study.config import RunConfig, flatten
 
 BASE = "base"
 TARGETS = ("dice", "auc", "cldice", "betti0_error")  # the metrics that judge
@@ -46,21 +46,10 @@ Outcome = Literal["better", "worse", "not the same sign on every image", "within
 Judgement = Literal["gain", "loss", "undecided"]
 
 
-def fields(config: RunConfig) -> dict[str, Any]:
-    """List the fields of a config by dotted name: ``training.loss.dice`` -> 1.0."""
-
-    def flat(values: Mapping[str, Any], start: str = "") -> dict[str, Any]:
-        listed: dict[str, Any] = {}
-        for key, value in values.items():
-            listed |= flat(value, f"{start}{key}.") if isinstance(value, dict) else {f"{start}{key}": value}
-        return listed
-
-    return flat(config.model_dump(mode="json"))
-
-
 def changed(base: RunConfig, other: RunConfig) -> dict[str, Any]:
     """List the dotted fields in which a config differs from another, with its own values; None where it lacks one."""
-    before, after = fields(base), fields(other)
+    before, after = (flatten(config.model_dump(mode="json")) for config in (base, other))
+    before, after = ({path: value for path, value in side.items() if value != {}} for side in (before, after))
     return {path: after.get(path) for path in {**before, **after} if before.get(path) != after.get(path)}
 
 
