@@ -418,8 +418,8 @@ plt.show()
 # %% [markdown]
 # ## Underspecified details
 #
-# What the paper leaves open, and how each point was decided, once, before a run was looked at. In this table *the family* is
-# the published code of BCDU-Net, whose names of layers, scores and curves are the paper's.
+# What the paper leaves open, and how each point was decided, once, before a run was looked at. Where the
+# paper is silent, the published code of BCDU-Net is followed: its names of layers, scores and curves are the paper's.
 
 # %% tags=["hide-input"]
 style(tables.open_points(paper), "What the paper leaves open, and our choices.")
