@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import io
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -55,7 +56,7 @@ def plan(
     overlay: bool = False,
     probabilities: bool = False,
     save_fov: str | None = None,
-    summary: str | None = None,
+    tables: Mapping[str, str | None] | None = None,
 ) -> tuple[list[Job], list[str]]:
     """Choose the photographs and name all output before anything is computed.
 
@@ -71,7 +72,7 @@ def plan(
         overlay: also write ``NAME_overlay.png``.
         probabilities: also write ``NAME_probabilities.png``.
         save_fov: folder for the fields of view.
-        summary: file for the summary, which must not be one of the others.
+        tables: option -> file for a table, which must not be one of the others; None where there is none.
 
     Returns:
         The jobs, and a line on each kind of thing that is left out: earlier output, files that are no pictures, folders
@@ -107,7 +108,7 @@ def plan(
         )
         for source, base, name in zip(places, bases, names, strict=True)
     ]
-    _refuse_collisions(jobs, summary)
+    _refuse_collisions(jobs, tables or {})
     return jobs, left_out
 
 
@@ -117,6 +118,7 @@ def run_jobs(
     *,
     check: bool = True,
     fov: str | None = None,
+    measure: bool = False,
     report: Callable[[str, str], None],
 ) -> tuple[int, list[dict[str, object]]]:
     """Run all jobs; one that fails does not stop the others.
@@ -126,16 +128,17 @@ def run_jobs(
         jobs: photographs and output.
         check: refuse images that do not look like fundus photographs.
         fov: a mask of the field of view, or a folder of masks, see `find_mask`; by default it is estimated.
+        measure: measure the vessels of each map, see `retlib.metrics.morphology`.
         report: called after each job with one line on the map, one on failure or doubt, either of them empty.
 
     Returns:
-        The number of jobs that failed, and the rows of the summary, see `COLUMNS`.
+        The number of jobs that failed, and a row for each photograph: `COLUMNS`, and the measures if ``measure``.
     """
     failed, rows = 0, []
     for job in jobs:
         start = time.perf_counter()
         try:
-            line, row, doubts = _run(predictor, job, check, fov)
+            line, row, doubts = _run(predictor, job, check, fov, measure)
         except Exception as error:  # also a full disk, say, or a photograph too large for the device's memory
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             if os.environ.get("RETLIB_DEBUG") and not isinstance(error, ValueError):
@@ -150,10 +153,10 @@ def run_jobs(
     return failed, rows
 
 
-def write_summary(path: str, rows: Iterable[Mapping[str, object]]) -> None:
-    """Write the rows of `run_jobs` as a CSV file with the header `COLUMNS`."""
+def write_table(path: str, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write some columns of the rows of `run_jobs` as a CSV file with a header."""
     text = io.StringIO(newline="")
-    table = csv.DictWriter(text, COLUMNS)
+    table = csv.DictWriter(text, columns, extrasaction="ignore")
     table.writeheader()
     table.writerows(rows)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -185,7 +188,7 @@ def find_mask(fov: str, source: Path) -> Path:
 
 
 def _run(
-    predictor: Predictor, job: Job, check: bool, fov: str | None
+    predictor: Predictor, job: Job, check: bool, fov: str | None, measure: bool
 ) -> tuple[str, dict[str, object], tuple[str, ...]]:
     """Segment one photograph and write its files, each of them whole or not at all: a line on it, a row, its doubts."""
     image, doubts = read_with_doubts(job.source)
@@ -207,6 +210,11 @@ def _run(
     line = f"{job.source} -> {job.vessels}: vessels on {result.vessel_share:.1%} of the field of view"
     height, width = image.shape[:2]
     row = {"width": width, "height": height, "fov_diameter": result.fov_diameter}
+    if measure:
+        from retlib.metrics.morphology import measure_vessels  # scikit-image takes a while to import
+
+        measures = measure_vessels(result.vessels, result.fov)
+        row |= {name: "" if math.isnan(value) else f"{value:.6g}" for name, value in measures.items()}
     return line, row | {"vessel_share": f"{result.vessel_share:.4f}"}, (*doubts, *result.doubts)
 
 
@@ -304,7 +312,7 @@ def _stem(name: str) -> str:
     return name[: len(name) - len(ending)] or name
 
 
-def _refuse_collisions(jobs: Sequence[Job], summary: str | None) -> None:
+def _refuse_collisions(jobs: Sequence[Job], tables: Mapping[str, str | None]) -> None:
     sources = {os.path.normcase(job.source.resolve()): job.source for job in jobs}
     taken: dict[str, Path] = {}
     for job in jobs:
@@ -322,7 +330,13 @@ def _refuse_collisions(jobs: Sequence[Job], summary: str | None) -> None:
             if target.is_dir():
                 raise ValueError(f"--output: {target} is a folder; expected a file name, or a folder for all")
             taken[key] = job.source
-    if summary is not None:
-        path = Path(summary)  # an empty name is the current folder
-        if path.is_dir() or os.path.normcase(path.resolve()) in {*sources, *taken}:
-            raise ValueError(f"--csv: expected the name of a file that is no photograph and no map, got {summary!r}")
+    for option, name in tables.items():
+        if name is None:
+            continue
+        path = Path(name)  # an empty name is the current folder
+        key = os.path.normcase(path.resolve())
+        if path.is_dir() or key in sources or key in taken:
+            raise ValueError(
+                f"{option}: expected the name of a file that is no photograph, no map and no other table, got {name!r}"
+            )
+        taken[key] = path

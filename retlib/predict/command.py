@@ -60,6 +60,14 @@ def predict(
         str | None,
         typer.Option("--csv", help="File for a table: size, vessels, seconds and doubts of each.", show_default=False),
     ] = None,
+    measure: Annotated[
+        str | None,
+        typer.Option(
+            "--measure",
+            help="File for a table: density, length, width, tortuosity and fractal dimension of the vessels of each.",
+            show_default=False,
+        ),
+    ] = None,
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Search the folders inside a folder too.")
     ] = False,
@@ -80,7 +88,7 @@ def predict(
     """
     from tqdm import tqdm
 
-    from retlib.predict.batch import plan, run_jobs, write_summary
+    from retlib.predict.batch import COLUMNS, plan, run_jobs, write_table
 
     jobs, left_out = plan(
         photographs,
@@ -89,7 +97,7 @@ def predict(
         overlay=overlay,
         probabilities=probabilities,
         save_fov=save_fov,
-        summary=summary,
+        tables={"--csv": summary, "--measure": measure},
     )
     if fov is not None and not Path(fov).exists():
         raise ValueError(f"--fov: {fov!r}: there is no such file or folder")
@@ -109,9 +117,13 @@ def predict(
                 if trouble:
                     _print(f"retlib: {trouble}", err=True)
 
-        failed, rows = run_jobs(predictor, jobs, check=not force, fov=fov, report=report)
+        failed, rows = run_jobs(predictor, jobs, check=not force, fov=fov, measure=measure is not None, report=report)
     if summary is not None:
-        write_summary(summary, rows)
+        write_table(summary, COLUMNS, rows)
+    if measure is not None:
+        from retlib.metrics.morphology import MEASURES
+
+        write_table(measure, ("file", *MEASURES, "doubts"), rows)
     if len(jobs) > 1:
         typer.echo(f"{len(jobs) - failed} of {len(jobs)} photographs segmented")
     if failed:

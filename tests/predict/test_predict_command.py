@@ -14,6 +14,7 @@ from PIL import Image
 
 from retlib import cli
 from retlib.data.phantoms import make_phantom
+from retlib.metrics.morphology import MEASURES, measure_vessels
 from retlib.predict import Predictor, batch, read_photograph
 
 
@@ -215,6 +216,7 @@ def test_the_bar_is_for_a_terminal_and_after_two_seconds(run, folder: Path, monk
         (("eye.png", "-o", "out", "--scale", "0"), "scale: expected a factor from 0.1 to 2"),
         (("eye.png", "-o", "out", "--fov", "gone"), "--fov: 'gone': there is no such file"),
         (("eye.png", "-o", "out", "--csv", "eye.png"), "--csv: expected the name of a file"),
+        (("eye.png", "-o", "out", "--csv", "a.csv", "--measure", "a.csv"), "--measure: expected the name of a file"),
         (("", "-o", "out"), "an empty name"),
     ],
 )
@@ -279,6 +281,18 @@ def test_the_summary_and_the_doubts(run, eye: Path, photograph: np.ndarray) -> N
     assert (good["file"], good["width"], good["height"], good["doubts"]) == ("eye.png", "282", "292", "")
     assert 250 < int(good["fov_diameter"]) < 282 and 0 < float(good["vessel_share"]) < 1 and float(good["seconds"]) > 0
     assert "it is dark" in dark["doubts"] and cut["doubts"].startswith("not segmented: ")
+
+
+def test_the_measures_are_those_of_the_map(run, eye: Path) -> None:
+    Path("cut.png").write_bytes(eye.read_bytes()[:500])
+    options = ("-o", "out", "--measure", "new/measures.csv", "--save-fov", "masks")
+    assert run("cut.png", "eye.png", *options)[0] == 1
+    with Path("new/measures.csv").open(newline="") as file:
+        cut, good = csv.DictReader(file)
+    assert list(good) == ["file", *MEASURES, "doubts"]
+    assert cut["doubts"].startswith("not segmented: ") and not cut["vessel_density"]
+    expected = measure_vessels(values(Path("out/eye.png")) > 0, values(Path("masks/eye.png")) > 0)
+    assert {name: float(good[name] or "nan") for name in MEASURES} == pytest.approx(expected, rel=1e-5, nan_ok=True)
 
 
 def test_fields_of_view_are_saved_and_given(run, eye: Path) -> None:

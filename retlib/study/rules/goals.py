@@ -1,6 +1,6 @@
 """Judge our own networks against the goals that were set for DRIVE's test images.
 
-The goals lie about where the reference model is (see `retlib.study.quoted`), and at one second for an image.
+The goals lie about where the reference model is (see `retlib.audit.published`), and at one second for an image.
 """
 
 from __future__ import annotations
