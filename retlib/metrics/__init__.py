@@ -2,7 +2,7 @@
 
 ``evaluate`` scores probability maps of one image or of a test set. ``ScoreHistograms`` is what a run stores,
 small enough to commit, and gives back every curve, threshold and calibration figure. The functions of
-``topology`` compare two binary masks. NumPy, SciPy and scikit-image only.
+``topology`` compare two binary masks; ``morphology`` measures one. NumPy, SciPy and scikit-image only.
 """
 
 from retlib.metrics.counts import COUNT_METRICS, Confusion, confusion
