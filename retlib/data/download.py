@@ -21,7 +21,7 @@ from urllib.parse import urljoin
 from retlib.data.checksums import Difference, inspect_files, verify_files
 from retlib.data.collections import Collection
 from retlib.data.errors import DataError
-from retlib.files import cache_folder
+from retlib.files import cache_folder, naming, write_whole
 
 if TYPE_CHECKING:
     import requests
@@ -139,7 +139,8 @@ class ResumingDownloader:
         show = {"desc": self.part.stem, "unit": "B", "unit_scale": True, "delay": 2, "disable": not self.progress}
         with self.part.open("ab" if resumed else "wb") as file, tqdm(initial=have, total=total, **show) as bar:
             for chunk in response.iter_content(_CHUNK):
-                file.write(chunk)
+                with naming(self.part):
+                    file.write(chunk)
                 bar.update(len(chunk))
         arrived = self.part.stat().st_size
         if total is not None and arrived != total:
@@ -177,7 +178,7 @@ def unpack(collection: Collection, archive: Path, root: Path) -> int:
             target.parent.mkdir(parents=True, exist_ok=True)
             with open_member() as source:
                 content = source.read()
-            target.write_bytes(content)
+            write_whole(target, content)
             written.add(place)
     except DataError:
         raise

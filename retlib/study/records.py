@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from retlib.files import cache_folder, json_checksum, read_json
+from retlib.files import cache_folder, json_checksum, naming, read_json
 from retlib.metrics import ScoreHistograms
 from retlib.study.config import NUMERICS, Recorded, RunConfig
 
@@ -171,17 +171,18 @@ class Store:
         partial = self.path / f".{content['id']}.{uuid.uuid4().hex[:8]}"
         partial.mkdir()
         try:
-            sums = {}
-            for name, data in files.items():
-                path = partial / name
-                data(path) if callable(data) else path.write_bytes(data)
-                sums[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-                _sync(path)
-            content = json.loads(json.dumps(_plain(content | {"files": sums}), allow_nan=False))
-            content["sha256"] = json_checksum(content)
-            (partial / "record.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-            _sync(partial / "record.json")
-            _replace(target, partial)
+            with naming(target):
+                sums = {}
+                for name, data in files.items():
+                    path = partial / name
+                    data(path) if callable(data) else path.write_bytes(data)
+                    sums[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+                    _sync(path)
+                content = json.loads(json.dumps(_plain(content | {"files": sums}), allow_nan=False))
+                content["sha256"] = json_checksum(content)
+                (partial / "record.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+                _sync(partial / "record.json")
+                _replace(target, partial)
             _sync(self.path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
