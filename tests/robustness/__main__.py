@@ -1,16 +1,19 @@
-"""Count faults: writes book/records/robustness.json, which the page *How far it was tested* shows.
+"""Count faults: writes book/records/robustness.json, and its tables as CSV for the page *How far it was tested*.
 
-    python -m tests.robustness                      kills, full disks and damaged files; about a quarter of an hour
-    python -m tests.robustness --parts malformed    some of them
-    python -m tests.robustness --suite              run the whole test suite here, and store its counts beside the others
+    python -m tests.robustness                            kills, full disks, damaged files; a quarter of an hour
+    python -m tests.robustness --parts kills --kills 200  some of them, more often
+    python -m tests.robustness --suite                    run the whole test suite, and store its counts
 
 Another processor's kernels are chosen by the environment: OPENBLAS_CORETYPE=Haswell ATEN_CPU_CAPABILITY=default.
-A part that is not run stays as it was. The exit code is 1 where something failed; it is stored, too.
+A part that is not run stays as it was; `--parts` without a name writes the tables anew. The exit code is 1 where
+something failed, which is stored, too.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import os
 import platform
 import subprocess
@@ -25,10 +28,11 @@ from xml.etree import ElementTree
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
+from retlib.files import write_whole
 from tests.benchmarks.measuring import RECORDS, ROOT, processor_name, read_json, today, write_json
 
 TARGET = RECORDS / "robustness.json"
-KILLS, FILES = 50, 8
+KILLS, FILES = 50, 8  # by default
 LEFT = (0, 5000)
 """Bytes that are left on a full disk: nothing, and a part of what is written."""
 
@@ -42,9 +46,9 @@ def count_malformed(folder: Path, each: int = FILES) -> dict[str, Any]:
         print(f"  damaged: {reader.name}", flush=True)
         cases += try_reader(reader, folder / str(number), each)
     failures = [f"{case.seed}: {case.why}" for case in cases if case.outcome == FAILED]
-    readers = {
-        group: [r.name for r in READERS if r.group == group] for group in dict.fromkeys(r.group for r in READERS)
-    }
+    readers: dict[str, list[str]] = {}
+    for reader in READERS:
+        readers.setdefault(reader.group, []).append(reader.name)
     return {"files": len(cases), "readers": readers, "outcomes": count(cases), "failures": failures}
 
 
@@ -79,7 +83,7 @@ def _tried(kinds: dict[str, Callable[[], dict[str, int]]], failures: list[str]) 
     return found
 
 
-def count_full_disks(folder: Path) -> dict[str, Any]:
+def count_full_disks(folder: Path, _: None = None) -> dict[str, Any]:
     """Write on full disks; the messages, by kind of output, and the failures in words."""
     from tests.robustness.full_disk import write_on_a_full_disk
     from tests.robustness.writers import WRITERS
@@ -133,14 +137,56 @@ def suite_key(suite: dict[str, Any]) -> str:
     return ", ".join(str(suite[name]) for name in ("processor", "instructions", "openblas", "python", "torch"))
 
 
-PARTS = {"malformed": count_malformed, "kills": count_kills, "full_disk": count_full_disks}
+def tables(content: dict[str, Any]) -> dict[str, list[list[object]]]:
+    """Arrange the counts for the page: name of a table -> its rows, the first of them the headings."""
+    from tests.robustness.malformed import OUTCOMES
+
+    files: list[list[object]] = [["files", "kinds", "damaged", *OUTCOMES]]
+    for group, outcomes in content["malformed"]["outcomes"].items():
+        readers = ", ".join(content["malformed"]["readers"][group])
+        files.append([group, readers, sum(outcomes.values()), *(outcomes[name] for name in OUTCOMES)])
+    columns = [row[2:] for row in files[1:]]
+    files.append(["all", "", *(sum(numbers) for numbers in zip(*columns, strict=True))])
+    kills: list[list[object]] = [["what was being written", "kills", "what was there afterwards"]]
+    for name, counts in content["kills"]["kinds"].items():
+        kills.append([name, counts["kills"], _AFTERWARDS[name if name in _AFTERWARDS else "writer"].format(**counts)])
+    disks: list[list[object]] = [["what was written, and the room for it", "the error"]]
+    disks += map(list, content["full_disk"]["messages"].items())
+    keys = ("processor", "instructions", "openblas", "python", "torch", "numpy", "passed", "failed", "skipped", "date")
+    suites: list[list[object]] = [["processor", "PyTorch uses", "OpenBLAS uses", *keys[3:]]]
+    suites += [[suite[key] for key in keys] for suite in content.get("suites", {}).values()]
+    return {"files": files, "kills": kills, "disks": disks, "suites": suites}
+
+
+_AFTERWARDS = {
+    "writer": "a whole version each time, {new_versions} times a new one",
+    "downloads": "no data set or a whole one, {arrived} times a whole one",
+    "runs": "whole records, equal to those of runs left alone; all of them were made {rounds} times, and {resumed} come"
+    " from runs that resumed",
+}
+
+
+def write_tables(target: Path) -> None:
+    """Write the tables of a file of counts beside it, as ``robustness-files.csv`` and so on."""
+    content = read_json(target)
+    if not PARTS.keys() <= content.keys():
+        return
+    for name, rows in tables(content).items():
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(rows if len(rows) > 1 else [*rows, ["-"] * len(rows[0])])
+        write_whole(target.with_name(f"{target.stem}-{name}.csv"), text.getvalue().encode())
+
+
+PARTS = {"full_disk": count_full_disks, "kills": count_kills, "malformed": count_malformed}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, help="what to count; by default all")
+    parser.add_argument("--parts", nargs="*", choices=PARTS, help="what to count; by default all")
     parser.add_argument("--suite", action="store_true", help="run the test suite; what follows goes to pytest")
+    parser.add_argument("--files", type=int, default=FILES, help=f"damaged files a reader and kind: {FILES}")
+    parser.add_argument("--kills", type=int, default=KILLS, help=f"kills a kind of output: {KILLS}")
     parser.add_argument("--output", type=Path, default=TARGET, help="file for the counts")
     options, more = parser.parse_known_args(arguments)
     content = read_json(options.output)
@@ -148,6 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
         suite = run_suite(more)
         content.setdefault("suites", {})[suite_key(suite)] = suite
         write_json(options.output, content)
+        write_tables(options.output)
         return int(suite["failed"] > 0)
     if more:
         parser.error(f"unknown: {' '.join(more)}")
@@ -155,14 +202,15 @@ def main(arguments: list[str] | None = None) -> int:
 
     torch.set_num_threads(1)  # a fork has no other threads
     failed = 0
-    for name in options.parts or PARTS:
+    for name in PARTS if options.parts is None else options.parts:
         with tempfile.TemporaryDirectory() as folder:
-            part = PARTS[name](Path(folder))
+            part = PARTS[name](Path(folder), {"malformed": options.files, "kills": options.kills}.get(name))
         failed += len(part["failures"])
         about = {"processor": processor_name(), "python": platform.python_version(), "date": today()}
         content = read_json(options.output) | {name: part | about}
         write_json(options.output, content)
         print(f"{name}: {len(part['failures'])} failures", *part["failures"], sep="\n  ", flush=True)
+    write_tables(options.output)
     return int(failed > 0)
 
 
