@@ -138,8 +138,8 @@ display(in_short(*sentences))
 #
 # The numbers of the paper beside ours. Each of our rows is the best that there is: a full-size run where it has been made,
 # else a preview at half the paper's resolution with a short training (`lite`). Scores are pooled over all pixels of the
-# whole frame at a threshold of 0.5, at the size to which the paper resizes photographs and labels. The thinnest vessels are
-# already gone from the label there, so the task is easier than on the photograph's own grid. U-Net and SegNet are quoted by
+# whole frame at a threshold of 0.5, at the size to which the paper resizes photographs and labels. The label has lost
+# part of its finest vessels there, so the task is easier than on the photograph's own grid. U-Net and SegNet are quoted by
 # the paper from other work: ours stand beside them without a verdict.
 
 # %%

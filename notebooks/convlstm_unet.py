@@ -50,15 +50,15 @@ import torch
 from IPython.display import Markdown, display
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
+from retlib.audit import implied_prevalence
 from retlib.augmentation import augment, build_augmentation
 from retlib.data import load_dataset
 from retlib.inference import predict_logits
-from retlib.metrics import evaluate
+from retlib.metrics import Confusion, evaluate
 from retlib.models import build_model, count_parameters
 from retlib.preprocessing import prepare
 from retlib.study import beside_ours, figures, in_short, ledger, open_study, reported, style, tables, verdicts
 from retlib.study.results import best_profile, never_learned, same_profile, summarise
-from retlib.study.rules.operating_point import RATES, Point, implied_share, point_at, vessel_share
 from retlib.training import cut_patch, fit, random_corner
 
 figures.set_style()
@@ -92,11 +92,17 @@ ABLATION = [run for run in CHANGES if run != WHOLE]
 
 # %% tags=["hide-input"]
 lines = ledger(study)
+RATES = ("sensitivity", "specificity", "accuracy", "precision", "dice")
 printed = paper.tables["1"].values(0)["drive"]
-target = Point(printed["sensitivity"].value, printed["specificity"].value)
-share = implied_share(printed)
+target = {name: printed[name].value for name in RATES}
+share = implied_prevalence(**{name: printed[name] for name in ("accuracy", "sensitivity", "specificity")})
 record = study.record(MAIN)  # of the first seed, for curves and thresholds
 histogram = record and record.histograms().select(region=record.config.scoring.region, pooled=True)
+reached = {}  # where our curve comes nearest to a rate of the paper: scores and threshold
+for name in ("specificity", "sensitivity") if histogram else ():
+    false, true, thresholds = histogram.roc_curve()
+    nearest = np.argmin(np.abs({"specificity": 1 - false, "sensitivity": true}[name][1:] - target[name])) + 1
+    reached[name] = {"threshold": thresholds[nearest]} | histogram.metrics(thresholds[nearest])
 
 steps = FACTORS | OUR_OWN
 metrics = {"AUC": "auc", "Dice": "dice", "sensitivity": "sensitivity", "specificity": "specificity"}
@@ -115,17 +121,17 @@ else:
         f"The printed row is one operating point inside the field of view (FOV): its sensitivity, specificity and accuracy "
         f"imply that {100 * share.value:.2f} % of the scored pixels are vessel"
         + (
-            f", and {100 * vessel_share(histogram):.2f} % of DRIVE's test pixels inside the FOV are. "
+            f", and {100 * histogram.counts(0).prevalence:.2f} % of DRIVE's test pixels inside the FOV are. "
             if histogram
             else ". "
         )
         + "A specificity depends on the threshold as well as on the network.",
     ]
     if histogram:
-        reached = point_at(histogram, specificity=target.specificity)
         sentences += [
             f"At the paper's specificity of {printed['specificity'].text} our {record.profile} run detects "
-            f"{100 * reached.sensitivity:.1f} % of the vessel pixels, the paper's network {100 * target.sensitivity:.1f} %.",
+            f"{100 * reached['specificity']['sensitivity']:.1f} % of the vessel pixels, the paper's network "
+            f"{100 * target['sensitivity']:.1f} %.",
             f"The study says that all of its factors help. By AUC in our runs ({'; '.join(set(basis))}): "
             f"{'; '.join(outcomes)}.",
         ]
@@ -165,7 +171,7 @@ if histogram:
     figure, axis = plt.subplots(figsize=(5.5, 4))
     axis.plot(recall, precision, label=f"{title}, AP {histogram.average_precision():.3f}")
     if shown:
-        axis.plot(target.sensitivity, printed["precision"].value, "ko", fillstyle="none", label="the paper's point")
+        axis.plot(target["sensitivity"], printed["precision"].value, "ko", fillstyle="none", label="the paper's point")
     axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall (sensitivity)", ylabel="precision")
     axis.legend(loc="lower left")
     plt.show()
@@ -175,7 +181,7 @@ else:
 # %% tags=["hide-input"] mystnb={"image": {"alt": "ROC curve of our network on DRIVE's test images for false-positive rates up to one tenth; the paper's operating point is marked."}, "figure": {"caption": "Our counterpart of the paper's Figure 3: ROC curve inside the FOV for false-positive rates up to 0.1, with the paper's point. The whole range is beside the slider below.", "name": "fig-convlstm-roc"}}
 if histogram:
     where = "inside the FOV"
-    marked = {"the paper's point": (1 - target.specificity, target.sensitivity)} if shown else {}
+    marked = {"the paper's point": (1 - target["specificity"], target["sensitivity"])} if shown else {}
     figures.roc_figure({where: {title: histogram}}, {where: marked})
     plt.show()
 else:
@@ -191,15 +197,14 @@ else:
 # %%
 rows = {}
 if shown:
-    rows["the paper, as printed"] = {metric: printed[metric].value for metric in RATES}
-    rows["the paper, from its point and vessel share"] = target.scores(share.value)
+    rows["the paper, as printed"] = target
+    found, rejected = share.value * target["sensitivity"], (1 - share.value) * target["specificity"]
+    implied = Confusion(tp=found, fp=1 - share.value - rejected, fn=share.value - found, tn=rejected)
+    rows["the paper, from its point and vessel share"] = {name: getattr(implied, name) for name in RATES}
 if histogram:
     threshold = record.content["threshold"]
     rows["ours, at our threshold"] = {"threshold": threshold} | histogram.metrics(threshold)
-    for name in ("specificity", "sensitivity"):
-        point = point_at(histogram, **{name: getattr(target, name)})
-        line = {"threshold": point.threshold} | point.scores(vessel_share(histogram))
-        rows[f"ours, at the paper's {name}"] = line
+    rows |= {f"ours, at the paper's {name}": scores for name, scores in reached.items()}
 points = pd.DataFrame.from_dict(rows, orient="index", columns=["threshold", *RATES], dtype=float)
 style(points, "Operating points inside the FOV: the printed row, what it implies, and our curve (first seed).")
 
@@ -207,7 +212,7 @@ style(points, "Operating points inside the FOV: the printed row, what it implies
 if shown:
     display(
         Markdown(
-            f"The paper's point (1 − Sp, Se) is ({1 - target.specificity:.4f}, {target.sensitivity:.4f}); the implied vessel "
+            f"The paper's point (1 − Sp, Se) is ({1 - target['specificity']:.4f}, {target['sensitivity']:.4f}); the implied vessel "
             f"share is {share.value:.4f}, from {share.low:.4f} to {share.high:.4f} within rounding."
         )
     )
@@ -218,7 +223,7 @@ if shown:
 
 # %% tags=["hide-input"]
 if histogram:
-    kept = {"the paper's point": {metric: printed[metric].value for metric in RATES}} if shown else {}
+    kept = {"the paper's point": target} if shown else {}
     caption = f"Our run ({record.profile}, first seed) on DRIVE's test images inside the FOV, all pixels pooled."
     display(figures.threshold_explorer(histogram, threshold, kept, caption if shown else "Synthetic images."))
 else:
@@ -337,8 +342,9 @@ quoted = reported(paper, ["Introduction", "1"])
 wide = quoted.pivot(index=["table", "row", "dataset"], columns="metric", values="reported").reindex(columns=SHOWN)
 for table, row, dataset in wide.index:
     values = paper.tables[table].values(row)[dataset]
-    if {"accuracy", "sensitivity", "specificity"} <= values.keys():
-        wide.loc[(table, row, dataset), "implied vessel share"] = implied_share(values).value
+    rates = {name: values[name] for name in ("accuracy", "sensitivity", "specificity") if name in values}
+    if len(rates) == 3:
+        wide.loc[(table, row, dataset), "implied vessel share"] = implied_prevalence(**rates).value
 names = {"drive": "DRIVE", "stare": "STARE", "chase_db1": "CHASE_DB1", "hrf": "HRF"} | paper.other_datasets
 wide["reference"] = [
     "this paper, Table 1" if table == "1" else paper.tables[table].rows[row].cells[0] for table, row, _ in wide.index
@@ -418,8 +424,8 @@ plt.show()
 # %% [markdown]
 # ## Underspecified details
 #
-# What the paper leaves open, and how each point was decided, once, before a run was looked at. In this table *the family* is
-# the published code of BCDU-Net, whose names of layers, scores and curves are the paper's.
+# What the paper leaves open, and how each point was decided, once, before a run was looked at. Where the
+# paper is silent, the published code of BCDU-Net is followed: its names of layers, scores and curves are the paper's.
 
 # %% tags=["hide-input"]
 style(tables.open_points(paper), "What the paper leaves open, and our choices.")

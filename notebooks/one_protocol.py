@@ -61,7 +61,6 @@ from retlib.models import MODEL_TITLES
 from retlib.predict.weights import package_folder
 from retlib.study import FALSE_ALARM, MISSED, TRUE_VESSEL, Record, figures, in_short, open_study, results, statistics
 from retlib.study.baselines import METHODS, baseline_scores, train_baselines
-from retlib.study.quoted import implied_region, list_quoted, reference_model
 from retlib.study.rules import goals, shipping
 from retlib.study.tables import configuration, number_text, record_link, signed, style
 
@@ -549,7 +548,7 @@ ours = {
 }
 
 own_means = results.summarise(own.query("region == 'fov' and average == 'image'"), by=["run", "metric"])
-reference = reference_model()
+reference = next(row for row in audit.list_published() if row.reference)
 models = shown(own_means["value"].unstack("metric").reindex(index=list(ours), columns=METRICS)).astype(object)
 if not SMOKE:  # never beside synthetic images
     models.loc[f"{reference.label} (quoted)"] = pd.Series(reference.scores["drive"]).rename(METRICS)
@@ -590,12 +589,15 @@ style(pd.DataFrame(lines), "Goals for our own networks on DRIVE. No number is ro
 background = audit.load_background(study.store.path)
 for dataset, title in DATASETS.items() if not SMOKE else ():  # never beside synthetic images
     printed, sources = [], []
-    for row in list_quoted():
+    for row in audit.list_published():
         if dataset in row.scores:
             marked = {metric: text + "*" * (metric in row.unchecked) for metric, text in row.scores[dataset].items()}
             line = {"method": row.label} | {METRICS[metric]: marked.get(metric) for metric in METRICS}
             line["parameters"] = None if row.parameters is None else count(row.parameters)
-            printed.append(line | {"implied region": implied_region(row, dataset, background)})
+            share = row.audit(dataset, background).share
+            known = None if share is None or share.interval is None else share
+            line["implied region"] = known and f"{known.region or 'unknown'}, vessel share {known.interval}"
+            printed.append(line)
             sources.append({"method": row.label, "source": row.source, "protocol": row.protocol or None})
     frame = pd.DataFrame(printed).dropna(axis="columns", how="all").astype(object)
     display(style(frame.where(frame.notna(), None), f"{title}: published results, as printed."))

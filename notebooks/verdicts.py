@@ -111,7 +111,7 @@ style(summary.rename(index=links), "Verdicts by paper.")
 #   it without a verdict.
 # - **A claim that compares models.** *Reported* says how many of its comparisons hold in the paper's own tables, *measured*
 #   how many hold in our records, all of one profile and with the seeds that all runs have.
-# - **A fact about a data set.** It is held against the files themselves.
+# - **A fact about a data set.** It is compared with the files themselves.
 # - **A claim that the paper's own text and tables decide**, with the reason. Where nothing decides a claim, its line says
 #   what to look at and has no verdict.
 #

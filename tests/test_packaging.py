@@ -244,6 +244,15 @@ DATA_FILE = re.compile(
 )
 
 
+def test_pages_that_the_readme_names_exist() -> None:
+    named = re.findall(r"book's\s+page\s+\*([^*]+)\*", (ROOT / "README.md").read_text(encoding="utf-8"))
+    pages = {file: r"^# (.+)$" for file in (ROOT / "book").glob("*.md")}
+    pages |= {file: r"^# # (.+)$" for file in (ROOT / "notebooks").glob("*.py")}
+    titles = {re.search(start, file.read_text(encoding="utf-8"), re.MULTILINE)[1] for file, start in pages.items()}
+    assert len(named) > 4
+    assert {" ".join(title.split()) for title in named} <= titles
+
+
 def test_no_file_knows_this_machine() -> None:
     found = {}
     for path in tracked_files():

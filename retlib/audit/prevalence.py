@@ -194,9 +194,9 @@ def _judge_region(
     if share.exact is not None and any(share.exact.meets(target) for target in targets):
         return CONSISTENT, "rounding"
     rates = ("accuracy", "sensitivity", "specificity")
-    if true is not None and set(rates) <= row.keys():
-        if not bounds.rates_can_hold(*(row[name] for name in rates), shares=_exact(true.widest)):
-            return IMPOSSIBLE, "bound"
+    widest = (0, 1) if true is None else true.widest
+    if set(rates) <= row.keys() and not bounds.rates_can_hold(*(row[name] for name in rates), shares=_exact(widest)):
+        return IMPOSSIBLE, "bound"
     if tolerance is None:
         return ONLY_MEAN, "not judged"
     near = share.wide is not None and any(share.wide.meets(target) for target in targets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from importlib.resources import files
 
 import yaml
@@ -13,29 +14,35 @@ from retlib.settings import Settings
 
 
 class Published(Settings):
-    """One row of ``published.yaml``.
-
-    Attributes:
-        label: Name of the method in the source.
-        dataset: The data set whose customary test part was scored, retlib's name.
-        source: Where the numbers are printed.
-        scores: retlib's name of a score -> number as printed, quoted.
-        unchecked: Scores that were noted down without the source at hand.
-        note: A remark for the reader.
-    """
+    """A method whose results are quoted: a row of ``published.yaml``, where its fields are explained."""
 
     label: str
-    dataset: str
     source: str
-    scores: dict[str, str]
+    protocol: str = ""
+    parameters: int | None = None
+    scores: dict[str, dict[str, str]] = Field(min_length=1)
+    pooled: dict[str, dict[str, str]] = {}
+    reference: bool = False
     unchecked: tuple[str, ...] = ()
-    note: str = ""
+
+    def audit(self, dataset: str, background: Background) -> RowAudit:
+        """Audit its scores on the customary test part of a data set, retlib's name."""
+        return audit_row(
+            self.scores[dataset],
+            dataset=dataset,
+            test_part=True,
+            background=background,
+            label=self.label + (" *" if self.unchecked else ""),
+            where=self.source,
+            kind="quoted",
+        )
 
 
 class _File(Settings):
     rows: tuple[Published, ...] = Field(min_length=1)
 
 
+@functools.cache
 def list_published() -> tuple[Published, ...]:
     """Read the rows of ``published.yaml``, in its order."""
     text = files("retlib.audit").joinpath("published.yaml").read_text(encoding="utf-8")
@@ -43,16 +50,6 @@ def list_published() -> tuple[Published, ...]:
 
 
 def audit_published(background: Background) -> list[RowAudit]:
-    """Audit every published row, as scored on the customary test part of its data set."""
-    return [
-        audit_row(
-            row.scores,
-            dataset=row.dataset,
-            test_part=True,
-            background=background,
-            label=row.label + (" *" if row.unchecked else ""),
-            where=row.source,
-            kind="quoted",
-        )
-        for row in list_published()
-    ]
+    """Audit what others printed, wherever a row's numbers can be compared with one another."""
+    audits = [row.audit(dataset, background) for row in list_published() if not row.reference for dataset in row.scores]
+    return [audit for audit in audits if audit.checks]

@@ -98,7 +98,7 @@ def reproduce(
         for reason, count in Counter(itertools.chain(*lacking.values())).items():
             typer.echo(f"{count} of the missing runs lack data. {reason}")
         if lacking and not present_only:
-            typer.echo("--present-only runs what needs none of it; --profile smoke runs on phantoms and needs no data")
+            typer.echo("--present-only runs what needs none of it; --profile smoke needs no data")
             typer.echo(f"nothing was run: {len(lacking)} of {len(missing)} missing runs lack their data")
             raise typer.Exit(2)
         if lacking:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from retlib.audit import IMPOSSIBLE, Background, Check, audit_row
 from retlib.data.measurements import read_measurements, vessel_shares
 from retlib.data.registry import get_collection, list_datasets
 from retlib.study import Claim, Paper, Printed, Record, Row, Table, results
 from retlib.study.claims import COSTS, compare_facts
-from retlib.study.consistency import contradictions
 from retlib.study.notebook import Study
 from retlib.study.printed import is_missing
 from retlib.study.tables import DASH, LABELS, outcome, parameters_of
@@ -106,17 +106,19 @@ def judge(table: pd.DataFrame, study: Study) -> pd.DataFrame:
     """
     table = table.assign(verdict=None, half_width=math.nan, note="")
     measurements = read_measurements(study.store.path)
+    # Without our records' deviations: what the audit then calls impossible breaks a bound that is proven.
+    background = Background({name: vessel_shares(measurements, name) for name in measurements})
     for (_, _, dataset), rows in table.groupby(["table", "row", "dataset"], sort=False):
         measured = rows[rows["kind"] == "measured"]
-        shares = vessel_shares(measurements, dataset)
         printed = dict(zip(measured["metric"], measured["printed"], strict=True))
-        found = contradictions(printed, None if shares is None else shares.widest)
-        said: list[Any] = []
+        checks = audit_row(printed, dataset=dataset or None, background=background).checks
+        broken = [check for check in checks if check.verdict == IMPOSSIBLE]
+        said: list[Check] = []
         for index, row in measured.iterrows():
-            against = [item for item in found if row["metric"] in item.metrics]
+            against = [check for check in broken if row["metric"] in check.metrics]
             table.loc[index, ["verdict", "half_width"]] = _verdict(row, bool(against))
             # Said once, at the first of the numbers that take part.
-            table.loc[index, "note"] = " ".join(f"Impossible: {item.why}." for item in against if item not in said)
+            table.loc[index, "note"] = " ".join(f"Impossible: {c.arithmetic}." for c in against if c not in said)
             said += against
     return table
 

@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from retlib.audit import implied_prevalence
+from retlib.metrics import Confusion
 from retlib.papers import load_paper
 from retlib.study import Printed, run
 
@@ -166,3 +168,16 @@ def test_smoke_records(smoke):
     assert len(pretrained.content["pretraining"]["images"]) == 4
     # The same network started elsewhere: already the first epoch differs.
     assert main.history[0]["train_loss"] != pretrained.history[0]["train_loss"]
+
+
+def test_five_of_the_numbers_fix_one_point_and_one_share():
+    rates = ("accuracy", "sensitivity", "specificity")
+    printed = PAPER.tables["1"].values(0)["drive"]
+    share = implied_prevalence(**{name: printed[name] for name in rates})
+    assert 0.1270 < share.low < share.value < share.high < 0.1280  # as inside the FOV; whole frames have 0.088
+    found, rejected = share.value * printed["sensitivity"].value, (1 - share.value) * printed["specificity"].value
+    implied = Confusion(tp=found, fp=1 - share.value - rejected, fn=share.value - found, tn=rejected)
+    for name in ("precision", "dice"):
+        assert getattr(implied, name) == pytest.approx(printed[name].value, abs=2e-4)  # what four decimals leave open
+    (quoted,) = PAPER.tables["Introduction"].values(6).values()
+    assert implied_prevalence(**{name: quoted[name] for name in rates}).high < 0.01

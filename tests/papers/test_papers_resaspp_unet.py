@@ -266,3 +266,33 @@ def test_reading_a_paper_imports_neither_torch_nor_pandas():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:2] == ["[]", "['pandas']"]
+
+
+def test_few_false_positives_is_decided_as_the_tables_say() -> None:
+    from retlib.audit.deviations import derive_score
+
+    rates = ("accuracy", "sensitivity", "specificity")
+    found = {}
+    for number, dataset in (("6", "drive"), ("7", "stare")):
+        table = PAPER.tables[number]
+        (row,) = (index for index, row in enumerate(table.rows) if row.kind == "measured")
+        printed = table.values(row)[dataset]
+        found[dataset] = 1 - derive_score("precision", {name: printed[name].value for name in rates})
+    assert found == pytest.approx({"drive": 0.25, "stare": 0.30}, abs=0.005)
+    assert PAPER.claim("few-false-positives").decided == "fails"
+
+
+def test_green_contrast_is_decided_as_the_photographs_say(data_root) -> None:
+    import cv2
+    import numpy as np
+
+    from retlib.data import load_dataset
+
+    for dataset in ("drive", "stare"):
+        for sample in load_dataset(dataset, "all", data_root):
+            around = cv2.dilate(sample.vessels.astype(np.uint8), np.ones((15, 15))) > 0
+            vessel, ground = sample.vessels & sample.fov, around & ~sample.vessels & sample.fov
+            sides = sample.image[ground].astype(float), sample.image[vessel].astype(float)
+            spread = np.sqrt(sum(side.var(axis=0) for side in sides) / 2)
+            assert np.argmax((sides[0].mean(axis=0) - sides[1].mean(axis=0)) / spread) == 1, sample.name
+    assert PAPER.claim("green-contrast").decided == "holds"
