@@ -138,7 +138,12 @@ class Store:
     def get(self, identity: str) -> Record | None:
         """Read the record with this id; None without one."""
         folder = self.path / identity
-        return Record.read(folder) if (folder / "record.json").is_file() else None
+        if not (folder / "record.json").is_file():
+            return None
+        record = Record.read(folder)
+        if record.id != identity:
+            raise ValueError(f"{folder}: the record in it is {record.id}; put the record's own folder back")
+        return record
 
     def clean(self, identity: str) -> None:
         """Put back a record whose replacement was killed, and remove what a killed writer left an hour ago."""

@@ -76,6 +76,9 @@ def kill_writer(writer: Writer, folder: Path, kills: int, processes: int = 1) ->
     rng = random.Random(writer.name)
     folder.mkdir(parents=True, exist_ok=True)
     writer.write(folder, 0)
+    started_at = time.perf_counter()
+    writer.write(folder, 0)
+    seconds = 2.5 * (time.perf_counter() - started_at)  # a kill comes within this time
     before, done, new = writer.read(folder), 0, 0
     while done < kills:
         first = 1 + 1000 * done
@@ -83,7 +86,7 @@ def kill_writer(writer: Writer, folder: Path, kills: int, processes: int = 1) ->
             fork(lambda start=first + 500 * number: _write_for_ever(writer, folder, start))
             for number in range(processes)
         ]
-        time.sleep(rng.uniform(0, writer.seconds))
+        time.sleep(rng.uniform(0, seconds))
         done += sum([kill(process) for process in started])
         found = writer.read(folder)
         new += found != before
@@ -117,9 +120,10 @@ def kill_runs(folder: Path, kills: int, runs: int = 3) -> dict[str, int]:
     rng, threads = random.Random(0), torch.get_num_threads()
     torch.set_num_threads(1)  # a fork has no other threads
     configs = [tiny(seed=seed) for seed in range(runs)]
+    started_at = time.perf_counter()
     with mock.patch.dict(os.environ, RETLIB_CACHE=str(folder / "cache-alone")):
         alone = {config.identify(): run(config, folder / "alone", device="cpu", progress=False) for config in configs}
-    seconds = sum(record.content["timing"]["training_s"] for record in alone.values())
+    seconds = time.perf_counter() - started_at
     done = rounds = resumed = 0
     with mock.patch.dict(os.environ, RETLIB_CACHE=str(folder / "cache")), _often():
         while done < kills or rounds == 0:
@@ -131,7 +135,7 @@ def kill_runs(folder: Path, kills: int, runs: int = 3) -> dict[str, int]:
 
             while done < kills and len(store) < runs:
                 started = [fork(make_all) for _ in range(2)]
-                time.sleep(rng.uniform(0, max(0.5, seconds / 2)))
+                time.sleep(rng.uniform(0, seconds))
                 done += sum([kill(process) for process in started])
                 for record in store:
                     _check_same(record, alone[record.id])
@@ -176,6 +180,9 @@ def kill_downloads(folder: Path, kills: int) -> dict[str, int]:
     """
     from dataclasses import replace
 
+    import pooch  # noqa: F401  (imported before the forks)
+    import requests  # noqa: F401
+
     from retlib.data.collections import CHASE_DB1
     from retlib.data.download import fetch_dataset
 
@@ -189,7 +196,7 @@ def kill_downloads(folder: Path, kills: int) -> dict[str, int]:
             while done < kills:
                 root = folder / f"data{arrived}"
                 process = fork(lambda root=root: fetch_dataset(small, root, address))
-                time.sleep(rng.uniform(0, 0.5))
+                time.sleep(rng.uniform(0, 1.5))
                 done += kill(process)
                 place = small.directory(root)
                 if place.exists():

@@ -32,13 +32,11 @@ class Writer:
         name: what is written, as the book's table names it.
         write: write a version into a folder, over the one that is there.
         read: tell which version the folder holds.
-        seconds: a kill comes within this time after the start of writing.
     """
 
     name: str
     write: Callable[[Path, int], None]
     read: Callable[[Path], int]
-    seconds: float = 0.2
 
 
 def one_number(values: Any) -> int:
@@ -199,12 +197,12 @@ def _read_summary(folder: Path) -> int:
 def _write_part(folder: Path, version: int) -> None:
     from retlib.data.pack import pack
 
-    place = folder / "data" / "CHASE_DB1"
-    place.mkdir(parents=True, exist_ok=True)
-    source = place / "Image_01L.jpg"
-    if version == 0 or not source.exists():
-        source.write_bytes(np.random.default_rng(0).bytes(300_000))
-    pack(folder / "data", folder / "parts")
+    for number in (0, 1):
+        source = folder / f"data{number}" / "CHASE_DB1" / "Image_01L.jpg"
+        if not source.exists():
+            source.parent.mkdir(parents=True)
+            source.write_bytes(np.random.default_rng(number).bytes(300_000 + number))
+    pack(folder / f"data{version % 2}", folder / "parts")
 
 
 def _read_part(folder: Path) -> int:
@@ -212,7 +210,7 @@ def _read_part(folder: Path) -> int:
     with zipfile.ZipFile(part) as archive:
         if archive.testzip() or json.loads(archive.comment) != {"part": 1, "of": 1}:
             raise HalfError("the part is damaged")
-    return 0
+        return len(archive.read("CHASE_DB1/Image_01L.jpg")) - 300_000
 
 
 def _write_measurements(folder: Path, version: int) -> None:
@@ -232,7 +230,7 @@ WRITERS = [
     Writer("record", _write_record, _read_record),
     Writer("checkpoint", _write_checkpoint, _read_checkpoint),
     Writer("weights of a run", _write_weights, _read_weights),
-    Writer("maps of `retlib predict`", _write_maps, _read_maps, 1.0),
+    Writer("maps of `retlib predict`", _write_maps, _read_maps),
     Writer("its summary", _write_summary, _read_summary),
     Writer("part of `retlib data pack`", _write_part, _read_part),
     Writer("measurements of a data set", _write_measurements, _read_measurements),
