@@ -7,6 +7,7 @@ with ``app.command``.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -50,8 +51,12 @@ def _options(version: Version = False) -> None:
 def main() -> None:
     """Run the command line; a wrong argument or file ends in one line on stderr and exit code 2.
 
-    With the environment variable ``RETLIB_DEBUG`` set, the traceback is shown instead.
+    With the environment variable ``RETLIB_DEBUG`` set, the traceback is shown instead. A name that the terminal's
+    encoding cannot show is escaped.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except (ValueError, OSError) as error:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+_SHORT = reprlib.Repr()  # YAML may nest references so deeply that the whole value could not be written out
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 4, 200, 200
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 12
 
 
 class Problems(ValueError):
@@ -56,5 +61,5 @@ def _lines(item: dict[str, Any], name: str) -> list[str]:
 
 def _short(value: object, width: int = 200) -> str:
     """Cut a long value: a missing field is reported with its whole surrounding group, which may be a file."""
-    text = repr(value)
+    text = _SHORT.repr(value)
     return text if len(text) <= width else f"{text[:width]} ..."

@@ -156,6 +156,10 @@ def main(arguments: list[str] | None = None) -> int:
     except NotebookError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
+    except OSError as error:  # a full disk, say; copying a folder collects (source, target, reason) of each file
+        reason = ": ".join(map(str, error.args[0][0][1:])) if isinstance(error, shutil.Error) else error
+        print(f"\nthe book was not written: {reason}", file=sys.stderr)
+        return 1
     if html:
         print(f"\nThe book is ready: open {(html / 'index.html').as_uri()}")
     else:

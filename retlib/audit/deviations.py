@@ -7,9 +7,8 @@ whenever it is needed, and so are the vessel shares of the data sets' labels.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 from retlib.audit.matrices import SCORES
 from retlib.data.measurements import VesselShares, read_measurements, vessel_shares
 from retlib.data.registry import COLLECTIONS
+from retlib.files import read_json
 
 ALL = "all data sets"
 REGIONS = {"frame": "whole frame", "fov": "inside the FOV"}
@@ -143,8 +143,14 @@ def load_background(records: Path | str | None) -> Background:
         return Background()
     measured = read_measurements(Path(records))
     shares = {name: found for name in measured if (found := vessel_shares(measured, name)) is not None}
-    files = sorted(Path(records).glob("[!.]*/record.json"))
-    return Background(shares, tuple(_deviations(json.loads(file.read_text(encoding="utf-8")) for file in files)))
+    found: list[Deviation] = []
+    for file in sorted(Path(records).glob("[!.]*/record.json")):
+        content = read_json(file)
+        try:
+            found += _deviations(content)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"{file}: expected the record of a run ({type(error).__name__}: {error})") from None
+    return Background(shares, tuple(found))
 
 
 def find_records(start: Path | str = ".") -> Path | None:
@@ -156,22 +162,21 @@ def find_records(start: Path | str = ".") -> Path | None:
     return None
 
 
-def _deviations(contents: Iterable[Mapping[str, Any]]) -> Iterator[Deviation]:
-    for content in contents:
-        # A record with a kind (a filter, an observer, a deliberate fault) is not a network's own scoring.
-        if content["config"]["profile"] == "smoke" or "kind" in content["config"]:
-            continue
-        for test, entry in content["tests"].items():
-            for region in REGIONS:
-                scores = entry["metrics"].get(region, {})
-                means = {name: value for name, value in scores.get("image", {}).items() if value is not None}
-                pooled = scores.get("pooled", {})
-                share = derive_score("prevalence", {k: pooled[k] for k in ("accuracy", "sensitivity", "specificity")})
-                if share is None or "dice" not in means:
-                    continue
-                deviation = Deviation(test, region, means, share)
-                if means["dice"] >= deviation.unskilled:
-                    yield deviation
+def _deviations(content: Mapping[str, Any]) -> Iterator[Deviation]:
+    # A record with a kind (a filter, an observer, a deliberate fault) is not a network's own scoring.
+    if content["config"]["profile"] == "smoke" or "kind" in content["config"]:
+        return
+    for test, entry in content["tests"].items():
+        for region in REGIONS:
+            scores = entry["metrics"].get(region, {})
+            means = {name: value for name, value in scores.get("image", {}).items() if value is not None}
+            pooled = scores.get("pooled", {})
+            share = derive_score("prevalence", {k: pooled[k] for k in ("accuracy", "sensitivity", "specificity")})
+            if share is None or "dice" not in means:
+                continue
+            deviation = Deviation(test, region, means, share)
+            if means["dice"] >= deviation.unskilled:
+                yield deviation
 
 
 def derive_score(target: str, given: Mapping[str, float]) -> float | None:

@@ -10,7 +10,6 @@ import csv
 import io
 import re
 import unicodedata
-import zipfile
 from pathlib import Path
 
 Lines = list[tuple[int, list[str]]]
@@ -18,6 +17,7 @@ Lines = list[tuple[int, list[str]]]
 
 _SUPERSCRIPTS = str.maketrans("", "", "⁰¹²³⁴⁵⁶⁷⁸⁹ᵃᵇᶜᵈᵉ†‡§\ufeff\u200b")  # footnote marks; zero-width characters
 _RULES = r"\\(?:hline|toprule|midrule|bottomrule|centering|small|footnotesize|(?:cmidrule|cline)(?:\(\w*\))?\{[^{}]*\})"
+_MOST_CELLS, _MOST_COLUMNS = 10**6, 1000
 _FORMAT = re.compile(r"0(?:\.(0+))?(%?)")
 
 
@@ -111,7 +111,7 @@ def _split_latex(text: str) -> Lines:
         cells = []
         for cell in re.split(r"(?<!\\)&", re.sub(_RULES, "", row)):
             wide = re.search(r"\\multicolumn\s*\{(\d+)\}\s*\{[^{}]*\}", cell)
-            cells += [cell.replace(wide[0], ""), *[""] * (int(wide[1]) - 1)] if wide else [cell]
+            cells += [cell.replace(wide[0], ""), *[""] * min(int(wide[1]) - 1, _MOST_COLUMNS)] if wide else [cell]
         lines.append((number, cells))
     return lines
 
@@ -126,8 +126,11 @@ def _read_workbook(path: Path) -> tuple[Lines, list[str]]:
         ) from None
     try:
         sheets = openpyxl.load_workbook(path, data_only=True).worksheets
-    except (zipfile.BadZipFile, KeyError, OSError):
+        height, width = sheets[0].max_row, sheets[0].max_column
+    except Exception:  # a damaged file makes openpyxl, zipfile and the XML parser raise almost anything
         raise ValueError(f"{path.name}: expected an Excel file (.xlsx); save the table anew, or as CSV") from None
+    if height * width > _MOST_CELLS:
+        raise ValueError(f"{path.name}: {height} rows and {width} columns are no table of results; save it as CSV")
     notes = [f"sheet {sheets[0].title!r} was read, the first of {len(sheets)}"] if len(sheets) > 1 else []
     lines = [(number, [_shown(cell) for cell in row]) for number, row in enumerate(sheets[0].iter_rows(), 1)]
     if not any(any(cells) for _, cells in lines):

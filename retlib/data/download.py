@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
+import errno
 import lzma
 import os
 import shutil
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -20,7 +21,7 @@ from urllib.parse import urljoin
 from retlib.data.checksums import Difference, inspect_files, verify_files
 from retlib.data.collections import Collection
 from retlib.data.errors import DataError
-from retlib.files import cache_folder
+from retlib.files import cache_folder, naming, write_whole
 
 if TYPE_CHECKING:
     import requests
@@ -28,16 +29,17 @@ if TYPE_CHECKING:
 _TIMEOUT = (15, 60)  # seconds to connect, seconds without a byte
 _CHUNK = 2**16
 _LARGEST_FILE = 64 * 2**20  # bytes; the largest file of the four data sets, uncompressed, has 25 MB
-# What reading a broken archive raises; an OSError of the disk that is written to is not among them.
+# What reading a broken archive raises.
 _BROKEN = (
     tarfile.TarError,
     zipfile.BadZipFile,
-    gzip.BadGzipFile,
     lzma.LZMAError,
     zlib.error,
+    struct.error,
     EOFError,
-    NotImplementedError,  # a compression that zipfile does not know
-    RuntimeError,  # an encrypted member
+    OSError,  # gzip; a place before the beginning of the file
+    RuntimeError,  # an encrypted member, or a compression that zipfile does not know
+    ValueError,
 )
 
 
@@ -137,7 +139,8 @@ class ResumingDownloader:
         show = {"desc": self.part.stem, "unit": "B", "unit_scale": True, "delay": 2, "disable": not self.progress}
         with self.part.open("ab" if resumed else "wb") as file, tqdm(initial=have, total=total, **show) as bar:
             for chunk in response.iter_content(_CHUNK):
-                file.write(chunk)
+                with naming(self.part):
+                    file.write(chunk)
                 bar.update(len(chunk))
         arrived = self.part.stat().st_size
         if total is not None and arrived != total:
@@ -173,10 +176,15 @@ def unpack(collection: Collection, archive: Path, root: Path) -> int:
                 raise DataError(f"{archive.name}: {name} has {size} bytes, more than any file of {collection.title}.")
             target = collection.directory(root) / place
             target.parent.mkdir(parents=True, exist_ok=True)
-            with open_member() as source, target.open("wb") as destination:
-                shutil.copyfileobj(source, destination)
+            with open_member() as source:
+                content = source.read()
+            write_whole(target, content)
             written.add(place)
+    except DataError:
+        raise
     except _BROKEN as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of the disk, not of the archive
+            raise
         reason = str(error) or type(error).__name__
         raise DataError(f"{archive} is no readable tar or zip archive ({reason}); delete it and fetch again") from None
     return len(written)

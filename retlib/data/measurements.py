@@ -14,7 +14,7 @@ from typing import Any
 from retlib.data.checksums import dataset_fingerprint
 from retlib.data.registry import get_collection, load_dataset, split_names
 from retlib.data.sample import FundusSample
-from retlib.files import write_whole
+from retlib.files import json_checksum, read_json, write_whole
 
 FILE = "datasets.json"
 Measurements = Mapping[str, Any]
@@ -53,14 +53,24 @@ def measure_dataset(
 
 
 def read_measurements(records: Path) -> dict[str, Any]:
-    """Read the measurements in a folder of records; empty where the folder has none."""
+    """Read the measurements in a folder of records; empty where the folder has none.
+
+    Raises:
+        ValueError: the file is damaged or was altered; the message names it.
+    """
     file = records / FILE
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    content = read_json(file) if file.is_file() else {}
+    content.pop("sha256", None)
+    if odd := [name for name, measured in content.items() if not isinstance(measured, dict)]:
+        raise ValueError(f"{file}: {odd[0]!r} holds no measurements of a data set")
+    return content
 
 
 def write_measurements(records: Path, measurements: Measurements) -> None:
     """Write all measurements into a folder of records, whole or not at all."""
-    write_whole(records / FILE, (json.dumps(measurements, indent=1) + "\n").encode())
+    content = json.loads(json.dumps(measurements))
+    content["sha256"] = json_checksum(content)
+    write_whole(records / FILE, (json.dumps(content, indent=1) + "\n").encode())
 
 
 @dataclass(frozen=True)

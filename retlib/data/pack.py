@@ -6,6 +6,7 @@ own terms: DRIVE may not be passed on, so keep the parts to yourself.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import zipfile
@@ -113,6 +114,8 @@ def unpack(parts: Sequence[Path], root: Path) -> tuple[list[int], int]:
                     (root / name).parent.mkdir(parents=True, exist_ok=True)
                     write_whole(root / name, content)
                     written += 1
-        except (zipfile.BadZipFile, zlib.error, EOFError, *_UNMARKED) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, *_UNMARKED) as error:
+            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of the disk, not of the part
+                raise
             raise ValueError(f"{part}: no whole part of `retlib data pack` ({error}); copy it again") from None
     return sorted(set(range(1, of + 1)) - seen), written

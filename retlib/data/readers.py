@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -88,15 +90,36 @@ def check_size(collection: Collection, path: Path, shape: tuple[int, ...]) -> No
 def _decode(path: Path, mode: str) -> Image.Image:
     """Decode a whole file, gzipped or not, into one of Pillow's modes."""
     try:
-        opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-        with opened as stream, Image.open(stream) as image:
-            return image.convert(mode)
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of odd tags
+            with Image.open(io.BytesIO(data)) as image:
+                verify(data, image.format)
+                return image.convert(mode)
     except _DECODING_ERRORS as error:
         reason = str(error) or type(error).__name__
     raise DataError(
         f"{path} cannot be read as an image: it is truncated or no {_format_of(path)} file ({reason})."
         " Put the original file back; `retlib data verify` checks all files."
     )
+
+
+def verify(data: bytes, form: str | None) -> None:
+    """Find damage that Pillow does not report when it decodes: it compares no checksum of a PNG's pixels.
+
+    Args:
+        data: the file's content.
+        form: its format, as Pillow names it.
+
+    Raises:
+        SyntaxError: a checksum of a PNG differs.
+        ValueError: a WebP ends in zeros, as after a power failure; the format has no checksum.
+    """
+    if form == "PNG":
+        with Image.open(io.BytesIO(data)) as image:
+            image.verify()
+    if form == "WEBP" and data.endswith(bytes(16)):
+        raise ValueError("its end is missing")
 
 
 def _format_of(path: Path) -> str:

@@ -18,6 +18,7 @@ from PIL import Image, PngImagePlugin
 
 from retlib.data.readers import mask_of
 from retlib.files import write_whole
+from retlib.predict.fov import FieldOfViewError
 from retlib.predict.photographs import SUFFIXES, PhotographError, read_photograph, read_with_doubts
 
 if TYPE_CHECKING:  # importing torch takes most of a second, which a wrong argument need not cost
@@ -192,10 +193,15 @@ def _run(
 ) -> tuple[str, dict[str, object], tuple[str, ...]]:
     """Segment one photograph and write its files, each of them whole or not at all: a line on it, a row, its doubts."""
     image, doubts = read_with_doubts(job.source)
-    mask = None
-    if fov is not None:
-        mask = mask_of(read_photograph(find_mask(fov, job.source))[..., 0])
-    result = predictor(image, check=check, fov=mask)
+    if fov is None:
+        result = predictor(image, check=check)
+    else:
+        place = find_mask(fov, job.source)
+        mask = mask_of(read_photograph(place)[..., 0])
+        try:
+            result = predictor(image, check=check, fov=mask)
+        except FieldOfViewError as error:
+            raise ValueError(f"--fov {place}: {error}") from None
     for path in job.targets:
         path.parent.mkdir(parents=True, exist_ok=True)
     if job.probabilities:

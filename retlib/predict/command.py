@@ -105,7 +105,7 @@ def predict(
 
     predictor = load_predictor(weights, threshold=threshold, device=device, scale=scale)
     for line in left_out:
-        _print(line)
+        typer.echo(line)
     # disable=None: a bar only where standard error is a terminal, and there only after two seconds.
     with tqdm(total=len(jobs), unit="photograph", delay=2, disable=True if len(jobs) == 1 else None) as bar:
 
@@ -113,9 +113,9 @@ def predict(
             bar.update()
             with bar.external_write_mode():
                 if line:
-                    _print(line)
+                    typer.echo(line)
                 if trouble:
-                    _print(f"retlib: {trouble}", err=True)
+                    typer.echo(f"retlib: {trouble}", err=True)
 
         failed, rows = run_jobs(predictor, jobs, check=not force, fov=fov, measure=measure is not None, report=report)
     if summary is not None:
@@ -128,8 +128,3 @@ def predict(
         typer.echo(f"{len(jobs) - failed} of {len(jobs)} photographs segmented")
     if failed:
         raise typer.Exit(1)
-
-
-def _print(line: str, *, err: bool = False) -> None:
-    """Print a line; a file's name may hold bytes that are no text."""
-    typer.echo(line.encode(errors="backslashreplace").decode(), err=err)

@@ -24,6 +24,10 @@ _WAIST = 0.5  # greatest height where they meet / height of the lower one
 _DARK = 0.25  # greatest light of a notch / median light of the retina
 
 
+class FieldOfViewError(ValueError):
+    """A mask of the field of view does not fit its photograph."""
+
+
 def find_fov(image: np.ndarray) -> np.ndarray:
     """Estimate the field of view of a photograph of unknown origin.
 

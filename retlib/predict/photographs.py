@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
+import logging
+import os
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
+
+from retlib.data.readers import verify
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".jp2", ".jpx", ".jpf", ".j2k", ".j2c", ".jpc", ".avif", ".webp"),
@@ -66,14 +72,29 @@ def read_with_doubts(path: str | Path) -> tuple[np.ndarray, tuple[str, ...]]:
     if not data:
         raise PhotographError(f"{path}: the file is empty")
     try:
-        values, orientation = _decode(data)
+        with _quiet():
+            values, orientation = _decode(data)
         values, doubts = _to_bytes(values)
-    except _BROKEN as error:
+    except ValueError as error:
         raise PhotographError(f"{path}: {_reason(error)}") from None
+    except _BROKEN as error:
+        raise PhotographError(f"{path}: the file is truncated or damaged ({_reason(error)})") from None
     if orientation >= 5:
         values = values.swapaxes(0, 1)
     values = values[:: -1 if orientation in (3, 4, 7, 8) else 1, :: -1 if orientation in (2, 3, 6, 7) else 1]
     return np.ascontiguousarray(values), doubts
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep libtiff, libpng and others from writing to standard error: what is wrong is said once, by us."""
+    with open(os.devnull, "wb") as nowhere, contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # there is no standard error
+            before = os.dup(2)
+            stack.callback(os.close, before)
+            stack.callback(os.dup2, before, 2)
+            os.dup2(nowhere.fileno(), 2)
+        yield
 
 
 def _decode(data: bytes) -> tuple[np.ndarray, int]:
@@ -84,6 +105,8 @@ def _decode(data: bytes) -> tuple[np.ndarray, int]:
         try:
             picture = Image.open(io.BytesIO(data), formats=[name for name in Image.OPEN if name not in _DRAWINGS])
         except Image.UnidentifiedImageError:
+            if data.startswith((b"\x89PNG", b"\xff\xd8")):
+                raise ValueError("the file is truncated or damaged") from None
             if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
                 return _by_tifffile(data)
             kind = next(
@@ -97,6 +120,7 @@ def _decode(data: bytes) -> tuple[np.ndarray, int]:
             if picture.format == "TIFF" and max(picture.tag_v2.get(258, (1,))) > 8:  # 258: bits a sample
                 return _by_tifffile(data)
             try:
+                verify(data, picture.format)
                 return _by_pillow(picture, data), picture.getexif().get(274, 1)
             except _BROKEN as error:
                 raise ValueError(f"the file is truncated or damaged ({_reason(error)})") from None
@@ -123,6 +147,7 @@ def _by_tifffile(data: bytes) -> tuple[np.ndarray, int]:
     """Decode a TIFF of more than 8 bits: samples of a pixel side by side or in planes, and the orientation."""
     import tifffile
 
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it would write to stderr
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages[0]
         _check_size(page.imagewidth, page.imagelength)
@@ -141,6 +166,8 @@ def _by_tifffile(data: bytes) -> tuple[np.ndarray, int]:
             values = (1 if values.dtype.kind == "f" else 2**page.bitspersample - 1) - values
         orientation = page.tags.valueof(274, default=1)
         alpha = page.extrasamples and page.extrasamples[0] != 0
+    if not values.size:
+        raise ValueError("the file is truncated or damaged (it has no pixel)")
     if values.ndim == 3:
         colours = 3 if page.photometric == 2 else 1
         values = _without_alpha(values) if alpha else values[..., :colours]

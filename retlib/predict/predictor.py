@@ -15,7 +15,7 @@ from retlib.data import FundusSample
 from retlib.device import pick_device
 from retlib.inference import area_opening, predict_logits, probabilities, remove_small_components
 from retlib.predict.doubts import find_doubts, measure_quality
-from retlib.predict.fov import eyes_side_by_side, find_fov, require_photograph, searched_region
+from retlib.predict.fov import FieldOfViewError, eyes_side_by_side, find_fov, require_photograph, searched_region
 from retlib.predict.fundus_check import FundusCheck, NotAFundusError, check_fundus
 from retlib.predict.weights import ModelCard, read_weights, shipped_weights
 
@@ -128,7 +128,7 @@ class Predictor:
             fov = find_fov(image)
         elif fov.shape != image.shape[:2] or not fov.any():
             expected = f"{image.shape[1]} x {image.shape[0]}"
-            raise ValueError(
+            raise FieldOfViewError(
                 f"the field of view is {' x '.join(map(str, fov.shape[::-1]))} pixels with {int(fov.sum())} inside,"
                 f" expected {expected} as the photograph, and some inside"
             )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from torch import nn
 
 from retlib.data import FundusSample
+from retlib.files import load_tensors
 from retlib.inference import InferenceSettings
 from retlib.models import build_model
 from retlib.preprocessing import InputSettings, resize, resize_label, working_grid
@@ -25,7 +25,6 @@ UNUSED = "num_batches_tracked"
 """Ending of the names of a normalisation layer's counters, which prediction does not use and files leave out."""
 
 _SHIP = "python -m retlib.study.ship"
-_DAMAGED = (AttributeError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError)
 
 
 class WeightsError(ValueError):
@@ -115,8 +114,8 @@ def read_state(path: str | Path) -> State:
         WeightsError: the file is no plain state dict, or a value is not finite.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGED as error:
+        state = load_tensors(path)
+    except Exception as error:  # torch raises almost anything
         reason = str(error).partition("\n")[0]
         raise WeightsError(f"{path}: cannot be read as a plain state dict ({reason})") from None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):

@@ -70,10 +70,10 @@ def read_yaml(text: str, where: str) -> dict[str, Any]:
     """
     try:
         values = yaml.load(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
         place = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
-        raise ValueError(f"{where}{place}: expected YAML: {error.problem}") from None
+        raise ValueError(f"{where}{place}: expected YAML: {getattr(error, 'problem', None) or error}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{where}: expected a mapping with key, title, runs, ...; got {type(values).__name__}")
     return values
@@ -85,7 +85,11 @@ def _keys(package: str) -> list[str]:
 
 
 def _load(model: type[Settings], file: Path | Traversable, where: str) -> Any:
-    return model.parse(read_yaml(file.read_text(encoding="utf-8"), where), where=where)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{where}: expected text in UTF-8 ({error})") from None
+    return model.parse(read_yaml(text, where), where=where)
 
 
 class _Loader(yaml.SafeLoader):

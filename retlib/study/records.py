@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import math
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,12 +19,14 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from retlib.files import cache_folder
+from retlib.files import cache_folder, json_checksum, naming, read_json
 from retlib.metrics import ScoreHistograms
 from retlib.study.config import NUMERICS, Recorded, RunConfig
 
 FileContent = bytes | Callable[[Path], None]  # a file's bytes, or a function that writes it to a path
 Made = tuple[dict[str, Any], dict[str, FileContent]]  # content of record.json, and the files beside it by name
+
+_LEFT_BEHIND = 3600  # seconds after which a hidden folder is of a writer that was killed
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,14 @@ class Record:
         """Read the record in a folder.
 
         Raises:
-            ValueError: its file is missing or no JSON; the message says what to do.
+            ValueError: its file is missing, no JSON or altered; the message says what to do.
         """
-        file = folder / "record.json"
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"{file}: expected a record in JSON ({error}); delete its folder and run it again"
-            ) from None
+            content = read_json(folder / "record.json")
+        except ValueError as error:
+            raise ValueError(f"{error}; put the record's folder back, or delete it and run it again") from None
+        if lacking := {"id", "config"} - content.keys():
+            raise ValueError(f"{folder / 'record.json'}: no record, since {', '.join(sorted(lacking))} is missing")
         return cls(folder, content)
 
     @property
@@ -93,7 +96,7 @@ class Record:
 
     def histograms(self, label: str | None = None) -> ScoreHistograms:
         """Load the score histograms of a test selection."""
-        return ScoreHistograms.load(self.folder / self.test(label)["scores"])
+        return ScoreHistograms.load(self._whole(self.test(label)["scores"]))
 
     def error_maps(self, label: str | None = None) -> dict[str, np.ndarray]:
         """Load case (``"best"``, ``"median"``, ``"worst"``, ``"first"``) -> uint8 (H, W), see `error_map`.
@@ -106,9 +109,16 @@ class Record:
         for case, entry in self.test(label).get("cases", {}).items():
             if not (self.folder / entry["file"]).is_file():
                 continue
-            with Image.open(self.folder / entry["file"]) as file:
+            with Image.open(self._whole(entry["file"])) as file:
                 maps[case] = np.array(file)
         return maps
+
+    def _whole(self, name: str) -> Path:
+        """Return the path of a file beside record.json, once its checksum has been compared."""
+        path, expected = self.folder / name, self.content.get("files", {}).get(name)
+        if expected is not None and path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+            raise ValueError(f"{path}: its content is not what record.json says; put it back, or run the record again")
+        return path
 
 
 class Store:
@@ -128,7 +138,20 @@ class Store:
     def get(self, identity: str) -> Record | None:
         """Read the record with this id; None without one."""
         folder = self.path / identity
-        return Record.read(folder) if (folder / "record.json").is_file() else None
+        if not (folder / "record.json").is_file():
+            return None
+        record = Record.read(folder)
+        if record.id != identity:
+            raise ValueError(f"{folder}: the record in it is {record.id}; put the record's own folder back")
+        return record
+
+    def clean(self, identity: str) -> None:
+        """Put back a record whose replacement was killed, and remove what a killed writer left an hour ago."""
+        for left in sorted(self.path.glob(f".{identity}.*")):
+            if left.suffix == ".old" and not (self.path / identity).exists():
+                left.rename(self.path / identity)
+            elif time.time() - left.stat().st_mtime > _LEFT_BEHIND:
+                shutil.rmtree(left, ignore_errors=True)
 
     def find(self, config: Recorded, root: str | Path | None = None, stale: bool = True) -> Record | None:
         """Find the record of this config on this data; None without one.
@@ -153,16 +176,22 @@ class Store:
         partial = self.path / f".{content['id']}.{uuid.uuid4().hex[:8]}"
         partial.mkdir()
         try:
-            text = json.dumps(_plain(content), indent=1, allow_nan=False) + "\n"
-            for name, data in {**files, "record.json": text.encode()}.items():
-                path = partial / name
-                data(path) if callable(data) else path.write_bytes(data)
-                _sync(path)
-            _replace(target, partial)
+            with naming(target):
+                sums = {}
+                for name, data in files.items():
+                    path = partial / name
+                    data(path) if callable(data) else path.write_bytes(data)
+                    sums[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+                    _sync(path)
+                content = json.loads(json.dumps(_plain(content | {"files": sums}), allow_nan=False))
+                content["sha256"] = json_checksum(content)
+                (partial / "record.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+                _sync(partial / "record.json")
+                _replace(target, partial)
             _sync(self.path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        return Record(target, json.loads(text))
+        return Record(target, content)
 
 
 def find_or_make(
@@ -192,6 +221,7 @@ def find_or_make(
     work = cache_folder() / "work" / header["id"]
     work.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(work.with_suffix(".lock")):
+        store.clean(header["id"])
         if not force and (record := store.get(header["id"])) is not None:
             return record
         if force:  # from the start, not from what an earlier run left

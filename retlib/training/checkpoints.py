@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import math
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from retlib.files import load_tensors, write_whole
 from retlib.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -93,20 +94,24 @@ class Clock:
 def save(path: Path, state: State, parts: dict[str, Any]) -> None:
     """Write ``state`` and the ``state_dict`` of each part to a file, which is replaced as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    content = {"state": vars(state)} | {name: part.state_dict() for name, part in parts.items()}
-    with partial.open("wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    buffer = io.BytesIO()
+    torch.save({"state": vars(state)} | {name: part.state_dict() for name, part in parts.items()}, buffer)
+    write_whole(path, buffer.getbuffer())
 
 
 def load(path: Path, parts: dict[str, Any], device: torch.device) -> State:
-    """Load what :func:`save` wrote with the same names of parts: into the parts, with tensors on ``device``."""
-    content = torch.load(path, map_location=device, weights_only=True)
-    for name, part in parts.items():
-        part.load_state_dict(content[name])
-    state = State(**content["state"])
+    """Load what :func:`save` wrote with the same names of parts: into the parts, with tensors on ``device``.
+
+    Raises:
+        ValueError: the file is damaged, or of another network; the message names it.
+    """
+    try:
+        content = load_tensors(path, device)
+        for name, part in parts.items():
+            part.load_state_dict(content[name])
+        state = State(**content["state"])
+    except Exception as error:  # torch raises almost anything
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(f"{path}: no checkpoint of this run ({reason}); delete it, and the run starts anew") from None
     state.resumed_from.append(state.done)
     return state
