@@ -1,4 +1,4 @@
-"""Attention U-Net++ on a narrow ResNet-34 (Andrikevych et al. 2025): the paper's proposed model.
+"""Attention U-Net++ on a narrow ResNet-34 (Andrikevych et al. 2025): a residual encoder in place of the plain one.
 
 The encoder has ResNet-34's four layers of 3, 4, 6 and 3 basic blocks (He et al. 2016) with torchvision's parameter
 names. How the paper fits it to its five widths is open. Five widths, a stem and four layers: here the stem has the

@@ -1,4 +1,4 @@
-"""ResUNet (Zhang, Liu and Wang 2018, "Road Extraction by Deep Residual U-Net")."""
+"""ResUNet (Zhang, Liu and Wang 2018): a U-Net of pre-activation residual units, with strides in place of poolings."""
 
 from __future__ import annotations
 

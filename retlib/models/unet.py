@@ -1,4 +1,4 @@
-"""U-Net (Ronneberger, Fischer and Brox 2015), with padded convolutions and batch normalisation."""
+"""U-Net (Ronneberger, Fischer and Brox 2015): an encoder and a decoder, joined by a skip at every resolution."""
 
 from __future__ import annotations
 
