@@ -65,6 +65,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from retlib import audit
 from retlib.data.registry import COLLECTIONS
@@ -75,6 +76,8 @@ from retlib.study.paper_audit import audit_paper
 from retlib.study.tables import style
 
 set_style()
+set_matplotlib_formats("svg", metadata={"Date": None})
+plt.rcParams["svg.hashsalt"] = "audit"  # a page that is built twice is the same page
 folder = book_records(Path(".")) if parameters.records is None else Path(parameters.records)
 NAMES = {
     "resaspp-unet": "ResASPP-UNet",
@@ -320,8 +323,9 @@ def list_checks(source, verdicts):
 def show_inconsistent(source, *verdicts):
     """Rows of one source that no confusion matrix gives."""
     lines = list_checks(source, verdicts or (audit.ONLY_MEAN, audit.IMPOSSIBLE))
-    which = f": {WORDS[verdicts[0]]}" if verdicts else ", or with one another"
-    return style(lines, f"{source}: rows inconsistent with any confusion matrix{which}.")
+    which, end = (f", {WORDS[verdicts[0]]}", "") if verdicts else ("", ", or with one another")
+    # What differs comes first: the ids of a table's cells are made of the beginning of its caption.
+    return style(lines, f"{source}{which}: rows inconsistent with any confusion matrix{end}.")
 
 
 # %% [markdown]

@@ -56,6 +56,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from retlib.data import find_root, load_dataset, split_names
 from retlib.data.measurements import measure_dataset, pooled_shares, read_measurements, write_measurements
@@ -66,6 +67,8 @@ from retlib.study.notebook import book_records
 from retlib.study.tables import style
 
 set_style()
+set_matplotlib_formats("svg", metadata={"Date": None})
+plt.rcParams["svg.hashsalt"] = "datasets"  # a page that is built twice is the same page
 folder = book_records(Path(".")) if parameters.records is None else Path(parameters.records)
 root = find_root(parameters.data_root)
 present = [name for name, item in COLLECTIONS.items() if root is not None and item.directory(root).is_dir()]
@@ -215,6 +218,7 @@ glue("outside_most", text([beyond.max()], 0), display=False)
 # may not be passed on, so they are not shown.
 
 # %% mystnb={"image": {"alt": "Fundus photographs in the upper row and their vessel labels in the lower row, then two synthetic images, the second with lesions."}, "figure": {"caption": "Photographs and labels, then two synthetic images (the second with lesions).", "name": "fig-datasets-look"}}
+set_matplotlib_formats("retina")
 free = [name for name in present if COLLECTIONS[name].terms.startswith("CC BY")]
 samples = {COLLECTIONS[name].title: load_dataset(name, "all", root)[0] for name in free}
 samples["synthetic"] = load_dataset("phantom", "training", count=1)[0]

@@ -48,7 +48,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from IPython.display import Markdown, display
+from IPython.display import HTML, Markdown, display
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib_inline.backend_inline import set_matplotlib_formats
@@ -253,6 +253,43 @@ for dataset, title in DATASETS.items():
     display(style(table[[*STRUCTURE, "records"]], f"{title}, vessel structure: {caption}"))
 
 # %% [markdown]
+# ## The decision threshold
+#
+# Sensitivity, specificity, precision and Dice belong to a network and a threshold together. Choose a data set and move the
+# threshold of the network with the highest Dice there: its point on both curves and its scores follow. The threshold that was
+# chosen on training images, a threshold of 0.5 and the second observer stay marked. All pixels inside the FOV are pooled
+# here, so the numbers differ a little from the means over images above.
+
+
+# %% tags=["hide-input"]
+def first_record(dataset, model):
+    """Read the record of a model's first seed on a data set, of the first fold where there are folds; None without one."""
+    rows = scores[(scores["dataset"] == dataset) & (scores["model"] == model)].sort_values(["seed", "fold"])
+    return Record.read(rows["record"].iloc[0]) if len(rows) else None
+
+
+explorers = []
+for dataset, title in DATASETS.items():
+    networks_here = leaderboard(dataset)["dice"].loc[NETWORKS].astype(float).dropna()
+    if networks_here.empty:
+        continue
+    leader = networks_here.idxmax()
+    record = first_record(dataset, leader)
+    pixels = record.histograms().select(region="fov", pooled=True)
+    threshold = record.content["threshold"]
+    marked = {f"chosen threshold ({threshold:.3f})": pixels.metrics(threshold), "threshold 0.5": pixels.metrics(0.5)}
+    if observer := first_record(dataset, "second_observer"):
+        marked["second observer"] = observer.histograms().select(region="fov", pooled=True).metrics(0.5)
+    number = len(record.test()["images"])
+    part = "" if number == IMAGES[dataset] else f" of {IMAGES[dataset]}, those of the first fold"
+    caption = f"{TITLES[leader]} on {title}: {number} test images{part}, first seed ({record.profile})."
+    explorers.append(figures.threshold_explorer(pixels, threshold, marked, caption).data)
+if explorers:
+    display(HTML(f'<div class="threshold-choice" data-label="Network and data set">{"".join(explorers)}</div>'))
+else:
+    print(NO_RECORD)
+
+# %% [markdown]
 # ## Statistically significant differences
 #
 # Wilcoxon's signed-rank test compares two networks image by image, on means over seeds, for all pairs of networks of a data
@@ -424,8 +461,7 @@ def colour_components(mask):
 
 def first_map(model):
     """Read the name and the error map of the first test image of DRIVE, by the first seed; None without a record."""
-    rows = scores[(scores["dataset"] == "drive") & (scores["model"] == model)].sort_values("seed")
-    record = Record.read(rows["record"].iloc[0]) if len(rows) else None
+    record = first_record("drive", model)
     cases = record.test().get("cases", {}) if record else {}
     shown = record.error_maps().get("first") if "first" in cases else None
     return None if shown is None else (cases["first"]["image"], shown)

@@ -46,6 +46,7 @@ import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Markdown, display
+from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from retlib.augmentation import augment, build_augmentation
 from retlib.data import load_dataset
@@ -58,6 +59,8 @@ from retlib.study.results import best_profile, summarise
 from retlib.training import fit
 
 figures.set_style()
+set_matplotlib_formats("svg", metadata={"Date": None})
+plt.rcParams["svg.hashsalt"] = "resaspp-unet"  # a page that is built twice is the same page
 study = open_study("resaspp-unet", parameters)
 paper = study.paper
 RUNS = {role: list(paper.runs(parameters.profile, role=role)) for role in ("table", "control", "fold")}
@@ -102,12 +105,7 @@ else:
 # %%
 scores = study.scores()  # one row a run, seed, image, region, average and metric
 ours = summarise(best_profile(scores[scores["as_scored"]]), by=["run", "metric"])  # mean over images, then over seeds
-ours.loc[paper.proposed["drive"], ["value", "low", "high", "basis"]] if len(ours) else "No record yet."
-
-# %%
-cells = beside_ours(
-    reported(paper, ["4", "5", "8", "9"]), study
-)  # joins them by run and metric, and gives the verdicts
+cells = beside_ours(reported(paper, ["4", "5", "8", "9"]), study)  # the same beside the paper's cells, with verdicts
 style(tables.side_by_side(cells[cells["table"] == "8"]), "Table 8, ablation on DRIVE: the paper and ours.")
 
 # %%
@@ -172,12 +170,14 @@ style(with_ours("7", paper.proposed["stare"]), "Table 7: literature on STARE.")
 # truth and the prediction stand beside the error map.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Error maps of three DRIVE test images: detected vessels in grey, missed vessels in orange, mostly thin ones, and false positives in blue."}, "figure": {"caption": "Our counterpart of the paper's Figure 6, DRIVE: best, median and worst test image.", "name": "fig-resaspp-cases-drive"}}
+set_matplotlib_formats("retina")
 figures.show_cases(study, paper.proposed["drive"])
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Error maps of three STARE test images: detected vessels in grey, missed vessels in orange and false positives in blue."}, "figure": {"caption": "Our counterpart of the paper's Figure 6, STARE: best, median and worst test image.", "name": "fig-resaspp-cases-stare"}}
 figures.show_cases(study, paper.proposed["stare"])
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Curves over epochs for DRIVE and STARE: loss falls, accuracy and Dice rise and level off, for training and validation images."}, "figure": {"caption": "Our counterpart of the paper's Figure 5: loss, accuracy and Dice of ResASPP-UNet, training and validation.", "name": "fig-resaspp-curves"}}
+set_matplotlib_formats("svg", metadata={"Date": None})
 curves = {name: record for name, run in paper.proposed.items() if (record := study.record(run)) is not None}
 if curves:
     figures.training_curves({f"{name.upper()} ({record.profile})": record for name, record in curves.items()})
@@ -283,19 +283,21 @@ style(tables.stated(paper), "What the paper states, and the value in our full-si
 # Where this machine has the data sets the first image of each is shown; elsewhere a synthetic fundus image stands in.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Two fundus images, one a row: the photograph, its green channel, and the green channel after local contrast equalisation, in which thin vessels stand out."}, "figure": {"caption": "Our counterpart of the paper's Figure 3: photograph, green channel, green channel with CLAHE.", "name": "fig-resaspp-preprocessing"}}
+set_matplotlib_formats("retina")
 config = paper.runs("paper")[paper.proposed["drive"]]
 clahe = next(step["clahe"] for step in config.inputs.preprocessing if isinstance(step, dict))
 if study.root is not None:
     samples = [load_dataset("drive", "training", study.root)[0], load_dataset("stare", "all", study.root)[0]]
 else:
     samples = list(load_dataset("phantom", "training", count=2))
-figures.preprocessing_figure(samples, clahe["clip_limit"], clahe["tile"])
+figures.preprocessing_figure(samples, clahe["clip_limit"], clahe["tile"]).set_size_inches(7.2, 5)
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "One preprocessed fundus image and five augmented copies of it: flipped, rotated, brighter and darker."}, "figure": {"caption": "Our counterpart of the paper's Figure 4: an image and five draws of our augmentation.", "name": "fig-resaspp-augmentation"}}
 pipeline = build_augmentation(config.training.augmentation)
 prepared = prepare(samples[0], config.inputs)
-figures.augmentation_figure(prepared.image, [augment(pipeline, prepared, seed).image for seed in range(5)])
+copies = [augment(pipeline, prepared, seed).image for seed in range(5)]
+figures.augmentation_figure(prepared.image, copies).set_size_inches(7.2, 5)
 plt.show()
 
 # %% [markdown]

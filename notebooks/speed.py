@@ -52,6 +52,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
+from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from retlib.papers import list_papers, load_paper
 from retlib.studies import load_study
@@ -61,6 +62,8 @@ from retlib.study.reproduce import duration
 from retlib.study.tables import style
 
 figures.set_style()
+set_matplotlib_formats("svg", metadata={"Date": None})
+plt.rcParams["svg.hashsalt"] = "speed"  # a page that is built twice is the same page
 folder = book_records(Path(".")) if parameters.records is None else Path(parameters.records)
 
 

@@ -1,13 +1,69 @@
-// Tables of results: save as CSV; the ledger can be searched and sorted. Without scripts every table is there to be read.
+// Tables of results: save as CSV or JSON; the ledger can be searched and sorted. Without scripts every table is there to
+// be read.
 (() => {
-  const cells = (row) => [...row.querySelectorAll("th, td")].map((cell) => cell.textContent.trim().replace(/\s+/g, " "));
-  const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text);
+  // Numbers as programs read them: a plain minus sign, nothing between thousands; an em dash stands for a missing value.
+  const plain = (text) => {
+    if (text === "\u2014") return "";
+    const digits = text.replace("\u2212", "-").replace(/^([+-]?\d{1,3}(?: \d{3})+)(?=\.|$)/, (whole) => whole.replace(/ /g, ""));
+    return isNumber(digits) ? digits : text;
+  };
+  // "01" is a name, and "1e5" may be the beginning of a hash; pandas writes 1e-05 and 1e+05.
+  const isNumber = (text) => /^[+-]?(0|[1-9]\d*)(\.\d+)?(e[+-]\d+)?$/.test(text);
 
-  const save = (table) => {
-    const text = [...table.rows].map((row) => cells(row).map(quoted).join(",")).join("\n") + "\n";
+  // The cells of some rows; one that spans several places stands in all of them.
+  const grid = (rows) => {
+    const places = [...rows].map(() => []);
+    [...rows].forEach((row, y) => {
+      for (const cell of row.cells) {
+        const text = plain(cell.textContent.trim().replace(/\s+/g, " "));
+        let x = 0;
+        while (places[y][x] !== undefined) x += 1;
+        for (let down = y; down < Math.min(y + cell.rowSpan, places.length); down += 1)
+          for (let across = x; across < x + cell.colSpan; across += 1) places[down][across] = text;
+      }
+    });
+    return places;
+  };
+
+  // One name a column: headings above one another are joined, the labels of rows are "row", a repeated name gets a number.
+  const columnNames = (table, width) => {
+    const heads = grid(table.tHead?.rows ?? []);
+    const seen = {};
+    return Array.from({ length: width }, (_, index) => {
+      const parts = heads.map((row) => row[index] ?? "").filter((text, place, all) => text && all.indexOf(text) === place);
+      const name = parts.join(": ") || "row";
+      seen[name] = (seen[name] ?? 0) + 1;
+      return seen[name] > 1 ? `${name} ${seen[name]}` : name;
+    });
+  };
+
+  const read = (table) => {
+    const rows = [...table.tBodies].flatMap((body) => grid(body.rows));
+    return { names: columnNames(table, Math.max(0, ...rows.map((row) => row.length))), rows };
+  };
+
+  const asCsv = ({ names, rows }) => {
+    const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text);
+    return [names, ...rows].map((row) => row.map(quoted).join(",") + "\n").join("");
+  };
+
+  const asJson = ({ names, rows }) => {
+    const value = (text) => (text === "" ? null : isNumber(text) ? Number(text) : text);
+    const records = rows.map((row) => Object.fromEntries(names.map((name, index) => [name, value(row[index] ?? "")])));
+    return `[\n${records.map((record) => `  ${JSON.stringify(record)}`).join(",\n")}\n]\n`;
+  };
+
+  const FORMATS = {
+    CSV: { write: asCsv, type: "text/csv" },
+    JSON: { write: asJson, type: "application/json" },
+  };
+
+  const save = (table, format) => {
+    const { write, type } = FORMATS[format];
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
-    link.download = `${(table.caption?.textContent || "table").trim().toLowerCase().replace(/[^a-z0-9]+/g, "-").slice(0, 60)}.csv`;
+    link.href = URL.createObjectURL(new Blob([write(read(table))], { type }));
+    const name = (table.caption?.textContent || "table").trim().toLowerCase().replace(/[^a-z0-9]+/g, "-").slice(0, 60);
+    link.download = `${name}.${format.toLowerCase()}`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   };
@@ -45,9 +101,6 @@
   const prepare = (table) => {
     const bar = document.createElement("div");
     bar.className = "table-tools";
-    const button = document.createElement("button");
-    Object.assign(button, { type: "button", textContent: "CSV", title: "Save this table as CSV" });
-    button.addEventListener("click", () => save(table));
     if (table.classList.contains("ledger")) {
       bar.append(search(table));
       [...table.tHead.rows[0].cells].forEach((cell, index) => {
@@ -57,7 +110,12 @@
         cell.replaceChildren(sorter);
       });
     }
-    bar.append(button);
+    for (const format of Object.keys(FORMATS)) {
+      const button = document.createElement("button");
+      Object.assign(button, { type: "button", textContent: format, title: `Save this table as ${format}` });
+      button.addEventListener("click", () => save(table, format));
+      bar.append(button);
+    }
     table.parentElement.before(bar);
   };
 

@@ -1,5 +1,6 @@
-// A slider over the decision threshold: ROC, precision-recall and scores move together, the marked points stay.
-// The counts stand in the page, so it works from file://. Without scripts the picture in the page stays.
+// A slider over the decision threshold: ROC, precision-recall and scores move together, the marked points stay. Several in
+// a box of the class threshold-choice are shown one at a time, by a list of what stands before the colon of each caption.
+// The counts stand in the page, so it works from file://. Without scripts the pictures in the page stay.
 (() => {
   const SIDE = 200, LEFT = 46, TOP = 8, BOTTOM = 42;
   const MINUS = "\u2212";
@@ -39,9 +40,13 @@
     const points = places.map(([a, b]) => `${x(a).toFixed(1)},${y(b).toFixed(1)}`).join(" ");
     svg(drawing, "polyline", { points, class: `curve ${name}` });
   };
+  // Shapes around the origin: the moving point, and the marks of those that stay.
+  const MOVING = "M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0z";
+  const MARKS = ["M-4.5,0a4.5,4.5 0 1,0 9,0a4.5,4.5 0 1,0 -9,0z", "M-4,-4h8v8h-8z", "M0,-5.5l5.5,5.5l-5.5,5.5l-5.5,-5.5z"];
+  const mark = (number) => MARKS[number % MARKS.length];
   const place = (dot, across, up) => {
     dot.setAttribute("visibility", Number.isFinite(across + up) ? "visible" : "hidden");
-    if (Number.isFinite(across + up)) Object.entries({ cx: x(across), cy: y(up) }).forEach((pair) => dot.setAttribute(...pair));
+    if (Number.isFinite(across + up)) dot.setAttribute("transform", `translate(${x(across)} ${y(up)})`);
   };
 
   const explore = (root, number) => {
@@ -79,26 +84,28 @@
       line(over, [0.2, 0.3], [0.3 - 0.1 * index, 0.3 - 0.1 * index], name);
       svg(over, "text", { x: x(0.33), y: y(0.3 - 0.1 * index) + 4 }, name === "dice" ? "Dice" : name);
     });
-    for (const point of data.points) {
-      place(svg(roc, "circle", { r: 4.5, class: "fixed" }), 1 - point.specificity, point.sensitivity);
-      place(svg(pr, "circle", { r: 4.5, class: "fixed" }), point.sensitivity, point.precision);
-    }
-    const moving = [roc, pr].map((drawing) => svg(drawing, "circle", { r: 5, class: "moving" }));
+    data.points.forEach((point, index) => {
+      place(svg(roc, "path", { d: mark(index), class: "fixed" }), 1 - point.specificity, point.sensitivity);
+      place(svg(pr, "path", { d: mark(index), class: "fixed" }), point.sensitivity, point.precision);
+    });
+    const moving = [roc, pr].map((drawing) => svg(drawing, "path", { d: MOVING, class: "moving" }));
     const cursor = svg(over, "line", { y1: TOP, y2: TOP + SIDE, class: "cursor" });
 
     const table = make(make(view, "div", { className: "numbers" }), "table");
     const head = make(make(table, "thead"), "tr");
-    for (const title of ["", "sensitivity", "specificity", "precision", "Dice"]) make(head, "th", { scope: "col", textContent: title });
+    for (const title of ["point", "sensitivity", "specificity", "precision", "Dice"]) make(head, "th", { scope: "col", textContent: title });
     const body = make(table, "tbody");
-    const row = (title, mark) => {
+    const row = (title, shape, name) => {
       const cells = make(body, "tr");
-      const label = make(cells, "th", { scope: "row", textContent: title });
-      label.className = mark;
+      const label = make(cells, "th", { scope: "row" });
+      const sign = svg(label, "svg", { viewBox: "-7 -7 14 14", class: "sign", "aria-hidden": "true" });
+      svg(sign, "path", { d: shape, class: name });
+      label.append(title);
       return names.map((name) => Object.assign(make(cells, "td"), { className: name }));
     };
     const fill = (cells, score) => cells.forEach((cell, index) => (cell.textContent = show(score[names[index]])));
-    const ours = row("at this threshold", "moving");
-    for (const point of data.points) fill(row(point.title, "fixed"), point);
+    const ours = row("at this threshold", MOVING, "moving");
+    data.points.forEach((point, index) => fill(row(point.title, mark(index), "fixed"), point));
 
     const move = (index) => {
       const score = scores[index];
@@ -122,5 +129,24 @@
     root.querySelector("img").replaceWith(view);
   };
 
-  document.addEventListener("DOMContentLoaded", () => document.querySelectorAll(".threshold-explorer").forEach(explore));
+  // A list that shows one of several sliders.
+  const choose = (box, number) => {
+    const figures = [...box.querySelectorAll(".threshold-explorer")];
+    if (figures.length < 2) return;
+    const control = document.createElement("div");
+    control.className = "control";
+    box.prepend(control);
+    make(control, "label", { htmlFor: `threshold-of-${number}`, textContent: box.dataset.label });
+    const list = make(control, "select", { id: `threshold-of-${number}` });
+    const title = (figure) => figure.querySelector("figcaption").textContent.split(":")[0];
+    figures.forEach((figure, index) => make(list, "option", { value: index, textContent: title(figure) }));
+    const update = () => figures.forEach((figure, index) => (figure.hidden = index !== Number(list.value)));
+    list.addEventListener("change", update);
+    update();
+  };
+
+  document.addEventListener("DOMContentLoaded", () => {
+    document.querySelectorAll(".threshold-explorer").forEach(explore);
+    document.querySelectorAll(".threshold-choice").forEach(choose);
+  });
 })();

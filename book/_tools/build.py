@@ -12,6 +12,8 @@ checkout changes. _build/html exists only when the last build succeeded.
 from __future__ import annotations
 
 import argparse
+import base64
+import io
 import json
 import os
 import re
@@ -20,12 +22,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import yaml
 from address import github_origin, with_address
+from finish import finish
 from pairing import ROOT, NotebookError, execute, find_notebook, own_kernel, parse_parameters, stale_files
+
+JOBS = min(4, os.cpu_count() or 1)  # a kernel takes about 1.3 GB of memory
 
 
 def check_pairs(root: Path = ROOT) -> None:
@@ -49,13 +57,49 @@ def stage(output: Path, root: Path = ROOT) -> Path:
     return source
 
 
+def summary_first(path: Path) -> None:
+    """Move the summary box of a page, the output of a cell that needs the records, to below the introduction."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    cells = notebook["cells"]
+    for cell in cells:
+        for output in cell.get("outputs", []):
+            text = "".join(output.get("data", {}).get("text/markdown", ""))
+            if 'class="in-short"' in text:
+                cell["outputs"].remove(output)
+                introduction = next(place for place, other in enumerate(cells) if other["cell_type"] == "markdown")
+                box = {"cell_type": "markdown", "id": "in-short", "metadata": {}, "source": text}
+                cells.insert(introduction + 1, box)
+                path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+                return
+
+
+def lighter(png: str) -> str:
+    """Give a picture, base64 of a PNG, a palette of 256 colours: half the bytes or less, and the same to the eye."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
+        if picture.mode not in ("RGB", "RGBA"):
+            return png
+        reduced = picture.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    file = io.BytesIO()
+    reduced.save(file, format="PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
+
+
 def tidy(path: Path) -> None:
-    """Drop timings and file names that papermill adds; refuse a figure without an alternative text."""
+    """Make the pictures of an executed notebook lighter, and drop timings and file names that papermill adds.
+
+    Raises:
+        NotebookError: a figure has no alternative text.
+    """
     notebook = json.loads(path.read_text(encoding="utf-8"))
     notebook["metadata"].pop("papermill", None)
     for cell in notebook["cells"]:
         for key in ("papermill", "execution"):
             cell["metadata"].pop(key, None)
+        for output in cell.get("outputs", []):
+            if png := output.get("data", {}).get("image/png"):
+                output["data"]["image/png"] = lighter("".join(png))
         has_image = any(kind.startswith("image/") for out in cell.get("outputs", []) for kind in out.get("data", {}))
         if has_image and not cell["metadata"].get("mystnb", {}).get("image", {}).get("alt"):
             head = "".join(cell["source"]).strip().splitlines()[:2]
@@ -66,22 +110,56 @@ def tidy(path: Path) -> None:
     path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def execute_one(notebook: Path, target: Path, parameters: Mapping[str, Any]) -> float:
+    """Execute and tidy one notebook; return seconds."""
+    seconds = execute(notebook, target, parameters, cwd=target.parent, progress=False)
+    tidy(target)
+    return seconds
+
+
 def execute_all(
-    notebooks: Sequence[Path], source: Path, parameters: Mapping[str, Any], progress: bool = True
+    notebooks: Sequence[Path], source: Path, parameters: Mapping[str, Any], jobs: int = JOBS, progress: bool = True
 ) -> dict[str, float]:
-    """Execute ``notebooks`` into ``source/notebooks``; return seconds by name."""
-    times = {}
-    with own_kernel(source.parent / "kernel", quiet=True):
-        for number, notebook in enumerate(notebooks, start=1):
-            print(f"[{number}/{len(notebooks)}] notebooks/{notebook.name}", flush=True)
-            target = source / "notebooks" / notebook.name
-            times[notebook.stem] = execute(notebook, target, parameters, cwd=target.parent, progress=progress)
-            tidy(target)
+    """Execute ``notebooks`` into ``source/notebooks``, ``jobs`` at a time; return seconds by name.
+
+    The kernels share the cores, since with more threads than cores they would wait for one another, and the hashes of
+    the data files. After a failure no further notebook is started.
+    """
+    jobs = max(1, min(jobs, len(notebooks)))
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // jobs))
+    times: dict[str, float] = {}
+
+    def report(notebook: Path, seconds: float) -> None:
+        times[notebook.stem] = seconds
+        if progress:
+            print(f"[{len(times)}/{len(notebooks)}] notebooks/{notebook.name}: {seconds:.0f} s", flush=True)
+
+    hashes = source.parent / "hashes"
+    shutil.rmtree(hashes, ignore_errors=True)
+    hashes.mkdir(parents=True)
+    shared = {"OMP_NUM_THREADS": threads, "RETLIB_HASHES": str(hashes)}
+    with own_kernel(source.parent / "kernel", quiet=True), mock.patch.dict(os.environ, shared):
+        tasks = {notebook: (notebook, source / "notebooks" / notebook.name, parameters) for notebook in notebooks}
+        if jobs == 1:
+            for notebook, task in tasks.items():
+                report(notebook, execute_one(*task))
+            return times
+        # Not forked: the process that builds may have threads.
+        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+            runs = {pool.submit(execute_one, *task): notebook for notebook, task in tasks.items()}
+            try:
+                for run in as_completed(runs):
+                    report(runs[run], run.result())
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
     return times
 
 
-def render(source: Path, output: Path) -> Path:
-    """Render the staged book with warnings as errors and put it in ``output/html``."""
+def render(source: Path, output: Path, root: Path = ROOT) -> Path:
+    """Render the staged book with warnings as errors, finish its pages and put it in ``output/html``."""
+    for notebook in (source / "notebooks").glob("*.ipynb"):
+        summary_first(notebook)
     site = output / "site"
     shutil.rmtree(site, ignore_errors=True)
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(source)]
@@ -95,6 +173,7 @@ def render(source: Path, output: Path) -> Path:
         complaints = [line[:400] for line in text.splitlines() if re.search(r"WARNING|ERROR|CRITICAL", line)]
         shown = "\n".join(dict.fromkeys(complaints)).replace(f"{source}{os.sep}", "") or text[-3000:]
         raise NotebookError(f"the book was not rendered; the whole output: {log}\n\n{shown}")
+    finish(site / "_build" / "html", root / "notebooks")
     html = output / "html"
     shutil.rmtree(html, ignore_errors=True)
     (site / "_build" / "html").rename(html)
@@ -108,6 +187,7 @@ def build(
     parameters: Mapping[str, Any] | None = None,
     progress: bool = True,
     root: Path = ROOT,
+    jobs: int = JOBS,
 ) -> Path | None:
     """Execute the notebooks and render the book.
 
@@ -115,8 +195,9 @@ def build(
         output: build folder; ``src``, ``html`` and ``render.log`` go into it.
         only: keys of the notebooks to execute; then nothing is rendered.
         parameters: papermill parameters for every notebook that is executed.
-        progress: show papermill's progress bars.
+        progress: print a line for each notebook that is done, and the seconds of each in the end.
         root: the checkout.
+        jobs: notebooks that are executed at a time.
 
     Returns:
         Folder of the pages; None with ``only``.
@@ -130,12 +211,12 @@ def build(
     check_pairs(root)
     chosen = [find_notebook(key, root) for key in only] or sorted((root / "notebooks").glob("*.ipynb"))
     source = stage(output, root)
-    times = execute_all(chosen, source, parameters or {}, progress)
+    times = execute_all(chosen, source, parameters or {}, jobs, progress)
     html = None
     if not only:
         print("rendering", flush=True)
         before = time.perf_counter()
-        html = render(source, output)
+        html = render(source, output, root)
         times["rendering"] = time.perf_counter() - before
     for name, seconds in times.items():
         print(f"  {name:<24}{seconds:6.1f} s")
@@ -148,11 +229,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=[], metavar="KEY", help="execute these notebooks, render nothing")
     parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    parser.add_argument("--jobs", type=int, default=JOBS, help=f"notebooks executed at a time (default: {JOBS})")
     parser.add_argument("--output", type=Path, default=ROOT / "_build", help="build folder (default: _build)")
     options = parser.parse_args(arguments)
     output = options.output.resolve()
     try:
-        html = build(output, options.only, parse_parameters(options.parameter))
+        html = build(output, options.only, parse_parameters(options.parameter), jobs=options.jobs)
     except NotebookError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1

@@ -1,4 +1,6 @@
-"""Check a built book without the network: links and anchors resolve, images have a text, nothing loads from outside.
+"""Check a built book without the network: links, that nothing loads from outside, and what a screen reader needs.
+
+Links and anchors resolve; images have a text and controls a name, headings come in order, an id stands once.
 
 python book/_tools/check_site.py _build/html
 """
@@ -14,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 # What a browser fetches by itself; an <a> is only fetched when somebody clicks it.
 LOADED = {("script", "src"), ("img", "src"), ("iframe", "src"), ("link", "href"), ("source", "src"), ("video", "src")}
 OUTSIDE = ("http://", "https://", "//")
+NAMED = ("button", "summary", "th")  # they need a text, or a label
 
 
 class Page(HTMLParser):
@@ -26,13 +29,25 @@ class Page(HTMLParser):
         self.links: list[str] = []  # inside the site
         self.outside: list[str] = []  # <a href> to elsewhere
         self.problems: list[str] = []
+        self._open: list[tuple[str, list[str]]] = []  # elements of NAMED that are open, with their texts
+        self._level: int | None = None  # of the last heading of the article
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Collect ids and addresses of one tag."""
         values = {name: value or "" for name, value in attrs}
         if "id" in values:
+            if values["id"] in self.ids:
+                self.problems.append(f"id stands twice: {values['id']}")
             self.ids.add(values["id"])
+        if tag in NAMED:
+            self._open.append((tag, [values.get("aria-label", ""), values.get("title", "")]))
+        if tag == "article":
+            self._level = 0
+        if self._level is not None and tag in ("h1", "h2", "h3", "h4", "h5", "h6"):
+            if int(tag[1]) > self._level + 1:
+                self.problems.append(f"heading {tag} follows " + (f"h{self._level}" if self._level else "no heading"))
+            self._level = int(tag[1])
         if tag == "img":
             alt = values.get("alt", "").strip()
             file = values.get("src", "").rsplit("/", 1)[-1]
@@ -48,6 +63,16 @@ class Page(HTMLParser):
                 self.problems.append(f"loads from outside: {url}")
             else:
                 self.outside.append(url)
+
+    def handle_data(self, data: str) -> None:
+        """Collect the text of what needs a name."""
+        for _, texts in self._open:
+            texts.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Judge what needs a name when it ends."""
+        if self._open and self._open[-1][0] == tag and not "".join(self._open.pop()[1]).strip():
+            self.problems.append(f"{tag} without a name")
 
 
 def read_site(root: Path) -> dict[Path, Page]:

@@ -255,7 +255,8 @@ def threshold_explorer(
     Args:
         histogram: pooled pixels of one run.
         threshold: of the run; the slider starts there.
-        points: title -> sensitivity, specificity, precision and dice of an operating point that stays where it is.
+        points: title -> sensitivity, specificity, precision and dice of an operating point that stays where it is, for
+            up to three.
         caption: below the slider.
     """
     from IPython.display import HTML
@@ -282,9 +283,10 @@ def threshold_explorer(
     roc, pr, over = picture.subplots(1, 3)
     roc.plot(1 - np.array(scores["specificity"]), scores["sensitivity"])
     pr.plot(scores["sensitivity"], scores["precision"])
-    for title, point in points.items():
-        roc.plot(1 - point["specificity"], point["sensitivity"], "o", color="black", fillstyle="none", label=title)
-        pr.plot(point["sensitivity"], point["precision"], "o", color="black", fillstyle="none")
+    for marker, (title, point) in zip("osD", points.items(), strict=False):
+        look = {"color": "black", "fillstyle": "none", "marker": marker, "linestyle": ""}
+        roc.plot(1 - point["specificity"], point["sensitivity"], label=title, **look)
+        pr.plot(point["sensitivity"], point["precision"], **look)
     for name, label in EXPLORED.items():
         over.plot(chances, scores[name], label=label)
     over.axvline(threshold, color="black", linestyle="--", linewidth=1, label=f"threshold {threshold:.3f}")

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+import io
+import json
+import re
 from pathlib import Path
 
 import check_site
 import numpy as np
+import pandas as pd
 import pytest
+from finish import finish_page
 
 from retlib.metrics import ScoreHistograms
 from retlib.study.figures import threshold_explorer
-from tests.benchmarks.bench import find_browser
+from tests.book.visit import WIDTHS, Visit
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra [test]")
-
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-WIDTHS = {"wide": (1280, 900), "narrow": (390, 844)}
+ROOT = Path(__file__).parents[2]
 
 # Elements that stick out to the right of the screen, unless a box around them scrolls.
 TOO_WIDE = """() => {
@@ -42,47 +34,6 @@ TOO_WIDE = """() => {
     .filter(node => getComputedStyle(node).visibility !== 'hidden' && !scrolls(node))
     .slice(0, 3).map(node => node.tagName + ' ' + node.className + ': ' + node.textContent.trim().slice(0, 60));
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    """A headless Chromium; where there is none the tests are skipped, but not in continuous integration."""
-    path = find_browser()
-    if path is None:
-        message = "no Chromium found: `make browser` installs one or says how"
-        if os.environ.get("CI", "").lower() in ("1", "true"):
-            pytest.fail(message)
-        pytest.skip(message)
-    with playwright.sync_playwright() as engine:
-        chromium = engine.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
-
-
-class Visit:
-    """A fresh profile that opens pages and keeps what goes wrong on them."""
-
-    def __init__(self, browser: object, size: tuple[int, int]) -> None:
-        self.context = browser.new_context(viewport={"width": size[0], "height": size[1]})
-        self.page = self.context.new_page()
-        self.faults: list[str] = []
-        self.page.on("console", self._console)
-        self.page.on("pageerror", lambda error: self.faults.append(f"script error: {error}"))
-        self.page.on("requestfailed", lambda request: self.faults.append(f"failed: {request.url}"))
-        self.page.on("request", self._request)
-
-    def _console(self, message: object) -> None:
-        if message.type in ("error", "warning"):
-            self.faults.append(f"console {message.type}: {message.text}")
-
-    def _request(self, request: object) -> None:
-        if not request.url.startswith(("file:", "data:", "blob:")):
-            self.faults.append(f"asks outside: {request.url}")
-
-    def open(self, path: Path) -> object:
-        """Open a page and wait until it has loaded."""
-        self.page.goto(path.as_uri(), wait_until="load")
-        return self.page
 
 
 @pytest.mark.parametrize("size", WIDTHS.values(), ids=WIDTHS.keys())
@@ -160,7 +111,7 @@ def test_the_slider_over_the_threshold_moves_all_scores(browser: object, tmp_pat
     logits = generator.normal(2.0 * vessels - 2.0, 1.0)
     histogram = ScoreHistograms.from_logits(["a"], [logits], [vessels]).select(region="frame")
     point = {"sensitivity": 0.7, "specificity": 0.9, "precision": 0.5, "dice": 0.6}
-    script = (Path(__file__).parents[2] / "book" / "_static" / "threshold.js").read_text(encoding="utf-8")
+    script = (ROOT / "book" / "_static" / "threshold.js").read_text(encoding="utf-8")
     explorer = threshold_explorer(histogram, 0.5, {"the paper's point": point}, "One run").data
     (tmp_path / "page.html").write_text(
         f"<html><head><meta charset='utf-8'><script>{script}</script></head><body>{explorer}</body></html>",
@@ -184,8 +135,9 @@ def test_the_slider_over_the_threshold_moves_all_scores(browser: object, tmp_pat
     expected = histogram.metrics(reached, nearest=True)
     assert row(0) == pytest.approx([expected[name] for name in names], abs=5e-5) and row(1) == list(point.values())
     assert f"Dice {expected['dice']:.3f}" in slider.get_attribute("aria-valuetext")
-    dot = page.locator("svg").first.locator("circle.moving")
-    assert float(dot.get_attribute("cy")) == pytest.approx(8 + 200 * (1 - expected["sensitivity"]))
+    dot = page.locator("svg").first.locator("path.moving")
+    (up,) = re.findall(r"translate\(\S+ (\S+)\)", dot.get_attribute("transform"))
+    assert float(up) == pytest.approx(8 + 200 * (1 - expected["sensitivity"]))
     page.get_by_role("button").click()
     assert page.locator("output").inner_text() == "0.500" and page.locator("img").count() == 0
     assert visit.faults == []
@@ -194,6 +146,159 @@ def test_the_slider_over_the_threshold_moves_all_scores(browser: object, tmp_pat
     plain.goto((tmp_path / "page.html").as_uri())
     assert plain.get_by_role("img").is_visible() and plain.locator("input").count() == 0
     plain.context.close()
+
+
+def test_the_slider_of_the_leaderboard(browser: object, site: Path) -> None:
+    """One network with its data set at a time, chosen and moved by the keyboard alone."""
+    visit = Visit(browser)
+    page = visit.open(site / "notebooks" / "one_protocol.html")
+    shown = page.locator(".threshold-explorer").locator("visible=true")
+    choice = page.get_by_label("Network and data set")
+    options = choice.locator("option").all_inner_texts()
+    assert len(options) > 1 and all(" on " in option for option in options)
+    first = shown.locator("figcaption").inner_text()
+    assert shown.count() == 1 and first.startswith(options[0])
+    choice.focus()
+    page.keyboard.press("ArrowDown")
+    assert shown.count() == 1 and shown.locator("figcaption").inner_text().startswith(options[1])
+    page.keyboard.press("ArrowUp")
+    rows = shown.locator("tbody tr")
+    titles = rows.locator("th").all_inner_texts()
+    assert titles[0] == "at this threshold" and titles[1].startswith("chosen threshold")
+    assert titles[2:] == ["threshold 0.5", "second observer"]  # DRIVE comes first, and has one
+
+    def numbers(place: int) -> list[str]:
+        return rows.nth(place).locator("td").all_inner_texts()
+
+    assert numbers(0) == numbers(1) != numbers(2)
+    slider = shown.get_by_label("Threshold (probability)")
+    slider.focus()
+    page.keyboard.press("Home")
+    fixed = [numbers(place) for place in (1, 2, 3)]
+    sensitivity, specificity, *_ = map(float, numbers(0))
+    assert sensitivity > 0.9 > specificity and [numbers(place) for place in (1, 2, 3)] == fixed
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")  # back to the run's own threshold
+    assert numbers(0) == numbers(1)
+    marks = shown.locator("svg[role=img]").first.locator("path")
+    assert len({mark.get_attribute("d") for mark in marks.all()}) == 4  # told apart by their shapes
+    assert visit.faults == []
+    visit.context.close()
+
+
+def test_a_figure_is_enlarged_by_keyboard_and_mouse(browser: object, site: Path) -> None:
+    visit = Visit(browser)
+    page = visit.open(site / "notebooks" / "resaspp_unet.html")
+    image = page.locator("article figure img").first
+    image.scroll_into_view_if_needed()
+    before = image.bounding_box()["width"]
+    button = page.locator("figure .enlargeable button").first
+    dialog = page.locator("dialog.enlarged")
+    button.focus()
+    assert button.is_visible() and not dialog.is_visible()
+    page.keyboard.press("Enter")
+    large = dialog.locator("img")
+    assert dialog.is_visible() and large.bounding_box()["width"] > 1.1 * before
+    assert large.get_attribute("alt") == image.get_attribute("alt")
+    box = dialog.bounding_box()
+    assert box["x"] >= 0 and box["width"] <= 1280 and box["height"] <= 900
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+    assert page.evaluate("document.activeElement === document.querySelector('figure .enlargeable button')")
+    image.click()
+    assert dialog.is_visible()
+    dialog.get_by_role("button", name="Close").click()
+    assert not dialog.is_visible() and visit.faults == []
+    visit.context.close()
+    plain = Visit(browser, java_script_enabled=False)
+    page = plain.open(site / "notebooks" / "resaspp_unet.html")
+    assert page.locator("article figure img").first.is_visible()
+    assert page.locator("dialog.enlarged, .enlargeable").count() == 0
+    plain.context.close()
+
+
+def test_an_enlarged_figure_can_be_scrolled_on_a_narrow_screen(browser: object, site: Path) -> None:
+    visit = Visit(browser, WIDTHS["narrow"])
+    page = visit.open(site / "notebooks" / "resaspp_unet.html")
+    page.locator("article figure img").first.click()
+    dialog = page.locator("dialog.enlarged")
+    assert dialog.bounding_box()["width"] <= 390 and dialog.locator("img").bounding_box()["width"] > 700
+    page.keyboard.press("Tab")  # from the button to the picture
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('dialog .picture').scrollLeft > 0")
+    visit.context.close()
+
+
+TABLE = pd.DataFrame(
+    {
+        ("Dice", "paper"): ["0.8120", "—"],
+        ("Dice", "ours"): ["\N{MINUS SIGN}0.0310", "1e-05"],
+        ("parameters", ""): ["31 043 521", "7"],
+        ("image", ""): ["01", 'a "b", c'],
+    },
+    index=pd.MultiIndex.from_tuples([("unet", "DRIVE"), ("unet", "STARE")]),
+)
+
+
+def test_tables_are_saved_as_csv_and_json(browser: object, tmp_path: Path) -> None:
+    table = finish_page(TABLE.style.set_caption("Our results").set_table_attributes('class="retlib-table"').to_html())
+    scripts = (ROOT / "book" / "_static" / "tables.js").read_text(encoding="utf-8")
+    page_text = f"<meta charset='utf-8'><script>{scripts}</script><div>{table}</div>"
+    (tmp_path / "page.html").write_text(page_text, encoding="utf-8")
+    visit = Visit(browser)
+    page = visit.open(tmp_path / "page.html")
+    saved = {}
+    for name in ("CSV", "JSON"):
+        page.get_by_role("button", name=name).focus()
+        with page.expect_download() as download:
+            page.keyboard.press("Enter")
+        assert download.value.suggested_filename == f"our-results.{name.lower()}"
+        saved[name] = download.value.path().read_text(encoding="utf-8")
+    first = {"row": "unet", "row 2": "DRIVE", "Dice: paper": 0.812, "Dice: ours": -0.031}
+    second = {"row": "unet", "row 2": "STARE", "Dice: paper": None, "Dice: ours": 1e-05}
+    records = [first | {"parameters": 31043521, "image": "01"}, second | {"parameters": 7, "image": 'a "b", c'}]
+    assert json.loads(saved["JSON"]) == records
+    read = pd.read_csv(io.StringIO(saved["CSV"]), dtype={"image": str})
+    assert json.loads(read.to_json(orient="records")) == records
+    assert visit.faults == []
+    visit.context.close()
+
+
+def test_every_table_of_results_can_be_saved(browser: object, site: Path) -> None:
+    visit = Visit(browser)
+    page = visit.open(site / "notebooks" / "one_protocol.html")
+    tables = page.locator("table.retlib-table").count()
+    assert tables > 10
+    assert page.locator(".table-tools button").all_text_contents() == ["CSV", "JSON"] * tables  # also folded ones
+    visit.context.close()
+
+
+def test_the_ledger_is_filtered_and_sorted_by_keyboard(browser: object, site: Path) -> None:
+    visit = Visit(browser)
+    page = visit.open(site / "notebooks" / "verdicts.html")
+    table = page.locator("table.ledger").first
+    rows = table.locator("tbody tr")
+    number = rows.count()
+    page.locator("input.table-filter").first.focus()
+    page.keyboard.type("dice")
+    left = rows.locator("visible=true").all_inner_texts()
+    assert 0 < len(left) < number and all("dice" in text.lower() for text in left)
+    for _ in range(4):
+        page.keyboard.press("Backspace")
+    assert rows.locator("visible=true").count() == number
+    heads = table.locator("thead th")
+    column = heads.all_inner_texts().index("verdict")
+    sorter = heads.nth(column).get_by_role("button")
+    for state in ("ascending", "descending"):
+        sorter.focus()
+        page.keyboard.press("Enter")
+        texts = rows.locator(f"xpath=*[{column + 1}]").all_inner_texts()
+        order = page.evaluate("texts => [...texts].sort((a, b) => a.localeCompare(b))", texts)
+        assert heads.nth(column).get_attribute("aria-sort") == state
+        assert len(set(texts)) > 1 and texts == (order if state == "ascending" else order[::-1])
+    assert visit.faults == []
+    visit.context.close()
 
 
 @pytest.mark.parametrize(

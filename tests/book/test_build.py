@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
+import re
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 
 import build as book
+import finish
 import nbformat
+import numpy as np
 import pairing
+import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,9 +44,9 @@ def checkout(tmp_path: Path) -> Path:
     return root
 
 
-def write_notebook(root: Path, code: str, header: str = "# %%") -> None:
-    """The one notebook of the checkout, paired."""
-    script = root / "notebooks" / "one.py"
+def write_notebook(root: Path, code: str, header: str = "# %%", name: str = "one") -> None:
+    """A notebook of the checkout, paired."""
+    script = root / "notebooks" / f"{name}.py"
     parameters = '# %% [markdown]\n# # One\n\n# %% tags=["parameters"]\nn: int = 1  # how many\n'
     script.write_text(f"{parameters}\n{header}\n{code}\n", encoding="utf-8")
     for path, content in pairing.stale_files(root).items():
@@ -53,7 +61,7 @@ def outputs(path: Path) -> str:
 
 def build(root: Path, **options: object) -> Path | None:
     """Build into the checkout's own _build."""
-    return book.build(root / "_build", progress=False, root=root, **options)
+    return book.build(root / "_build", root=root, **options)
 
 
 def test_a_sound_checkout_builds(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,6 +70,33 @@ def test_a_sound_checkout_builds(checkout: Path, capsys: pytest.CaptureFixture[s
     printed = capsys.readouterr().out
     assert "[1/1] notebooks/one.ipynb" in printed and "rendering" in printed and "total" in printed
     assert not (checkout / "_build" / "site").exists()
+    # The download button gives the notebook as it is tracked, without outputs.
+    source = html / "_sources" / "notebooks" / "one.ipynb"
+    assert source.read_bytes() == (checkout / "notebooks" / "one.ipynb").read_bytes()
+
+
+def test_notebooks_are_executed_side_by_side_and_share_the_hashes_of_the_data(checkout: Path) -> None:
+    """Each waits for the other, so one after the other they would fail."""
+    meet = """
+    import os, pathlib, time
+    pathlib.Path(f"{{n}}-{name}").touch()
+    end = time.time() + 120
+    while len(list(pathlib.Path().glob("1-*"))) < 2 and time.time() < end:
+        time.sleep(0.05)
+    print(time.time() < end, os.environ["RETLIB_HASHES"], os.environ["OMP_NUM_THREADS"])
+    """
+    for name in ("one", "two"):
+        write_notebook(checkout, textwrap.dedent(meet.format(name=name)), name=name)
+    build(checkout, only=["one", "two"], jobs=2)
+    printed = {outputs(checkout / "_build" / "src" / "notebooks" / f"{name}.ipynb") for name in ("one", "two")}
+    threads = os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // 2)
+    assert printed == {f"True {checkout / '_build' / 'hashes'} {threads}\n"}
+
+
+def test_one_that_fails_among_several_gives_its_message(checkout: Path) -> None:
+    write_notebook(checkout, "n / 0", name="two")
+    with pytest.raises(pairing.NotebookError, match=r"^notebooks/two\.ipynb failed with ZeroDivisionError"):
+        build(checkout, only=["one", "two"], jobs=2)
 
 
 def test_parameters_and_the_working_folder(checkout: Path) -> None:
@@ -138,6 +173,91 @@ def test_a_figure_with_a_text_is_taken(checkout: Path) -> None:
     nbformat.validate(notebook)
 
 
+def test_a_photograph_gets_lighter_and_stays_the_same_to_the_eye(checkout: Path) -> None:
+    code = "import numpy as np\nimport matplotlib.pyplot as plt\n" + "\n".join(
+        (
+            "across, down = np.mgrid[0:1:300j, 0:1:300j]",
+            "noise = np.random.default_rng(0).normal(0, 0.02, (300, 300))",
+            "picture = np.stack([0.9 - 0.4 * across, 0.5 * down + noise, across * down / 3], -1).clip(0, 1)",
+            "plt.imshow(picture)",
+            "plt.show()",
+        )
+    )
+    write_notebook(checkout, code, header='# %% mystnb={"image": {"alt": "A field of colours."}}')
+    (checkout / "_build" / "notebooks").mkdir(parents=True)
+    target = checkout / "_build" / "notebooks" / "one.ipynb"
+    with pairing.own_kernel(checkout / "_build" / "kernel", quiet=True):
+        pairing.execute(checkout / "notebooks" / "one.ipynb", target, progress=False)
+    before = pictures(target)
+    book.tidy(target)
+    after = pictures(target)
+    assert len(after[0]) < 0.6 * len(before[0])
+    one, other = (np.asarray(Image.open(io.BytesIO(file[0])).convert("RGB")).astype(int) for file in (before, after))
+    assert one.shape == other.shape and np.abs(one - other).mean() < 2.5
+    book.tidy(target)
+    assert pictures(target) == after
+
+
+def pictures(path: Path) -> list[bytes]:
+    """PNG files in the outputs of an executed notebook."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    found = ["".join(out.get("data", {}).get("image/png", "")) for cell in cells for out in cell.get("outputs", [])]
+    return [base64.b64decode(text) for text in found if text]
+
+
+def test_the_summary_comes_first(checkout: Path) -> None:
+    box = """
+    from IPython.display import Markdown, display
+    print("before")
+    display(Markdown('<div class="in-short">\\n\\n**In short.** It ' + 'works.\\n\\n</div>'))
+    """
+    box = textwrap.dedent(box)
+    write_notebook(checkout, box, header='# %% tags=["hide-input"]')
+    page = rendered(checkout, execute=True)
+    article = page[page.index("<article") :]
+    assert article.count('<div class="in-short">') == 1
+    assert article.index("<h1>One") < article.index("It works.") < article.index("how many")
+
+
+# --- finished pages -------------------------------------------------------------------------------------------------
+
+
+def test_pandas_headings_become_one_line() -> None:
+    frame = pd.DataFrame(
+        {"Dice": [0.8], "IoU": [0.7]}, index=pd.MultiIndex.from_tuples([("a", 1)], names=["row", "fold"])
+    )
+    page = finish.finish_page(frame.style.to_html())
+    (head,) = finish.HEAD.findall(page)
+    assert re.findall(r"<th[^>]*>(.*?)</th>", head) == ["row", "fold", "Dice", "IoU"]
+    assert head.count("<tr>") == 1 and finish.finish_page(page) == page
+    plain = finish.finish_page(frame.to_html())  # as a notebook shows a frame that has no style
+    assert "<th></th>" not in plain and "<td></td>" in plain
+
+
+def test_headings_in_two_lines_stay_two() -> None:
+    frame = pd.DataFrame(
+        [[0.8, 0.7]], columns=pd.MultiIndex.from_product([["Dice"], ["paper", "ours"]]), index=["unet"]
+    )
+    (head,) = finish.HEAD.findall(finish.finish_page(frame.style.to_html()))
+    assert re.findall(r"<th[^>]*>(.*?)</th>", head) == ["Dice", "paper", "ours"]
+    assert len(re.findall(r"<td[^>]*>&nbsp;</td>", head)) == 2 and head.count("<tr>") == 2
+    named = finish.finish_page(frame.rename_axis("network").style.to_html())
+    (head,) = finish.HEAD.findall(named)
+    assert re.findall(r"<th[^>]*>(.*?)</th>", head) == ["Dice", "network", "paper", "ours"] and head.count("<tr>") == 2
+
+
+def test_the_names_of_columns_are_kept() -> None:
+    frame = pd.DataFrame({"Dice": [0.8]}, index=pd.Index(["a"], name="row")).rename_axis(columns="metric")
+    (head,) = finish.HEAD.findall(finish.finish_page(frame.style.to_html()))
+    assert re.findall(r"<th[^>]*>(.*?)</th>", head) == ["metric", "Dice", "row"]
+
+
+def test_what_unfolds_pages_has_a_name() -> None:
+    link = '<a class="reference internal" href="../api/index.html">API &amp; more</a>'
+    page = finish.finish_page(f"<li>{link}<details><summary><span></span></summary></details></li>")
+    assert '<summary aria-label="Pages of API &amp; more">' in page
+
+
 NOWHERE = {
     "{rec}`no-such-paper/a/lite:metrics.dice:.4f`": "unknown paper 'no-such-paper'",
     "{rec}`resaspp-unet/no-such-run/lite:metrics.dice:.4f`": "has no lite run 'no-such-run'",
@@ -166,11 +286,14 @@ def test_references_that_lead_nowhere_fail_the_build(checkout: Path) -> None:
 # --- buttons and icons -----------------------------------------------------------------------------------------------
 
 
-def rendered(checkout: Path) -> str:
-    """Render the checkout's notebook without executing it; the text of its page."""
+def rendered(checkout: Path, execute: bool = False) -> str:
+    """Render the checkout's notebook, without executing it unless asked to; the text of its page."""
     source = book.stage(checkout / "_build", checkout)
-    shutil.copy(checkout / "notebooks" / "one.ipynb", source / "notebooks" / "one.ipynb")
-    return (book.render(source, checkout / "_build") / "notebooks" / "one.html").read_text(encoding="utf-8")
+    if execute:
+        book.execute_all([checkout / "notebooks" / "one.ipynb"], source, {})
+    else:
+        shutil.copy(checkout / "notebooks" / "one.ipynb", source / "notebooks" / "one.ipynb")
+    return (book.render(source, checkout / "_build", checkout) / "notebooks" / "one.html").read_text(encoding="utf-8")
 
 
 def set_address(checkout: Path, url: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import subprocess
@@ -13,6 +15,7 @@ import pairing
 import pytest
 import yaml
 from address import github_origin, is_placeholder
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 COLAB = "https://colab.research.google.com/github/"
@@ -45,6 +48,18 @@ def test_every_notebook_was_executed(build_folder: Path) -> None:
         assert not [out for cell in code for out in cell["outputs"] if out.get("name") == "stderr"]
 
 
+def test_charts_are_drawn_and_pictures_are_sharp(build_folder: Path) -> None:
+    """SVG, or twice the pixels of its place on the page."""
+    for path in sorted((build_folder / "src" / "notebooks").glob("*.ipynb")):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            for out in cell.get("outputs", []):
+                if png := out.get("data", {}).get("image/png"):
+                    place = f"{path.name}: {''.join(cell['source'])[:80]}"
+                    with Image.open(io.BytesIO(base64.b64decode("".join(png)))) as picture:
+                        width = out["metadata"].get("image/png", {}).get("width")
+                        assert width is not None and picture.width >= 2 * width - 1, place
+
+
 def test_pages_show_no_failure_and_no_folder_of_this_machine(site: Path, build_folder: Path) -> None:
     for path in check_site.read_site(site):
         text = path.read_text(encoding="utf-8")
@@ -68,6 +83,15 @@ def test_formulas_are_mathml(site: Path) -> None:
 def test_the_colab_cell_is_not_shown(site: Path) -> None:
     for script in pairing.scripts(ROOT):
         assert "google.colab" not in (site / "notebooks" / f"{script.stem}.html").read_text(encoding="utf-8")
+
+
+def test_the_book_is_light(site: Path) -> None:
+    """Also with the photographs of every data set that this machine has."""
+    pages = check_site.read_site(site)
+    assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) < 25e6
+    for path in pages:
+        images = set(re.findall(r'src="([^":]+\.(?:svg|png|jpg))"', path.read_text(encoding="utf-8")))
+        assert path.stat().st_size + sum((path.parent / name).stat().st_size for name in images) < 2.5e6, path.name
 
 
 # --- buttons -----------------------------------------------------------------------------------------------------
@@ -178,6 +202,12 @@ def test_public_names_are_described_once(site: Path) -> None:
         ('<img src="a.png" alt="_images/a.png">', "image without alternative text: a.png"),
         ('<script src="https://cdn.example.org/x.js"></script>', "loads from outside: https://cdn.example.org/x.js"),
         ('<link rel="stylesheet" href="//cdn.example.org/x.css">', "loads from outside: //cdn.example.org/x.css"),
+        ('<p id="a">x</p><p id="a">y</p>', "id stands twice: a"),
+        ("<button><svg></svg></button>", "button without a name"),
+        ("<details><summary><span></span></summary>x</details>", "summary without a name"),
+        ("<table><tr><th>&nbsp;</th></tr></table>", "th without a name"),
+        ("<article><h1>x</h1><h3>y</h3></article>", "heading h3 follows h1"),
+        ("<article><h2>x</h2></article>", "heading h2 follows no heading"),
     ],
 )
 def test_the_checker_notices(tmp_path: Path, body: str, problem: str) -> None:
@@ -188,6 +218,8 @@ def test_the_checker_notices(tmp_path: Path, body: str, problem: str) -> None:
 
 def test_the_checker_passes_a_sound_page(tmp_path: Path) -> None:
     body = '<h1 id="top">x</h1><a href="#top">x</a><a href="https://example.org">x</a><img src="a.png" alt="A line.">'
+    body += '<button aria-label="Save"><svg></svg></button><summary><b>More</b></summary><th>x</th>'
+    body += "<article><h1>x</h1><h2>y</h2><h3>z</h3><h2>y</h2></article>"
     (tmp_path / "a.png").touch()
     (tmp_path / "index.html").write_text(body, encoding="utf-8")
     assert list(check_site.check(tmp_path)) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import time
@@ -14,7 +15,13 @@ from PIL import Image
 
 from retlib.data import DataError, dataset_fingerprint, split_names
 from retlib.data import phantoms as phantoms_module
-from retlib.data.checksums import committed_fingerprints, compute_fingerprints, file_fingerprint, verify_files
+from retlib.data.checksums import (
+    _hash_file,
+    committed_fingerprints,
+    compute_fingerprints,
+    file_fingerprint,
+    verify_files,
+)
 from retlib.data.collections import HRF, STARE
 from retlib.data.registry import COLLECTIONS
 
@@ -119,6 +126,23 @@ def test_change_within_the_process_is_noticed(tiny, tiny_root: Path):
     path.write_bytes(content)
     os.utime(path, ns=(0, 0))
     assert file_fingerprint(tiny, path, "vessels") == first
+
+
+def test_processes_share_hashes_in_a_folder(tiny, tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tiny_root / tiny.folder / "Image_01L_1stHO.png"
+    alone = file_fingerprint(tiny, path, "vessels")
+    folder = tmp_path / "hashes"
+    folder.mkdir()
+    monkeypatch.setenv("RETLIB_HASHES", str(folder))
+    _hash_file.cache_clear()  # as another process starts
+    assert file_fingerprint(tiny, path, "vessels") == alone
+    (kept,) = folder.iterdir()
+    kept.write_text(json.dumps(["taken from the folder", [48, 60]]))
+    _hash_file.cache_clear()
+    assert file_fingerprint(tiny, path, "vessels") == "taken from the folder"
+    os.utime(path, ns=(0, 0))
+    assert file_fingerprint(tiny, path, "vessels") == alone
+    _hash_file.cache_clear()
 
 
 def test_unreadable_file_is_an_error(tiny, tiny_root: Path):
