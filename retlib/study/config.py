@@ -68,11 +68,14 @@ class Recorded(Settings, ABC):
         """Write the explicit fields as JSON with sorted keys."""
         return json.dumps(self.explicit_fields(), sort_keys=True, separators=(",", ":"))
 
-    def fingerprints(self, root: str | Path | None = None) -> dict[str, str]:
-        """Compute the fingerprint of each selection's data, by label; without the files the committed one is used."""
+    def fingerprints(self, root: str | Path | None = None, generator: int | None = None) -> dict[str, str]:
+        """Compute the fingerprint of each selection's data, by label; without the files the committed one is used.
+
+        ``generator`` is a version of the generator of synthetic images, by default the present one.
+        """
         return {
-            label: dataset_fingerprint(selection.dataset, selection.names(), root=root, **selection.options)
-            for label, selection in self.selections().items()
+            label: dataset_fingerprint(chosen.dataset, chosen.names(), root, generator, **chosen.options)
+            for label, chosen in self.selections().items()
         }
 
     def identify(self, root: str | Path | None = None) -> str:

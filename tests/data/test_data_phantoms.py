@@ -13,10 +13,8 @@ import pytest
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
-from retlib.data.phantoms import _draw_eye, make_phantom
-from retlib.data.phantoms.grid import Segments, place_segments
-from retlib.data.phantoms.tree import Branch
-from retlib.data.phantoms.vessels import grow_tree
+from retlib.data.phantoms import make_phantom
+from retlib.data.phantoms.vessels import Eye, Vessels, draw_eye, grow_vessels, rasterise
 
 SEEDS = (0, 1, 2, 8, 100_003)
 
@@ -27,19 +25,19 @@ def phantoms():
     return {seed: make_phantom(seed) for seed in SEEDS}
 
 
-def geometry(seed: int, height: int, width: int):
-    """Scene, sizes, branches and pieces behind a phantom."""
-    scene, anatomy = _draw_eye(np.random.default_rng([seed, 0]), height, width)
-    branches = grow_tree(np.random.default_rng([seed, 1]), anatomy)
-    return scene, anatomy, branches, place_segments(branches, scene)
+def geometry(seed: int, height: int, width: int) -> tuple[Eye, Vessels]:
+    """Eye and vessels behind a phantom."""
+    eye = draw_eye(np.random.default_rng([seed, 0]), height, width)
+    return eye, grow_vessels(np.random.default_rng([seed, 1]), eye)
 
 
-def inside_any(points: np.ndarray, pieces: Segments) -> np.ndarray:
-    """Whether points, complex (n,), lie in any tapered capsule; written without the rasteriser."""
+def inside_any(points: np.ndarray, eye: Eye, vessels: Vessels, chosen: np.ndarray | None = None) -> np.ndarray:
+    """Whether pixels, complex (n,), lie in any of the chosen pieces of vessels; written without the rasteriser."""
     result = np.zeros(len(points), dtype=bool)
-    for start, end, first, last in zip(pieces.start, pieces.end, pieces.start_radius, pieces.end_radius, strict=True):
-        t = np.clip(((points - start) / (end - start)).real, 0, 1)
-        result |= np.abs(points - (start + t * (end - start))) <= first + t * (last - first)
+    for node in range(len(vessels.at)) if chosen is None else np.flatnonzero(chosen):
+        end, start = (eye.centre + eye.radius * vessels.at[n] for n in (node, vessels.parent[node]))
+        t = np.clip(((points - start) / (end - start)).real, 0, 1) if start != end else 0.0
+        result |= np.abs(points - (start + t * (end - start))) <= eye.radius * vessels.radius[node]
     return result
 
 
@@ -73,7 +71,7 @@ def test_state_of_other_generators_does_not_matter():
 
 def test_seeds_differ_in_eye_colour_and_vessels():
     samples = [make_phantom(seed, 200, 200) for seed in range(12)]
-    sides = [_draw_eye(np.random.default_rng([seed, 0]), 200, 200)[0].mirrored for seed in range(12)]
+    sides = [geometry(seed, 200, 200)[0].disc.real < 0 for seed in range(12)]
     assert 0 < sum(sides) < 12
     hues = [sample.image[sample.fov].mean(0) for sample in samples]
     assert np.std([hue[1] / hue[0] for hue in hues]) > 0.03
@@ -85,19 +83,17 @@ def test_seeds_differ_in_eye_colour_and_vessels():
 @pytest.mark.parametrize(("seed", "height", "width"), [(0, 64, 64), (3, 96, 80), (7, 130, 200)])
 def test_label_is_exactly_the_pixels_inside_a_vessel(seed, height, width):
     sample = make_phantom(seed, height, width)
-    pieces = geometry(seed, height, width)[3]
     rows, columns = np.indices((height, width))
-    expected = inside_any((columns + 1j * rows).ravel(), pieces).reshape(height, width)
+    expected = inside_any((columns + 1j * rows).ravel(), *geometry(seed, height, width)).reshape(height, width)
     assert np.array_equal(sample.vessels, expected & sample.fov)
 
 
 def test_label_is_exact_along_the_walls_at_full_size(phantoms):
     sample = phantoms[2]
-    pieces = geometry(2, 584, 565)[3]
     wall = ndimage.binary_dilation(sample.vessels) & ~ndimage.binary_erosion(sample.vessels) & sample.fov
     chosen = np.random.default_rng(0).permutation(np.flatnonzero(wall))[:1500]
     rows, columns = np.unravel_index(chosen, wall.shape)
-    expected = inside_any(columns + 1j * rows, pieces)
+    expected = inside_any(columns + 1j * rows, *geometry(2, 584, 565))
     assert 0.2 < expected.mean() < 0.9
     assert np.array_equal(sample.vessels.ravel()[chosen], expected)
 
@@ -126,11 +122,10 @@ def test_vessels_hang_together(phantoms):
 
 def test_vessels_are_wide_at_the_disc_and_fine_far_from_it(phantoms):
     for seed, sample in phantoms.items():
-        scene = geometry(seed, 584, 565)[0]
+        eye = geometry(seed, 584, 565)[0]
         depth = ndimage.distance_transform_edt(sample.vessels)
         ridge = sample.vessels & (depth == ndimage.maximum_filter(depth, 3))
-        rows, columns = np.nonzero(ridge)
-        far = np.abs((columns + 1j * rows - scene.centre) / scene.radius - scene.disc)
+        far = np.abs(eye.grid - eye.disc)[ridge]
         near_width, far_width = depth[ridge][(0.2 < far) & (far < 0.5)], depth[ridge][far > 1.0]
         assert near_width.mean() > 1.15 * far_width.mean()
         assert near_width.max() > far_width.max()
@@ -140,44 +135,70 @@ def test_vessels_are_wide_at_the_disc_and_fine_far_from_it(phantoms):
 
 def test_no_vessel_enters_the_foveal_avascular_zone(phantoms):
     for seed, sample in phantoms.items():
-        scene, anatomy = geometry(seed, 584, 565)[:2]
-        y, x = scene.axes()
-        zone = np.abs(x + 1j * y - scene.fovea) < 0.9 * anatomy.avascular
+        eye = geometry(seed, 584, 565)[0]
+        zone = np.abs(eye.grid - eye.fovea) < 0.9 * eye.avascular
         assert zone.sum() > 1500
         assert not sample.vessels[zone].any()
 
 
+def test_arcades_go_around_the_foveal_avascular_zone():
+    """Of all vessels the arcades alone are drawn without a look at it; a small image has hardly any others."""
+    for seed in range(100):
+        eye, vessels = geometry(seed, 64, 64)
+        assert np.abs(vessels.at - eye.fovea).min() > eye.avascular
+
+
+def test_vessels_are_trees_that_start_at_the_disc():
+    eye, vessels = geometry(1, 584, 565)
+    nodes = np.arange(len(vessels.at))
+    roots = vessels.parent == nodes
+    assert np.abs(vessels.at[roots] - eye.disc).max() < 1e-12
+    assert roots[vessels.vein].any() and roots[~vessels.vein].any()
+    assert (vessels.parent[~roots] < nodes[~roots]).all()
+    assert (vessels.vein == vessels.vein[vessels.parent]).all()
+    assert np.abs(vessels.at - vessels.at[vessels.parent]).max() < 0.1
+
+
 def test_radii_fall_along_vessels_and_follow_murray_at_bifurcations():
-    _, anatomy, branches, _ = geometry(1, 584, 565)
-    children: dict[int, list[Branch]] = {}
-    for branch in branches:
-        assert (np.diff(branch.radius) <= 1e-12).all()
-        assert branch.radius.min() >= anatomy.narrowest
-        children.setdefault(branch.parent, []).append(branch)
-    ratios = []
-    for index, parent in enumerate(branches):
-        for node in sorted({child.node for child in children.get(index, ())}):
-            daughters = [child for child in children[index] if child.node == node]
-            assert all(child.vein == parent.vein for child in daughters)
-            assert all(child.path[0] == parent.path[node] for child in daughters)
-            if parent.radius[node] > 2 * anatomy.narrowest:  # finer ones stop at the finest width drawn
-                after = parent.radius[node + 1] ** 3 if node + 1 < len(parent.radius) else 0.0
-                cubes = after + sum(child.radius[0] ** 3 for child in daughters)
-                ratios.append(cubes / parent.radius[node] ** 3)
-    # What is missing to 1 is lost to unseen twigs on the step from this node to the next.
-    assert len(ratios) > 40
-    assert max(ratios) < 1 + 1e-9
-    assert np.median(ratios) > 0.99
-    assert min(ratios) > 0.85
+    eye, vessels = geometry(1, 584, 565)
+    assert vessels.radius.min() >= eye.finest * (1 - 1e-12)
+    assert (vessels.radius <= vessels.radius[vessels.parent] * (1 + 1e-12)).all()
+    after = np.flatnonzero(vessels.parent != np.arange(len(vessels.at)))
+    children = np.bincount(vessels.parent[after], minlength=len(vessels.at))
+    cubes = np.bincount(vessels.parent[after], vessels.radius[after] ** 3, len(vessels.at)) / vessels.radius**3
+    wide = vessels.radius > 2 * eye.finest
+    assert ((children > 1) & wide).sum() > 40
+    assert np.abs(cubes[children > 1] - 1).max() < 1e-9
+    # On the way between bifurcations a vessel loses what it supplies there.
+    assert cubes[children == 1].max() <= 1
+    assert cubes[(children == 1) & wide].min() > 0.85
 
 
 def test_arteries_are_narrower_than_veins_and_cross_them():
-    _, _, branches, pieces = geometry(0, 584, 565)
-    widths = {kind: max(b.radius[0] for b in branches if b.vein == kind) for kind in (True, False)}
+    eye, vessels = geometry(0, 584, 565)
+    widths = {kind: vessels.radius[vessels.vein == kind].max() for kind in (True, False)}
     assert 0.6 < widths[False] / widths[True] < 0.9
-    points = pieces.start[~pieces.vein]
-    veins = Segments(*(getattr(pieces, name)[pieces.vein] for name in Segments.__dataclass_fields__))
-    assert inside_any(points, veins).sum() > 20
+    points = eye.centre + eye.radius * vessels.at[~vessels.vein]
+    assert inside_any(points, eye, vessels, vessels.vein).sum() > 20
+
+
+@pytest.mark.parametrize(("pixels", "ridges"), [(0.7, 1), (5.0, 2)])
+def test_veins_are_darker_than_arteries_and_a_reflex_runs_along_wide_ones(pixels, ridges):
+    eye = draw_eye(np.random.default_rng(0), 584, 565)
+    along = np.linspace(-0.5, 0.5, 40)
+    profiles = []
+    for vein in (False, True):
+        radius, parent = np.full(40, pixels / eye.radius), np.maximum(np.arange(40) - 1, 0)
+        inside, depth = rasterise(eye, Vessels(along + 0.003j, parent, radius, np.full(40, vein)))
+        assert not depth[int(not vein)].any()
+        column = round(eye.centre.real)
+        assert inside[:, column].sum() == pytest.approx(2 * pixels, abs=1)
+        profiles.append(depth[int(vein)][:, column])
+        found = profiles[-1]
+        peaks = (found[1:-1] > found[:-2]) & (found[1:-1] >= found[2:]) & (found[1:-1] > 0.01)
+        assert peaks.sum() == ridges
+        assert found[np.abs(eye.grid[:, column].imag - 0.003) * eye.radius > pixels + 5].max() == 0
+    assert profiles[0].max() < 0.95 * profiles[1].max()
 
 
 def test_lesions_change_the_photograph_but_not_the_label(phantoms):

@@ -64,7 +64,11 @@ def test_no_record_is_left_over(repository: Path, store: Store) -> None:
     for profile in ("lite", "paper"):
         for key in list_studies():
             study = load_study(key)
-            planned |= {config.identify() for seed in range(3) for config in study.runs(profile, seed).values()}
+            for config in (config for seed in range(3) for config in study.runs(profile, seed).values()):
+                planned.add(config.identify())
+                # Until a run is made anew, the record of its older synthetic images stays, and is shown as stale.
+                if store.get(config.identify()) is None and (older := store.find(config)) is not None:
+                    planned.add(older.id)
         planned |= {config.identify() for config in baseline_configs(load_study("one-protocol").runs(profile).values())}
         means = [*shipping.held_out_means(profile).values(), *shipping.full_means(profile).values()]
         planned |= {config.identify() for config in means}

@@ -1,284 +1,182 @@
-"""Growth of the vessels of a synthetic eye: side branches of side branches, and fine vessels where room is left."""
+"""Vessels of a synthetic eye: trees that grow until the whole FOV is supplied, and their pixels.
+
+Positions ``x + 1j * y`` (y points down) and lengths are in units of the FOV radius, with the centre of the FOV at 0.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from retlib.data.phantoms.tree import Anatomy, Bool, Branch, Complex, Float, covered, draw_trunks, headings, set_radii
+Complex = NDArray[np.complex128]
+Float = NDArray[np.float64]
+Index = NDArray[np.int64]
 
-DISTINCT = 0.93  # part of the area of all vessels that is left when overlaps count once
-_CELL = 0.01  # edge of one cell of the occupancy grid
-_HALF = 115  # cells from the centre of that grid to its edge
-_COARSE = 2  # cells of the occupancy grid per cell of the crowding map
-
-
-def grow_tree(rng: np.random.Generator, anatomy: Anatomy) -> list[Branch]:
-    """Grow arteries and veins of one eye, main vessels first, with radii by Murray's law; parents come first."""
-    branches = draw_trunks(rng, anatomy)
-    set_radii(branches, anatomy)
-    occupancy = Occupancy(anatomy)
-    for number, branch in zip(occupancy.issue(len(branches)), branches, strict=True):
-        nodes = len(branch.path)
-        occupancy.mark(branch.path, headings(branch.path), np.full(nodes, branch.vein), np.full(nodes, number))
-    first = 0
-    for generation in range(5):
-        occupancy.refresh()
-        buds = _side_branches(rng, anatomy, branches, first, occupancy, generation)
-        first = len(branches)
-        if buds is None:
-            break
-        branches += _grow(rng, anatomy, buds, occupancy)
-        set_radii(branches, anatomy)
-    for part in (0.3, 0.4, 0.6, 1.0, 1.0):
-        occupancy.refresh()
-        buds = _fine_branches(rng, anatomy, branches, occupancy, part)
-        if buds is None:
-            break
-        branches += _grow(rng, anatomy, buds, occupancy)
-        set_radii(branches, anatomy)
-    # Scale all widths, within the variation from eye to eye, to reach the vessel share that growth alone missed.
-    factor = np.clip(anatomy.share / (DISTINCT * covered(branches)), 0.8, 1.25)
-    for branch in branches:
-        branch.radius = np.maximum(factor * branch.radius, anatomy.narrowest)
-    return branches
+REFERENCE_RADIUS = 268.0  # radius of DRIVE's FOV in pixels: the size at which statistics were taken
 
 
 @dataclass(frozen=True)
-class Buds:
-    """Branches about to grow, as parallel arrays; ``root`` is the radius expected, ``length`` the length allowed."""
+class Eye:
+    """Places and sizes of one eye, and where the camera puts it on the pixel grid."""
 
-    at: Complex
-    heading: Complex
-    root: Float
-    portion: Float
-    vein: Bool
-    parent: NDArray[np.int64]
-    node: NDArray[np.int64]
-    length: Float
-
-    def take(self, chosen: NDArray) -> Buds:
-        """Select the buds at these indices."""
-        return Buds(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
-
-
-class Occupancy:
-    """Grid of the branch of either kind that passes through a cell, its direction there, and the crowding around."""
-
-    def __init__(self, anatomy: Anatomy) -> None:
-        size = 2 * _HALF + 1
-        self.owner = np.full((2, size, size), -1, dtype=np.int64)
-        self.heading = np.zeros((2, size, size), dtype=np.complex128)
-        self._issued = 0
-        offsets = np.arange(-1, 2)
-        self._rows, self._columns = (o.ravel() for o in np.meshgrid(offsets, offsets, indexing="ij"))
-        axis = (np.arange(size // _COARSE) - (size // _COARSE - 1) / 2) * _CELL * _COARSE
-        place = axis[None, :] + 1j * axis[:, None]
-        self._disc = 0.6 * np.exp(-((np.abs(place - anatomy.disc) / (1.1 * anatomy.disc_radius)) ** 2))
-        self.refresh()
-
-    @staticmethod
-    def cell(at: Complex) -> tuple[NDArray, NDArray]:
-        """Compute row and column of the cell at each position."""
-        last = 2 * _HALF - 1
-        row = np.rint(at.imag / _CELL).astype(np.int64) + _HALF
-        column = np.rint(at.real / _CELL).astype(np.int64) + _HALF
-        # np.clip is several times slower on arrays as short as these.
-        return np.minimum(np.maximum(row, 1), last), np.minimum(np.maximum(column, 1), last)
-
-    def issue(self, count: int) -> NDArray:
-        """Return numbers under which so many new branches own cells."""
-        self._issued += count
-        return np.arange(self._issued - count, self._issued)
-
-    def mark(self, at: Complex, heading: Complex, vein: Bool, owner: NDArray) -> None:
-        """Give the cells around these positions to these branches."""
-        row, column = self.cell(at)
-        kind = vein.astype(np.int64)[:, None]
-        where = kind, row[:, None] + self._rows, column[:, None] + self._columns
-        self.owner[where] = owner[:, None]
-        self.heading[where] = heading[:, None]
-
-    def refresh(self) -> None:
-        """Recompute the crowding maps and their gradients from the cells owned now."""
-        usable = (2 * _HALF + 1) // _COARSE * _COARSE
-        taken = (self.owner[:, :usable:_COARSE, :usable:_COARSE] >= 0).astype(float)
-        crowd = np.stack([gaussian_filter(t, 2.5, truncate=2.5) for t in taken]) + self._disc
-        # An artery avoids arteries much more than it avoids veins, and the other way round.
-        self.crowding = crowd + 0.45 * crowd[::-1]
-        down, right = np.gradient(self.crowding, _CELL * _COARSE, axis=(1, 2))
-        self.slope = right + 1j * down
-
-    def look(self, table: NDArray, at: Complex, vein: Bool) -> NDArray:
-        """Read a crowding map at positions, for the kind of vessel given."""
-        row, column = self.cell(at)
-        last = table.shape[1] - 1
-        return table[vein.astype(np.int64), np.minimum(row // _COARSE, last), np.minimum(column // _COARSE, last)]
-
-    def clear(self, ahead: Complex, heading: Complex, vein: Bool, owner: NDArray) -> Bool:
-        """Test whether the way ahead is free: own kind never met, the other kind crossed at a steep angle only."""
-        row, column = self.cell(ahead)
-        kind = vein.astype(np.int64)
-        same = self.owner[kind, row, column]
-        other = self.owner[1 - kind, row, column] >= 0
-        slant = np.abs((np.conj(self.heading[1 - kind, row, column]) * heading).imag)
-        return ((same < 0) | (same == owner)) & (~other | (slant > 0.5))
+    grid: Complex  #: Position of the centre of every pixel, (H, W).
+    centre: complex  #: Centre of the FOV on the grid, column + 1j * row.
+    radius: float  #: Radius of the FOV in pixels.
+    scale: float  #: Radius of the FOV relative to DRIVE's.
+    blur: float  #: Standard deviation of the point spread function in pixels.
+    disc: complex  #: Centre of the optic disc.
+    disc_radius: float  #: Radius of the disc.
+    fovea: complex  #: Centre of the fovea.
+    axis: complex  #: Direction from the disc to the fovea, of length 1.
+    avascular: float  #: Radius of the foveal avascular zone.
+    share: float  #: Share of the FOV that vessels should cover, 0 to 1.
+    finest: float  #: Radius of the finest vessel drawn.
+    mean_radius: float  #: Mean radius that vessels should have.
+    tortuosity: float  #: Strength of the wander of the vessels; 1 is ordinary.
 
 
-def _grow(rng: np.random.Generator, anatomy: Anatomy, buds: Buds, occupancy: Occupancy) -> list[Branch]:
-    """Grow all buds in lockstep; one that meets its own kind, the fovea, the disc or the edge stops there.
+@dataclass(frozen=True)
+class Vessels:
+    """Straight pieces of vessels: piece i runs with one radius from node ``parent[i]`` to node i; arrays (n,)."""
 
-    Inside the arcades vessels head for the fovea (beyond it, for the horizontal raphe); outside, for the periphery.
+    at: Complex  #: Position of a node.
+    parent: Index  #: Node before it on the way from the disc, an earlier one; itself where a tree begins.
+    radius: Float  #: Radius of the piece.
+    vein: NDArray[np.bool_]  #: Whether it belongs to a vein.
+
+
+def draw_eye(rng: Generator, height: int, width: int) -> Eye:
+    """Draw which eye it is, how the camera looks at it, and how many vessels it has."""
+    least, side = min(height, width), rng.choice([-1, 1])
+    radius = 0.4755 * least * rng.uniform(0.995, 1.0)
+    scale = radius / REFERENCE_RADIUS
+    centre = complex(width - 1, height - 1) / 2 + 0.011 * least * complex(*rng.uniform(-1, 1, 2))
+    disc = complex(side * rng.uniform(0.60, 0.84), rng.uniform(-0.13, 0.06))
+    axis = -side * np.exp(-1j * side * rng.uniform(0.02, 0.17))
+    # A photograph with fewer pixels still shows its wide vessels: they shrink less than the frame does.
+    finest, widest = max(0.64 / REFERENCE_RADIUS, 0.52 / radius), 4.0 / REFERENCE_RADIUS * min(1.0, scale) ** -0.3
+    return Eye(
+        grid=(np.arange(width) + 1j * np.arange(height)[:, None] - centre) / radius,
+        centre=centre,
+        radius=radius,
+        scale=scale,
+        blur=rng.uniform(0.7, 0.95) * max(0.45, scale) ** 0.6,
+        disc=disc,
+        disc_radius=rng.uniform(0.132, 0.16),
+        fovea=disc + rng.uniform(0.72, 0.82) * axis,
+        axis=axis,
+        avascular=rng.uniform(0.105, 0.15),
+        share=rng.uniform(0.112, 0.14),
+        finest=finest,
+        mean_radius=rng.uniform(0.73, 0.92) * np.sqrt(finest * widest),
+        tortuosity=rng.lognormal(0.0, 0.3),
+    )
+
+
+def course(eye: Eye, at: complex) -> complex:
+    """Compute the direction in which vessels run, as nerve fibres do: out of the disc and in arcs about the fovea."""
+    away = (at - eye.disc) / eye.axis
+    distance, bearing = abs(away), np.angle(away)
+    direction = eye.axis * away * (1 - 0.5j * bearing * (1 + np.cos(bearing)) * distance / (0.5 + distance))
+    return direction / abs(direction)
+
+
+def grow_vessels(rng: Generator, eye: Eye) -> Vessels:
+    """Grow the veins and the arteries of an eye.
+
+    The cube of a piece's radius is what the piece supplies (Murray's law): one unit for every end, and a feed for the
+    length between branchings, less for arteries, which are narrower, and such that vessels cover their share.
     """
-    step, n = anatomy.step, len(buds.at)
-    steps = int(np.ceil(buds.length.max() / step))
-    path = np.empty((steps + 1, n), dtype=np.complex128)
-    path[0] = buds.at
-    count = np.ones(n, dtype=np.int64)
-    at, heading = buds.at.copy(), buds.heading.copy()
-    owner = occupancy.issue(n)
-    halt = anatomy.avascular * rng.uniform(1.0, 1.7, n)
-    bend = rng.normal(0, 1, n)
-    kick = rng.standard_normal((steps, n))
-    inward = (np.conj(heading) * (_goal(at, anatomy) - at)).real > 0
-    total = np.zeros(n)  # angle turned since the start
-    alive = np.ones(n, dtype=bool)
-    free = max(2, int(0.035 / step))  # steps in which a bud may still touch the vessel it leaves
-    memory = np.exp(-step / 0.045)
-    for t in range(steps):
-        outward = (at - anatomy.fovea) / np.abs(at - anatomy.fovea) + (at - anatomy.disc) / np.abs(at - anatomy.disc)
-        pull = np.where(inward, _goal(at, anatomy) - at, outward)
-        steer = 2.6 * (np.conj(heading) * pull).imag / np.maximum(np.abs(pull), 1e-9)
-        slope = occupancy.look(occupancy.slope, at + 0.03 * heading, buds.vein)
-        avoid = np.clip(-1.6 * (np.conj(heading) * slope).imag, -5, 5)
-        bend = memory * bend + np.sqrt(1 - memory**2) * kick[t]
-        unroll = -12 * np.sign(total) * np.maximum(0.0, np.abs(total) - 0.9)  # vessels do not curl up
-        turn = np.clip(step * (steer + avoid + unroll + 8.0 * anatomy.tortuosity * bend), -0.4, 0.4)
-        total += turn
-        heading = heading * np.exp(1j * turn)
-        heading /= np.abs(heading)
-        if t >= free:
-            alive &= occupancy.clear(at + 0.024 * heading, heading, buds.vein, owner)
-        alive &= (t * step < buds.length) & (np.abs(at) < 1.02)
-        alive &= (np.abs(at - anatomy.fovea) > halt) & (np.abs(at - anatomy.disc) > 0.8 * anatomy.disc_radius)
-        if not alive.any():
-            break
-        at = np.where(alive, at + step * heading, at)
-        path[t + 1] = at
-        count += alive
-        occupancy.mark(at[alive], heading[alive], buds.vein[alive], owner[alive])
-        if t % 12 == 11:
-            occupancy.refresh()
-    grown = []
-    for i in range(n):
-        wide, reached = buds.root[i] > 1.3 * anatomy.narrowest, count[i] * step / buds.length[i]
-        complete = reached > 0.98 or abs(path[count[i] - 1, i]) > 1.0
-        if count[i] * step < 0.05 or (wide and not complete and reached < 0.4):  # stunted
+    length = np.pi * eye.share / (2 * eye.mean_radius)
+    veins, before = _grow_tree(rng, eye, 0.55 * length, np.array([np.inf]))
+    arteries, above = _grow_tree(rng, eye, 0.45 * length, veins)
+    at, parent = np.append(veins, arteries), np.append(before, above + len(veins))
+    vein = np.arange(len(at)) < len(veins)
+    nodes, piece = np.arange(len(at)), np.abs(at - at[parent])
+    children = np.bincount(parent[parent != nodes], minlength=len(at))
+    ends, fed = (children == 0).astype(float), np.where(vein, 1.0, 0.45) * piece * (children == 1)
+    # Sum up what lies behind every node, from the ends to the disc.
+    for node in nodes[::-1]:
+        if parent[node] != node:
+            ends[parent[node]] += ends[node]
+            fed[parent[node]] += fed[node]
+    feeds, inside = np.append(0.0, np.geomspace(0.1, 1000, 60)), piece * (np.abs(at) < 1)
+    areas = [1.84 * eye.finest * (np.cbrt(ends + feed * fed) * inside).sum() for feed in feeds]  # 8 % overlap
+    return Vessels(at, parent, eye.finest * np.cbrt(ends + np.interp(np.pi * eye.share, areas, feeds) * fed), vein)
+
+
+def _grow_tree(rng: Generator, eye: Eye, length: float, others: Complex) -> tuple[Complex, Index]:
+    """Grow vessels of one kind to a total length, and return the positions and the parents of their nodes, both (n,).
+
+    First come two arcades, then branches to points without supply. A branch starts where the way to its point is short
+    and goes forward. The distance within which a point counts as supplied falls, so that long branches come first.
+    ``others``, (m,), are nodes of the other kind, which mostly supply other places.
+    """
+    step = min(0.02, max(0.008, 1 / eye.radius))
+    at, parent = np.empty(0, dtype=complex), np.empty(0, dtype=np.int64)
+    for side in (1, -1):
+        bend, path = 0.0, [eye.disc, eye.disc + step * eye.axis * np.exp(1j * side * rng.uniform(1.25, 1.7))]
+        while abs(path[-1]) < 1.02:
+            bend = 0.9 * bend + 0.06 * eye.tortuosity * rng.standard_normal()
+            path.append(path[-1] + step * course(eye, path[-1]) * np.exp(1j * bend))
+        path = np.array(path) - eye.fovea
+        path = eye.fovea + path * np.maximum(1.0, 2 * eye.avascular / np.abs(path))  # an arcade goes around the macula
+        at, parent = np.append(at, path), np.append(parent, [len(at), *range(len(at), len(at) + len(path) - 1)])
+    gap = 0.4
+    while len(at) * step < length and gap > eye.finest:
+        gap *= 0.996
+        point = np.sqrt(rng.random()) * np.exp(2j * np.pi * rng.random())
+        away = point - at
+        distance = np.abs(away)
+        if distance.min() < gap or np.abs(point - others).min() < 0.4 * gap:
             continue
-        fork = bool(wide and complete)
-        origin = int(buds.parent[i]), int(buds.node[i])
-        grown.append(Branch(path[: count[i], i], float(buds.portion[i]), bool(buds.vein[i]), *origin, fork))
-    return grown
+        heading = at - at[parent]
+        heading /= np.maximum(np.abs(heading), 1e-9)
+        start = np.argmin(5 * distance - 2 * (away * (heading + course(eye, point)).conj()).real)
+        path = at[start] + _curve(rng, eye, point, away[start], heading[start], max(3, int(distance[start] / step)))
+        meets = np.abs(path[4::2, None] - at).min(initial=np.inf) < 1.5 * step
+        if not meets and np.abs(path - eye.fovea).min() > eye.avascular:
+            at, parent = np.append(at, path), np.append(parent, [start, *range(len(at), len(at) + len(path) - 1)])
+    return at, parent
 
 
-def _goal(at: Complex, anatomy: Anatomy) -> Complex:
-    """Find the point that a vessel inside the arcades heads for: the fovea, or the raphe temporal to it."""
-    axis = (anatomy.fovea - anatomy.disc) / abs(anatomy.fovea - anatomy.disc)
-    beyond = (np.conj(axis) * (at - anatomy.fovea)).real
-    return anatomy.fovea + axis * np.maximum(0.0, beyond + 0.1 * (beyond > 0))
+def _curve(rng: Generator, eye: Eye, point: complex, away: complex, heading: complex, count: int) -> Complex:
+    """Draw a curve from 0 to ``away`` that leaves forward and arrives in the course of the vessels at the point."""
+    t, chord, order = np.arange(1, count + 1) / count, abs(away), np.arange(1, 7)
+    leave, arrive = away + 0.7 * chord * heading, 0.5 * (away + chord * course(eye, point))
+    sway = np.sin(np.pi * np.outer(t, order)) @ (rng.standard_normal(6) / order**1.3)
+    smooth = t * t * (3 - 2 * t) * away + t * (1 - t) ** 2 * leave - t * t * (1 - t) * arrive
+    return smooth + 0.03j * eye.tortuosity * sway * away
 
 
-def _side_branches(
-    rng: np.random.Generator,
-    anatomy: Anatomy,
-    branches: list[Branch],
-    first: int,
-    occupancy: Occupancy,
-    generation: int,
-) -> Buds | None:
-    """Place side branches along the branches from index ``first`` on, and the two ends of those that fork."""
-    rows: list[tuple] = []
-    for index in range(first, len(branches)):
-        branch = branches[index]
-        heading = headings(branch.path)
-        left = branch.radius[0]
-        node = int((0.17 if generation == 0 else 0.035) / anatomy.step * rng.uniform(0.9, 1.6))
-        sign = 1 if rng.random() < 0.5 else -1
-        while node < len(branch.path) - 3 and left > 1.25 * anatomy.narrowest:
-            big = generation == 0 and rng.random() < 0.28
-            ratio = rng.uniform(0.62, 0.82) if big else rng.uniform(0.36, 0.68) + 0.1 * min(generation, 2)
-            root = max(ratio * left, anatomy.narrowest * rng.uniform(1.0, 1.2))
-            ahead = np.array([branch.path[node] + 1j * sign * 0.08 * heading[node]])
-            crowded = occupancy.look(occupancy.crowding, ahead, np.array([branch.vein]))[0]
-            if root < 0.9 * left and (big or crowded < 0.34):
-                # Wide daughters leave at a small angle, fine ones almost at right angles.
-                angle = np.deg2rad(82 - 45 * root / left + rng.normal(0, 8))
-                turn = heading[node] * np.exp(1j * sign * angle)
-                rows.append((branch.path[node], turn, root, (root / left) ** 3, branch.vein, index, node))
-                left = (left**3 - root**3) ** (1 / 3)
-            gap = rng.exponential(0.06) + (0.05 if generation == 0 else 0.08)
-            node += max(2, int(gap / anatomy.step))
-            sign = -sign if rng.random() < 0.7 else sign
-        if branch.fork and left > 1.15 * anatomy.narrowest:
-            share, last = rng.uniform(0.3, 0.7), len(branch.path) - 1
-            for part, portion, angle in ((share, share, -1.0), (1 - share, 1.0, 1.0)):
-                root = max(left * part ** (1 / 3), anatomy.narrowest)
-                angle *= np.deg2rad(22 + 40 * (1 - part) + rng.normal(0, 5))
-                turn = heading[last] * np.exp(1j * angle)
-                rows.append((branch.path[last], turn, root, portion, branch.vein, index, last))
-        else:
-            branch.fork = False
-    if not rows:
-        return None
-    at, heading, root, portion, vein, parent, node = (np.array(column) for column in zip(*rows, strict=True))
-    length = _reach(rng, anatomy, root)
-    if generation == 0:  # the macula is supplied by branches of the arcades that run all the way
-        way = _goal(at, anatomy) - at
-        inward = (np.conj(heading) * way).real > 0.5 * np.abs(way)
-        far = np.abs(way) * rng.uniform(0.35, 0.9, len(at))
-        length = np.where(inward, np.maximum(length, far), length)
-    buds = Buds(at, heading, root, portion, vein, parent, node, length)
-    # Not from the disc itself, and not where the FOV ends.
-    keep = (np.abs(at) < 0.99) & (np.abs(at - anatomy.disc) > 0.9 * anatomy.disc_radius)
-    return buds.take(np.nonzero(keep)[0]) if keep.any() else None
+def rasterise(eye: Eye, vessels: Vessels) -> tuple[NDArray[np.bool_], Float]:
+    """Find the pixels whose centre lies inside a vessel, bool (H, W), and the optical depth of vessels.
 
-
-def _fine_branches(
-    rng: np.random.Generator, anatomy: Anatomy, branches: list[Branch], occupancy: Occupancy, part: float
-) -> Buds | None:
-    """Place fine branches in the emptiest places: a part of what the vessel share still lacks."""
-    lacking = (anatomy.share - DISTINCT * covered(branches)) * np.pi
-    twig = 2.1 * anatomy.narrowest * 0.15  # area of an average one
-    needed = int(part * lacking / twig)
-    if needed < 1:
-        return None
-    sizes = [len(branch.path) for branch in branches]
-    owner, start = np.repeat(np.arange(len(branches)), sizes), np.cumsum(sizes) - sizes
-    path, radius = (np.concatenate([getattr(branch, name) for branch in branches]) for name in ("path", "radius"))
-    node = np.arange(len(path)) - start[owner]
-    fit = (radius > 1.15 * anatomy.narrowest) & (node > 2) & (node < np.array(sizes)[owner] - 3)
-    fit &= (np.abs(path - anatomy.disc) > 0.2) & (np.abs(path) < 0.98)
-    if not fit.any():
-        return None
-    chosen = rng.choice(np.nonzero(fit)[0], 60 + 4 * needed)
-    at, here, tangent = path[chosen], radius[chosen], path[chosen + 1] - path[chosen - 1]
-    angle = np.deg2rad(rng.uniform(50, 85, len(chosen))) * np.where(rng.random(len(chosen)) < 0.5, 1, -1)
-    root = np.minimum(0.8 * here, anatomy.narrowest * rng.uniform(1.0, 2.2, len(chosen)))
-    root = np.maximum(root, anatomy.narrowest)
-    heading = tangent / np.abs(tangent) * np.exp(1j * angle)
-    vein = np.array([branch.vein for branch in branches])[owner[chosen]]
-    length = _reach(rng, anatomy, root)
-    buds = Buds(at, heading, root, (root / here) ** 3, vein, owner[chosen], node[chosen], length)
-    ahead = sum(occupancy.look(occupancy.crowding, buds.at + far * buds.heading, buds.vein) for far in (0.08, 0.2))
-    emptiest = np.argsort(ahead - 0.08 * buds.root / anatomy.narrowest, kind="stable")[:needed]
-    # A wide branch stands for several fine ones.
-    enough = np.searchsorted(np.cumsum((buds.root[emptiest] / anatomy.narrowest) ** 1.7), needed) + 1
-    return buds.take(emptiest[:enough])
-
-
-def _reach(rng: np.random.Generator, anatomy: Anatomy, root: Float) -> Float:
-    """Draw the length that vessels of these widths may reach."""
-    return 0.19 * (root / anatomy.narrowest) ** 0.7 * rng.uniform(0.6, 1.5, len(root))
+    The depth, float64 (2, H, W), is that of arteries and of veins in green through the point spread function.
+    """
+    end, start = (eye.centre + eye.radius * at for at in (vessels.at, vessels.at[vessels.parent]))
+    radius = eye.radius * vessels.radius
+    # All pixels of square windows around all pieces, as one long list.
+    side = (np.abs(end - start) + 2 * radius).astype(np.int64) + 4
+    corner = np.rint((start + end) / 2 - (1 + 1j) * (side - 1) / 2)
+    piece = np.repeat(np.arange(len(side)), side**2)
+    place = np.arange(len(piece)) - np.repeat(np.cumsum(side**2) - side**2, side**2)
+    pixel = corner[piece] + place % side[piece] + 1j * (place // side[piece])
+    along, away, r = (end - start)[piece], pixel - start[piece], radius[piece]
+    t = ((away * along.conj()).real / np.maximum(np.abs(along) ** 2, 1e-12)).clip(0, 1)
+    distance = np.abs(away - t * along)
+    x, y, (height, width) = pixel.real.astype(np.int64), pixel.imag.astype(np.int64), eye.grid.shape
+    near = (distance < r + 0.5) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    x, y, r, distance, vein = x[near], y[near], r[near], distance[near], vessels.vein[piece[near]]
+    inside, depth = np.zeros((height, width), dtype=bool), np.zeros((2, height, width))
+    inside[y[distance <= r], x[distance <= r]] = True
+    # Wide vessels take away more light, veins more than arteries; a light reflex runs along the middle of wide ones.
+    size = (r / max(eye.scale, 0.12)).clip(0, 5)
+    reflex = np.where(vein, 0.12, 0.22) * ((size - 1.3) / 1.5).clip(0, 1) * np.exp(-((distance / (0.35 * r)) ** 2))
+    tau = np.where(vein, 1.07, 0.93) * (0.06 + 0.066 * size) * (r - distance + 0.5).clip(0, 1) * (1 - reflex)
+    np.maximum.at(depth, (vein.astype(np.int64), y, x), tau)
+    return inside, gaussian_filter(depth, (0, eye.blur, eye.blur), truncate=3.0)
