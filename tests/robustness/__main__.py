@@ -159,8 +159,8 @@ def tables(content: dict[str, Any]) -> dict[str, list[list[object]]]:
 
 
 _AFTERWARDS = {
-    "writer": "a whole version each time, {new_versions} times a new one",
-    "downloads": "no data set or a whole one, {arrived} times a whole one",
+    "writer": "a whole version each time, {new_versions} times a new one; {halves} times something hidden beside it",
+    "downloads": "no data set or a whole one; {arrived} downloads arrived",
     "runs": "whole records, equal to those of runs left alone; all of them were made {rounds} times, and {resumed} come"
     " from runs that resumed",
 }
@@ -169,7 +169,7 @@ _AFTERWARDS = {
 def write_tables(target: Path) -> None:
     """Write the tables of a file of counts beside it, as ``robustness-files.csv`` and so on."""
     content = read_json(target)
-    if not PARTS.keys() <= content.keys():
+    if not {"malformed", "kills", "full_disk"} <= content.keys():
         return
     for name, rows in tables(content).items():
         text = io.StringIO(newline="")

@@ -68,7 +68,8 @@ def kill_writer(writer: Writer, folder: Path, kills: int, processes: int = 1) ->
     """Kill the writing of ever new versions, and read what is there after each kill.
 
     Returns:
-        ``kills``, and ``new_versions``: after how many of them a version was there that had not been there before.
+        ``kills``; ``new_versions``: after how many of them a version was there that had not been there before;
+        ``halves``: hidden files and folders that were half-written when they came.
 
     Raises:
         Exception: of `Writer.read`, where no whole version is there.
@@ -78,8 +79,8 @@ def kill_writer(writer: Writer, folder: Path, kills: int, processes: int = 1) ->
     writer.write(folder, 0)
     started_at = time.perf_counter()
     writer.write(folder, 0)
-    seconds = 2.5 * (time.perf_counter() - started_at)  # a kill comes within this time
-    before, done, new = writer.read(folder), 0, 0
+    seconds = max(0.05, 8 * (time.perf_counter() - started_at))  # a kill comes within this time
+    before, done, new, halves = writer.read(folder), 0, 0, set()
     while done < kills:
         first = 1 + 1000 * done
         started = [
@@ -88,10 +89,11 @@ def kill_writer(writer: Writer, folder: Path, kills: int, processes: int = 1) ->
         ]
         time.sleep(rng.uniform(0, seconds))
         done += sum([kill(process) for process in started])
+        halves |= {path for path in folder.rglob(".*") if path.suffix != ".old"}
         found = writer.read(folder)
         new += found != before
         before = found
-    return {"kills": done, "new_versions": new}
+    return {"kills": done, "new_versions": new, "halves": len(halves)}
 
 
 def _write_for_ever(writer: Writer, folder: Path, version: int) -> None:
