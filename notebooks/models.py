@@ -280,11 +280,11 @@ table = pd.DataFrame(
 style(table, "The networks as the papers have them. Options that are defaults are left out.")
 
 # %% [markdown]
-# The **receptive field** is the width of the square of pixels on which one output pixel can depend. It is read off the network:
-# all kernels are made positive, poolings average, and the gradient of an output pixel is followed back to a long strip of an
-# image, for each place of that pixel within a cell of the coarsest map; the widest counts. A network that pools over a
-# whole map, attends to it, or normalises by its statistics, sees the **whole image**: both ends of the strip are reached. What a trained network uses of
-# its receptive field is usually much less.
+# The **receptive field** is the width of the square of pixels on which one output pixel can depend. It is read off the
+# network: all kernels are made positive, poolings average, and the gradient of an output pixel is followed back to a
+# long strip of an image, for each place of that pixel within a cell of the coarsest map; the widest counts. A network
+# that pools over a whole map, attends to it, or normalises by its statistics, sees the **whole image**: both ends of
+# the strip are reached. What a trained network uses of its receptive field is usually much less.
 #
 # **Multiply-adds** count convolutions and matrix products of one forward pass, as `retlib.models.multiply_adds` counts them.
 
