@@ -189,7 +189,7 @@ def field_text(config):
     """Word the receptive field of a run's network."""
     options = {name: value for name, value in config.model_options.items() if name != "width"}
     pixels = receptive_field(config.model, json.dumps(options))
-    return "whole image" if pixels >= STRIP else f"{pixels} pixels"
+    return "whole image" if pixels >= STRIP else str(pixels)
 
 
 threads = torch.get_num_threads()
@@ -228,8 +228,8 @@ table = pd.DataFrame(
         "Dice": shown["value"].map(number_text),
         "95 % interval": [(row.low, row.high) if pd.notna(row.value) else None for row in shown.itertuples()],
         "parameters": shown["parameters"].map(count),
-        "multiply-adds, 10⁹": shown["multiply-adds, 10^9"].map(lambda value: number_text(value, ".2f")),
-        "receptive field": shown["receptive field"],
+        "10⁹ multiply-adds": shown["multiply-adds, 10^9"].map(lambda value: number_text(value, ".2f")),
+        "receptive field, pixels": shown["receptive field"],
         "CPU s": shown["CPU s"].map(lambda value: number_text(value, ".2f")),
     }
 )
@@ -273,18 +273,18 @@ table = pd.DataFrame(
         "options": papers["options"],
         "image": [f"{row.channels} × {row.pixels[0]} × {row.pixels[1]}" for row in papers.itertuples()],
         "parameters": papers["parameters"].map(count),
-        "multiply-adds, 10⁹": papers["multiply-adds, 10^9"].map(lambda value: number_text(value, ".1f")),
-        "receptive field": papers["receptive field"],
+        "10⁹ multiply-adds": papers["multiply-adds, 10^9"].map(lambda value: number_text(value, ".1f")),
+        "receptive field, pixels": papers["receptive field"],
     }
 )
 style(table, "The networks as the papers have them. Options that are defaults are left out.")
 
 # %% [markdown]
-# The **receptive field** is the width of the square of pixels on which one output pixel can depend. It is read off the network:
-# all kernels are made positive, poolings average, and the gradient of an output pixel is followed back to a long strip of an
-# image, for each place of that pixel within a cell of the coarsest map; the widest counts. A network that pools over a
-# whole map, or attends to it, sees the **whole image**: both ends of the strip are reached. What a trained network uses of
-# its receptive field is usually much less.
+# The **receptive field** is the width of the square of pixels on which one output pixel can depend. It is read off the
+# network: all kernels are made positive, poolings average, and the gradient of an output pixel is followed back to a
+# long strip of an image, for each place of that pixel within a cell of the coarsest map; the widest counts. A network
+# that pools over a whole map, attends to it, or normalises by its statistics, sees the **whole image**: both ends of
+# the strip are reached. What a trained network uses of its receptive field is usually much less.
 #
 # **Multiply-adds** count convolutions and matrix products of one forward pass, as `retlib.models.multiply_adds` counts them.
 
@@ -415,7 +415,8 @@ def draw(model):
     for start, end in edges:
         kind = list(ARROWS)[0 if row[start] == row[end] else 1 if row[start] < row[end] else 2]
         passes = any((row[start], place) in between for place in range(column[start] + 1, column[end]))
-        bend = -0.18 if row[start] == row[end] and passes else 0.0  # around the boxes of its row
+        far = column[end] - column[start]
+        bend = -min(0.18, 0.7 / far) if row[start] == row[end] and passes else 0.0  # around the boxes of its row
         arrows.append(Arrow(str(start), str(end), kind, bend))
     fills = dict(zip(dict.fromkeys(box.kind for box in boxes.values()), sns.color_palette("pastel"), strict=False))
     drawn = {arrow.kind for arrow in arrows}

@@ -35,14 +35,19 @@ def test_the_order_of_results(browser: object) -> None:  # noqa: F811
 
 @pytest.fixture
 def hits(browser: object, site: Path):  # noqa: F811
-    """Search: query -> (title, description) of each hit, in the order of the page."""
+    """Search: query -> (title, kind) of each hit, in the order of the page: a page, a name, or a place in a page."""
     visit = Visit(browser, WIDTHS["wide"])
 
     def search(query: str) -> list[tuple[str, str]]:
         visit.page.goto((site / "search.html").as_uri() + f"?q={query}")
         visit.page.wait_for_selector("#search-results .search-summary:has-text('finished')", timeout=60_000)
-        items = visit.page.locator("#search-results li").all()
-        return [(item.locator("a").first.inner_text(), item.inner_text()) for item in items]
+        found = []
+        for item in visit.page.locator("#search-results li").all():
+            link = item.locator("a").first
+            whole = "#" not in link.get_attribute("href")
+            kind = "name" if "(Python " in item.inner_text() else "page" if whole else "place"
+            found.append((link.inner_text(), kind))
+        return found
 
     yield search
     visit.context.close()
@@ -50,12 +55,12 @@ def hits(browser: object, site: Path):  # noqa: F811
 
 @pytest.mark.parametrize("query", ["dice", "audit", "predict"])
 def test_pages_come_before_names(hits, query: str) -> None:
-    names = ["(Python " in text for _, text in hits(query)]
-    assert any(names) and not all(names)
-    assert names == sorted(names)
+    kinds = [kind for _, kind in hits(query)]
+    assert {"page", "name"} <= set(kinds)
+    assert kinds.index("name") > max(place for place, kind in enumerate(kinds) if kind == "page")
 
 
 def test_a_name_written_in_full_comes_first(hits) -> None:
     first, *others = hits("build_model")
-    assert first[0] == "retlib.build_model" and "(Python function" in first[1]
-    assert not any("(Python " in text for _, text in others[:3])
+    assert first == ("retlib.build_model", "name")
+    assert [kind for _, kind in others[:3]] == ["page"] * 3
