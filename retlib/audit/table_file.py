@@ -226,6 +226,11 @@ def _split_headings(lines: Lines, name: str) -> tuple[list[str], Lines, list[str
                 f"{name}, line {number}: expected {width} cells as in the headings, found {len(cells)} (where the "
                 "decimal mark is a comma, separate the cells by semicolons)"
             )
+    notes += [
+        f"line {number} has {len(cells)} cells where the headings have {width}; the rest is read as blank"
+        for number, cells in lines[end:]
+        if 1 < len(cells) < width
+    ]
     lines = [(number, (cells + [""] * width)[:width]) for number, cells in lines[start:]]
     under = [cells for _, cells in lines[1 : end - start]]
     stack = [(cells + [""] * width)[:width] for cells in above]

@@ -163,3 +163,9 @@ def test_excel_without_its_extra(tmp_path, monkeypatch):
     (tmp_path / "table.xlsx").write_bytes(b"")
     with pytest.raises(ValueError, match=r"pip install 'retlib\[excel\]'"):
         read_table(tmp_path / "table.xlsx")
+
+
+def test_a_row_that_is_cut_off_is_noted() -> None:
+    cut = "Method,Acc,Se,Sp\nOurs,0.9550,0.7300,0.9770\nTheirs,0.95"
+    assert "line 3 has 2 cells where the headings have 4; the rest is read as blank" in parse_table(cut).notes
+    assert parse_table(f"{cut}00,0.7300,0.9770").notes == ()

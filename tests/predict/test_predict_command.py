@@ -172,7 +172,7 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(run, eye: Path, monkeypatch
 
     monkeypatch.setattr(os, "fsync", fail)
     code, _, err = run("eye.png", "-o", "v.png")
-    assert code == 1 and err == "retlib: eye.png: [Errno 28] No space left on device\n"
+    assert code == 1 and err == "retlib: eye.png: [Errno 28] No space left on device: 'v.png'\n"
     assert names(Path()) == ["eye.png"]
 
 

@@ -149,7 +149,9 @@ def tables(content: dict[str, Any]) -> dict[str, list[list[object]]]:
     files.append(["all", "", *(sum(numbers) for numbers in zip(*columns, strict=True))])
     kills: list[list[object]] = [["what was being written", "kills", "what was there afterwards"]]
     for name, counts in content["kills"]["kinds"].items():
-        kills.append([name, counts["kills"], _AFTERWARDS[name if name in _AFTERWARDS else "writer"].format(**counts)])
+        words = _AFTERWARDS[name if name in _AFTERWARDS else "writer"].format(**counts)
+        hidden = f"; {counts['halves']} times a hidden half beside it" if counts.get("halves") else ""
+        kills.append([name, counts["kills"], words + hidden])
     disks: list[list[object]] = [["what was written, and the room for it", "the error"]]
     disks += map(list, content["full_disk"]["messages"].items())
     keys = ("processor", "instructions", "openblas", "python", "torch", "numpy", "passed", "failed", "skipped", "date")
@@ -159,7 +161,7 @@ def tables(content: dict[str, Any]) -> dict[str, list[list[object]]]:
 
 
 _AFTERWARDS = {
-    "writer": "a whole version each time, {new_versions} times a new one; {halves} times something hidden beside it",
+    "writer": "a whole version each time, {new_versions} times a new one",
     "downloads": "no data set or a whole one; {arrived} downloads arrived",
     "runs": "whole records, equal to those of runs left alone; all of them were made {rounds} times, and {resumed} come"
     " from runs that resumed",
