@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_browser import WIDTHS, Visit, browser  # noqa: F401  (a fixture)
+
+from tests.book.visit import WIDTHS, Visit
 
 ROOT = Path(__file__).parents[2]
 SCORER = ROOT / "book" / "_ext" / "search_scorer.js"
 
 
-def test_the_order_of_results(browser: object) -> None:  # noqa: F811
+def test_the_order_of_results(browser: object) -> None:
     """By the file alone: title, description and score of a result as Sphinx passes them."""
     page = browser.new_page()
     page.add_script_tag(path=SCORER)
@@ -34,7 +35,7 @@ def test_the_order_of_results(browser: object) -> None:  # noqa: F811
 
 
 @pytest.fixture
-def hits(browser: object, site: Path):  # noqa: F811
+def hits(browser: object, site: Path):
     """Search: query -> (title, kind) of each hit, in the order of the page: a page, a name, or a place in a page."""
     visit = Visit(browser, WIDTHS["wide"])
 

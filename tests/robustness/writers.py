@@ -179,9 +179,9 @@ def _read_maps(folder: Path) -> int:
 
 
 def _write_summary(folder: Path, version: int) -> None:
-    from retlib.predict.batch import write_summary
+    from retlib.predict.batch import COLUMNS, write_table
 
-    write_summary(str(folder / "summary.csv"), [{"file": f"{version}.png", "width": version}] * 5000)
+    write_table(str(folder / "summary.csv"), COLUMNS, [{"file": f"{version}.png", "width": version}] * 5000)
 
 
 def _read_summary(folder: Path) -> int:

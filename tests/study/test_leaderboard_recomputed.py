@@ -202,7 +202,8 @@ def page(tmp_path_factory: pytest.TempPathFactory, repository: Path, without_dat
     notebook = json.loads((folder / "src" / "notebooks" / "one_protocol.ipynb").read_text(encoding="utf-8"))
     outputs = [out for cell in notebook["cells"] for out in cell.get("outputs", [])]
     assert not [out for out in outputs if out["output_type"] == "error" or out.get("name") == "stderr"]
-    return [read_table("".join(out["data"]["text/html"])) for out in outputs if "text/html" in out.get("data", {})]
+    shown = ["".join(out["data"]["text/html"]) for out in outputs if "text/html" in out.get("data", {})]
+    return [read_table(html) for html in shown if "<table" in html]
 
 
 def read_table(html: str) -> pd.DataFrame:
