@@ -71,6 +71,7 @@ def read_only(folder: Path) -> list[str]:
     return [*command, str(folder)]
 
 
+@pytest.mark.slow
 def test_notebooks_of_a_checkout_that_cannot_be_written(tmp_path: Path) -> None:
     output = tmp_path / "aus gabe é" / "heft ß.ipynb"
     assert executed(papermill(ROOT / "notebooks" / "speed.ipynb", output, tmp_path, *read_only(ROOT)))
@@ -95,6 +96,7 @@ def test_a_checkout_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert "book/records is no folder that can be written to; choose another place" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_notebook_in_a_folder_with_such_a_name(tmp_path: Path) -> None:
     place = tmp_path / NAMES[0] / NAMES[2]
     place.mkdir(parents=True)

@@ -19,11 +19,12 @@ def impossible(table: TableFile, background: Background) -> bool:
     return any(row.verdict == IMPOSSIBLE for row in audit_table(table, background))
 
 
-def test_500_honest_tables_in_the_dresses_of_exports(background, tmp_path):
+@pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.slow)])
+def test_honest_tables_in_the_dresses_of_exports(background, tmp_path, count):
     pytest.importorskip("openpyxl")
     background = Background(deviations=background.deviations)  # the images are not those of DRIVE and STARE
     rng = np.random.default_rng(11)
-    for _ in range(500):
+    for _ in range(count):
         table = draw_table(rng, GROUPS[rng.integers(len(GROUPS))] if rng.random() < 0.4 else ("",))
         suffix, raw = dressed(table, rng)
         path = tmp_path / f"table{suffix}"

@@ -84,7 +84,7 @@ def axe(page: object) -> list[str]:
     return [f"{rule['id']}: {len(rule['nodes'])}, {rule['nodes'][0]['html'][:200]}" for rule in found]
 
 
-@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_axe_finds_nothing(browser: object, site: Path, theme: str) -> None:
     visit = Visit(browser, color_scheme=theme)
     problems = {path: found for path in PAGES if (found := axe(visit.open(site / path)))}

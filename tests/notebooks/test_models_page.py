@@ -16,6 +16,7 @@ from retlib.models import MODEL_TITLES, build_model, count_parameters, list_mode
 from retlib.papers import list_papers, load_paper
 from retlib.studies import load_study
 
+pytestmark = pytest.mark.slow  # the build of the book executes the page; these look at what it says
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "notebooks" / "models.py"
 RECORDS = ROOT / "book" / "records"

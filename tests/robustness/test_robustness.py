@@ -43,6 +43,7 @@ def test_a_full_disk_is_named_and_leaves_what_was_there(writer: Writer, tmp_path
 
 
 @without_fork
+@pytest.mark.slow
 @pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: writer.name)
 def test_a_killed_writer_leaves_a_whole_version(writer: Writer, tmp_path: Path) -> None:
     counts = kill_writer(writer, tmp_path, kills=6, processes=2 if writer.name == "record" else 1)
@@ -50,6 +51,7 @@ def test_a_killed_writer_leaves_a_whole_version(writer: Writer, tmp_path: Path) 
 
 
 @without_fork
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_killed_runs_end_in_the_records_of_runs_left_alone(tmp_path: Path) -> None:
     counts = kill_runs(tmp_path, kills=4, runs=2)
@@ -57,6 +59,7 @@ def test_killed_runs_end_in_the_records_of_runs_left_alone(tmp_path: Path) -> No
 
 
 @without_fork
+@pytest.mark.slow
 def test_killed_downloads_leave_no_part_of_a_data_set(tmp_path: Path) -> None:
     assert kill_downloads(tmp_path, kills=5)["kills"] >= 5
 
