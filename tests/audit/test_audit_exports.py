@@ -51,6 +51,7 @@ def alter(table: Table, rng: np.random.Generator) -> list[list[str]]:
             return cells
 
 
+@pytest.mark.slow
 def test_500_tables_with_an_altered_digit(background):
     rng, caught = np.random.default_rng(7), 0
     for _ in range(500):

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import build as book
 import check_site
 import pairing
 import pytest
@@ -59,7 +60,7 @@ def test_charts_are_drawn_and_pictures_are_sharp(build_folder: Path) -> None:
                     place = f"{path.name}: {''.join(cell['source'])[:80]}"
                     with Image.open(io.BytesIO(base64.b64decode("".join(png)))) as picture:
                         width = out["metadata"].get("image/png", {}).get("width")
-                        assert width is not None and picture.width >= 2 * width - 1, place
+                        assert width is not None and picture.width >= min(2 * width - 1, book.WIDEST), place
 
 
 def test_pages_show_no_failure_and_no_folder_of_this_machine(site: Path, build_folder: Path) -> None:

@@ -14,7 +14,7 @@ from retlib.papers import list_papers
 ROOT = Path(__file__).parents[2]
 PAPERS = [script.stem for script in pairing.scripts(ROOT) if script.stem.replace("_", "-") in list_papers()]
 OTHERS = [script.stem for script in pairing.scripts(ROOT) if script.stem not in PAPERS]
-LONG = ("af_unet", "convlstm_unet", "r2u_net")  # in the long version of the suite alone
+LONG = ("af_unet", "attention_unetpp", "convlstm_unet", "r2u_net")  # in the long version of the suite alone
 
 
 def execute(name: str, folder: Path, **parameters: object) -> dict:
