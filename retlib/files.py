@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -60,10 +61,25 @@ def naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
+def of_system(error: Exception) -> bool:
+    """Tell whether the system failed to read or write (a full disk, no such file), and not a file's content."""
+    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
+
+
 def json_checksum(content: Mapping[str, Any]) -> str:
     """Hash a JSON object without its key ``sha256``: 64 hexadecimal digits."""
     rest = {key: value for key, value in content.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def seal_json(content: Mapping[str, Any]) -> bytes:
+    """Write a JSON object with its checksum under the key ``sha256``, for `read_json`.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    content = json.loads(json.dumps(content, allow_nan=False))  # keys and numbers as they are read again
+    return (json.dumps(content | {"sha256": json_checksum(content)}, indent=1) + "\n").encode()
 
 
 def read_json(path: Path) -> dict[str, Any]:

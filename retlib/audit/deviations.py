@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from retlib.audit.matrices import SCORES
-from retlib.data.measurements import VesselShares, read_measurements, vessel_shares
+from retlib.data.measurements import VesselShares, read_shares
 from retlib.data.registry import COLLECTIONS
 from retlib.files import read_json
 
@@ -141,8 +141,6 @@ def load_background(records: Path | str | None) -> Background:
     """
     if records is None:
         return Background()
-    measured = read_measurements(Path(records))
-    shares = {name: found for name in measured if (found := vessel_shares(measured, name)) is not None}
     found: list[Deviation] = []
     for file in sorted(Path(records).glob("[!.]*/record.json")):
         content = read_json(file)
@@ -150,7 +148,7 @@ def load_background(records: Path | str | None) -> Background:
             found += _deviations(content)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"{file}: expected the record of a run ({type(error).__name__}: {error})") from None
-    return Background(shares, tuple(found))
+    return Background(read_shares(Path(records)), tuple(found))
 
 
 def find_records(start: Path | str = ".") -> Path | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import lzma
 import os
 import shutil
@@ -21,7 +20,7 @@ from urllib.parse import urljoin
 from retlib.data.checksums import Difference, inspect_files, verify_files
 from retlib.data.collections import Collection
 from retlib.data.errors import DataError
-from retlib.files import cache_folder, naming, write_whole
+from retlib.files import cache_folder, naming, of_system, write_whole
 
 if TYPE_CHECKING:
     import requests
@@ -183,7 +182,7 @@ def unpack(collection: Collection, archive: Path, root: Path) -> int:
     except DataError:
         raise
     except _BROKEN as error:
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of the disk, not of the archive
+        if of_system(error):
             raise
         reason = str(error) or type(error).__name__
         raise DataError(f"{archive} is no readable tar or zip archive ({reason}); delete it and fetch again") from None

@@ -5,7 +5,6 @@ The file holds numbers alone, no pixel of a data set, so that whatever needs the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 from retlib.data.checksums import dataset_fingerprint
 from retlib.data.registry import get_collection, load_dataset, split_names
 from retlib.data.sample import FundusSample
-from retlib.files import json_checksum, read_json, write_whole
+from retlib.files import read_json, seal_json, write_whole
 
 FILE = "datasets.json"
 Measurements = Mapping[str, Any]
@@ -68,9 +67,7 @@ def read_measurements(records: Path) -> dict[str, Any]:
 
 def write_measurements(records: Path, measurements: Measurements) -> None:
     """Write all measurements into a folder of records, whole or not at all."""
-    content = json.loads(json.dumps(measurements))
-    content["sha256"] = json_checksum(content)
-    write_whole(records / FILE, (json.dumps(content, indent=1) + "\n").encode())
+    write_whole(records / FILE, seal_json(measurements))
 
 
 @dataclass(frozen=True)
@@ -112,6 +109,12 @@ def vessel_shares(measurements: Measurements, dataset: str | None) -> VesselShar
         values = [row[f"vessels_in_{region}"] for row in images.values()]
         single[region] = (min(values), max(values))
     return VesselShares(collection.title, part, pooled_shares(images, collection.bases[part]), single)
+
+
+def read_shares(records: Path) -> dict[str, VesselShares]:
+    """Read the measured shares of all data sets in a folder of records, by data set."""
+    measured = read_measurements(records)
+    return {name: found for name in measured if (found := vessel_shares(measured, name)) is not None}
 
 
 def pooled_shares(images: Mapping[str, Mapping[str, float]], names: tuple[str, ...]) -> dict[str, float]:

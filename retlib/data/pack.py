@@ -6,7 +6,6 @@ own terms: DRIVE may not be passed on, so keep the parts to yourself.
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import zipfile
@@ -18,7 +17,7 @@ from tqdm import tqdm
 
 from retlib.data.collections import Collection
 from retlib.data.registry import COLLECTIONS
-from retlib.files import write_whole
+from retlib.files import of_system, write_whole
 
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # one time for all, so that equal files give equal parts
 _ENTRY_BYTES = 600  # of a part, for the headers of one file
@@ -115,7 +114,7 @@ def unpack(parts: Sequence[Path], root: Path) -> tuple[list[int], int]:
                     write_whole(root / name, content)
                     written += 1
         except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, *_UNMARKED) as error:
-            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of the disk, not of the part
+            if of_system(error):
                 raise
             raise ValueError(f"{part}: no whole part of `retlib data pack` ({error}); copy it again") from None
     return sorted(set(range(1, of + 1)) - seen), written

@@ -20,7 +20,7 @@ import numpy as np
 from filelock import FileLock
 
 from retlib.data.phantoms import GENERATOR_VERSION
-from retlib.files import cache_folder, json_checksum, naming, read_json
+from retlib.files import cache_folder, naming, read_json, seal_json
 from retlib.metrics import ScoreHistograms
 from retlib.study.config import NUMERICS, Recorded, RunConfig
 
@@ -187,15 +187,14 @@ class Store:
                     data(path) if callable(data) else path.write_bytes(data)
                     sums[name] = hashlib.sha256(path.read_bytes()).hexdigest()
                     _sync(path)
-                content = json.loads(json.dumps(_plain(content | {"files": sums}), allow_nan=False))
-                content["sha256"] = json_checksum(content)
-                (partial / "record.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+                text = seal_json(_plain(content | {"files": sums}))
+                (partial / "record.json").write_bytes(text)
                 _sync(partial / "record.json")
                 _replace(target, partial)
             _sync(self.path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        return Record(target, content)
+        return Record(target, json.loads(text))
 
 
 def find_or_make(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from retlib.audit import IMPOSSIBLE, Background, Check, audit_row
-from retlib.data.measurements import read_measurements, vessel_shares
+from retlib.audit import IMPOSSIBLE, SHORT, Background, audit_row
+from retlib.data.measurements import read_shares
 from retlib.data.registry import get_collection, list_datasets
 from retlib.study import Claim, Paper, Printed, Record, Row, Table, results
 from retlib.study.claims import COSTS, compare_facts
@@ -105,20 +105,22 @@ def judge(table: pd.DataFrame, study: Study) -> pd.DataFrame:
     whatever we measured; only ``paper`` records are judged; no verdict is given on what a paper quotes.
     """
     table = table.assign(verdict=None, half_width=math.nan, note="")
-    measurements = read_measurements(study.store.path)
     # Without our records' deviations: what the audit then calls impossible breaks a bound that is proven.
-    background = Background({name: vessel_shares(measurements, name) for name in measurements})
+    background = Background(read_shares(study.store.path))
     for (_, _, dataset), rows in table.groupby(["table", "row", "dataset"], sort=False):
         measured = rows[rows["kind"] == "measured"]
         printed = dict(zip(measured["metric"], measured["printed"], strict=True))
-        checks = audit_row(printed, dataset=dataset or None, background=background).checks
-        broken = [check for check in checks if check.verdict == IMPOSSIBLE]
-        said: list[Check] = []
+        scores = {metric: number for metric, number in printed.items() if metric in SHORT}
+        audited = {metric: number for metric, number in scores.items() if 0 <= number.value <= 1}
+        checks = audit_row(audited, dataset=dataset or None, background=background).checks
+        broken = [(check.metrics, check.arithmetic) for check in checks if check.verdict == IMPOSSIBLE]
+        broken += [((m,), f"{SHORT[m]} {scores[m].text} is not in [0, 1]") for m in scores if m not in audited]
+        said: list[tuple[tuple[str, ...], str]] = []
         for index, row in measured.iterrows():
-            against = [check for check in broken if row["metric"] in check.metrics]
+            against = [item for item in broken if row["metric"] in item[0]]
             table.loc[index, ["verdict", "half_width"]] = _verdict(row, bool(against))
             # Said once, at the first of the numbers that take part.
-            table.loc[index, "note"] = " ".join(f"Impossible: {c.arithmetic}." for c in against if c not in said)
+            table.loc[index, "note"] = " ".join(f"Impossible: {item[1]}." for item in against if item not in said)
             said += against
     return table
 

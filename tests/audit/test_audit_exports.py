@@ -19,12 +19,11 @@ def impossible(table: TableFile, background: Background) -> bool:
     return any(row.verdict == IMPOSSIBLE for row in audit_table(table, background))
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.slow)])
-def test_honest_tables_in_the_dresses_of_exports(background, tmp_path, count):
+def test_500_honest_tables_in_the_dresses_of_exports(background, tmp_path):
     pytest.importorskip("openpyxl")
     background = Background(deviations=background.deviations)  # the images are not those of DRIVE and STARE
     rng = np.random.default_rng(11)
-    for _ in range(count):
+    for _ in range(500):
         table = draw_table(rng, GROUPS[rng.integers(len(GROUPS))] if rng.random() < 0.4 else ("",))
         suffix, raw = dressed(table, rng)
         path = tmp_path / f"table{suffix}"
@@ -51,7 +50,6 @@ def alter(table: Table, rng: np.random.Generator) -> list[list[str]]:
             return cells
 
 
-@pytest.mark.slow
 def test_500_tables_with_an_altered_digit(background):
     rng, caught = np.random.default_rng(7), 0
     for _ in range(500):

@@ -143,11 +143,12 @@ def gap(model: torch.nn.Module, x: torch.Tensor) -> float:
 def test_shared_statistics_make_evaluation_differ_from_training_and_own_ones_do_not():
     """The known fault: one pair of running statistics for steps of three distributions fits none of them."""
     (shared, _, x), (per_step, _, _) = trained(), trained(norm="per_step")
-    # Thirty steps of training magnify the last bits in which kernels differ, so a gap differs between processors:
-    # 0.76 to 0.81 was measured for the first, 0.013 to 0.026 for the second, 0.004 to 0.006 for the third.
+    # Thirty steps of training magnify the last bits in which kernels differ: the second gap is 0.013 to 0.026. So it is
+    # compared with the first one of the same processor, 0.76 to 0.81.
     assert gap(shared, x) > 0.3
-    assert gap(per_step, x) < 0.1  # what is left: running variances are unbiased, those of a batch are not
-    assert gap(trained(t=0)[0], x) < 0.05  # a single application has nothing to mix
+    # What is left is that running variances are unbiased and those of a batch are not.
+    assert gap(per_step, x) < gap(shared, x) / 10
+    assert gap(trained(t=0)[0], x) < 0.02  # a single application has nothing to mix
 
 
 def test_shared_statistics_are_dominated_by_the_last_step():

@@ -14,7 +14,6 @@ from retlib.papers import list_papers
 ROOT = Path(__file__).parents[2]
 PAPERS = [script.stem for script in pairing.scripts(ROOT) if script.stem.replace("_", "-") in list_papers()]
 OTHERS = [script.stem for script in pairing.scripts(ROOT) if script.stem not in PAPERS]
-LONG = ("af_unet", "attention_unetpp", "convlstm_unet", "r2u_net")  # in the long version of the suite alone
 
 
 def execute(name: str, folder: Path, **parameters: object) -> dict:
@@ -23,7 +22,7 @@ def execute(name: str, folder: Path, **parameters: object) -> dict:
     return json.loads((folder / "src" / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in PAPERS])
+@pytest.mark.parametrize("name", PAPERS)
 def test_smoke_profile_runs_to_the_end(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On phantoms, with nothing on disk, everything trained from nothing."""
     monkeypatch.delenv("RETLIB_DATA", raising=False)

@@ -59,7 +59,6 @@ def kill_in_the_middle(place: Workplace) -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.slow
 def test_a_killed_worker_loses_nothing(call, workplace: Workplace, paper: Path, tmp_path: Path) -> None:
     longer = tmp_path / "toy.yaml"
     longer.write_text(paper.read_text(encoding="utf-8").replace("epochs: 1,", "epochs: 60,"), encoding="utf-8")

@@ -218,7 +218,6 @@ def read_table(html: str) -> pd.DataFrame:
     return table
 
 
-@pytest.mark.slow
 def test_what_the_page_shows_is_what_was_computed(
     page: list[pd.DataFrame], kinds: dict[str, str], files: dict[str, list[Stored]]
 ) -> None:
@@ -242,7 +241,6 @@ def test_what_the_page_shows_is_what_was_computed(
         assert int(sizes.loc[titles[model], "parameters"].replace(" ", "")) == parameters
 
 
-@pytest.mark.slow
 def test_the_tests_between_networks_are_scipys(
     page: list[pd.DataFrame], scores: pd.DataFrame, kinds: dict[str, str], files: dict[str, list[Stored]]
 ) -> None:

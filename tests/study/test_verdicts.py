@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from retlib.papers import list_papers, load_paper
-from retlib.study import Store, beside_ours, ledger, open_study, reported, tables, verdicts
+from retlib.study import Printed, Store, beside_ours, ledger, open_study, reported, tables, verdicts
 from retlib.study.notebook import Study
 from retlib.study.parameters import Parameters
 
@@ -531,3 +531,13 @@ def test_the_committed_records_are_in_the_ledger(committed) -> None:
     assert (lines["profile"] == "lite").any() and not (lines["profile"] == "smoke").any()
     lite = lines[lines["profile"] == "lite"]
     assert set(lite["verdict"].dropna()) <= {"preview only", "impossible as printed"}
+
+
+def test_a_printed_score_above_one_is_impossible_and_no_error(toy: Path) -> None:
+    study = opened(toy)
+    printed = reported(study.source, ["1"])
+    big = (printed["run"] == "big") & (printed["metric"] == "dice")
+    printed.loc[big, "printed"] = Printed("180.0%")
+    cells = beside_ours(printed, study)
+    assert set(cells.loc[big, "verdict"]) == {"impossible as printed"}
+    assert cells.loc[big, "note"].tolist() == ["Impossible: Dice 180.0% is not in [0, 1]."]
