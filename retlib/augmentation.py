@@ -74,17 +74,37 @@ def _strong() -> list[A.BasicTransform]:
     return [*_colour(), turn]
 
 
+def _wide_scale() -> list[A.BasicTransform]:
+    """``strong``, with a change of scale from a half to 1.6, for cameras whose angle the working size does not tell."""
+    *colour, turn = _strong()
+    turn.scale = {"x": (0.5, 1.6), "y": (0.5, 1.6)}
+    return [*colour, turn]
+
+
+def _cameras() -> list[A.BasicTransform]:
+    """``strong``, and what cameras and files do: gray pictures, uneven light, blur, noise, JPEG. For RGB input."""
+    return [
+        A.ToGray(p=0.2),
+        *_strong(),
+        A.Illumination(intensity_range=(0.05, 0.2), p=0.3),
+        A.OneOf([A.GaussianBlur(sigma_limit=(0.5, 1.2)), A.Downscale(scale_range=(0.5, 0.9))], p=0.25),
+        A.OneOf([A.GaussNoise(std_range=(0.01, 0.05)), A.ImageCompression(quality_range=(40, 90))], p=0.3),
+    ]
+
+
 PIPELINES = {
     "none": list,
     "dihedral": _dihedral,
     "colour": _colour,
     "strong": _strong,
+    "wide-scale": _wide_scale,
+    "cameras": _cameras,
     "resaspp-unet": _resaspp_unet,
     "af-unet": _af_unet,
     "convlstm-unet": _convlstm_unet,
 }
 
-FOR_RGB = ("colour", "strong")  # they change hue, which a gray image does not have
+FOR_RGB = ("colour", "strong", "wide-scale", "cameras")  # they change hue, which a gray image does not have
 
 
 def list_augmentations() -> list[str]:

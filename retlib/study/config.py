@@ -138,7 +138,8 @@ class RunConfig(Recorded):
     seed: int = Field(ge=0)
     numerics: int = NUMERICS
     train: Selection
-    validation: float = Field(0.1, ge=0, lt=1)  # share of the training images, drawn by seed, never trained on
+    also: tuple[Selection, ...] = ()  # further training images, of other data sets; none of them is held out
+    validation: float = Field(0.1, ge=0, lt=1)  # share of the images of ``train``, drawn by seed, never trained on
     test: tuple[Selection, ...] = Field(min_length=1)  # the first is the paper's; others: cross-data-set
     inputs: InputSettings = InputSettings()
     model: str
@@ -164,7 +165,7 @@ class RunConfig(Recorded):
 
     @model_validator(mode="after")
     def _disjoint(self) -> RunConfig:
-        seen = [self.train] if self.pretraining is None else [self.train, self.pretraining.train]
+        seen = [self.train, *self.also] + ([] if self.pretraining is None else [self.pretraining.train])
         for trained, selection in itertools.product(seen, self.test):
             shared = set(trained.names()) & set(selection.names()) if selection.dataset == trained.dataset else set()
             if shared and selection.options == trained.options:
@@ -172,6 +173,9 @@ class RunConfig(Recorded):
         labels = [selection.label for selection in self.test]
         if len(set(labels)) < len(labels):
             raise ValueError(f"test: a selection is named twice in {labels}")
+        names = [name for selection in (self.train, *self.also) for name in selection.names()]
+        if len(set(names)) < len(names):
+            raise ValueError(f"also: expected other images than those of train, {self.train.label}, each once")
         return self
 
     def explicit_fields(self) -> dict[str, Any]:
@@ -185,7 +189,8 @@ class RunConfig(Recorded):
     def selections(self) -> dict[str, Selection]:
         """Return the training, test and pre-training images."""
         extra = {} if self.pretraining is None else {"pretraining": self.pretraining.train}
-        return {"train": self.train} | {selection.label: selection for selection in self.test} | extra
+        named = {selection.label: selection for selection in (*self.also, *self.test)}
+        return {"train": self.train} | named | extra
 
     def split_training(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Draw the names of the images to train on and to validate on from the training selection, by the seed."""

@@ -66,6 +66,7 @@ class Fields(Settings):
     """Some fields of RunConfig, which checks their values once they are merged, and a description of the run."""
 
     train: dict[str, Any] | None = None
+    also: list[dict[str, Any]] | None = None
     validation: float | None = None
     test: list[dict[str, Any]] | None = None
     inputs: dict[str, Any] | None = None

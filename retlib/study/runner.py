@@ -151,7 +151,9 @@ def load_samples(
 def load_training(config: RunConfig, root: str | Path | None) -> tuple[list[FundusSample], list[FundusSample]]:
     """Load the images that a run trains on, and those that it holds out of them for validation."""
     training, validation = config.split_training()
-    return load_samples(config.train, config, root, training), load_samples(config.train, config, root, validation)
+    also = [sample for selection in config.also for sample in load_samples(selection, config, root)]
+    held_out = load_samples(config.train, config, root, validation)
+    return load_samples(config.train, config, root, training) + also, held_out
 
 
 def build(config: RunConfig) -> nn.Module:
