@@ -55,7 +55,6 @@ from retlib.data import split_names
 from retlib.studies import load_study
 from retlib.study import figures, in_short, open_study, results, statistics
 from retlib.study.rules import recipe as rule
-from retlib.study.rules import shipping
 from retlib.study.tables import LABELS, configuration, number_text, style
 
 figures.set_style()
@@ -273,73 +272,6 @@ for factor, run in adopted.items():
     rows.append(row | {title: setting(factor, config) for title, config in trained_with.items()})
 rows.append({"factor": "not varied here"} | {title: setting("not varied here", c) for title, c in trained_with.items()})
 style(pd.DataFrame(rows), "What the rule adopts for each factor, and what runs of the comparison have.")
-
-# %% [markdown]
-# ## Which network ships
-#
-# What the search suggests is trained for longer, with large and with small patches, on the same part of the training images.
-# Each network, and the mean of the two, is scored on the other images as it would ship: by four passes in bfloat16 where the
-# processor has it, small components removed, and the kernels of the mean rounded to 16 bits. The rule was fixed before:
-
-# %% tags=["hide-input"]
-display(Markdown(f"> {load_study('shipped').about}"))
-if parameters.train != "never":
-    options = {"root": study.root, "device": parameters.device, "force": parameters.train == "always"}
-    shipping.make_records(study.store, parameters.profile, first, **options)
-
-# %% [markdown]
-# One row for each candidate and for variants of them, from their records; `shipping.take` is the rule.
-
-# %%
-rows = []
-for size in study.profiles:
-    for name, config in shipping.held_out_means(size, first).items():
-        if (record := study.store.find(config, root=study.root)) is not None:
-            row = {"run": name, "profile": size, "images": len(record.test()["images"])}
-            row |= {metric: record.metrics(region="fov", average="image")[metric] for metric in rule.TARGETS}
-            row |= {"bytes": record.content["model"]["bytes"]}
-            rows.append(row | {"seconds": record.content["timing"]["vessels_cpu_s_per_image"]})
-candidates = pd.DataFrame(rows, columns=["run", "profile", "images", *rule.TARGETS, "bytes", "seconds"])
-planned = shipping.held_out_means(parameters.profile, first)  # candidates, then variants of them
-candidates = results.same_profile(candidates, planned).set_index("run")
-taken = shipping.take(candidates)
-
-# %% tags=["hide-input"]
-missing = [name for name in shipping.CANDIDATES if name not in candidates.index]
-if missing:
-    sentence = f"The rule takes nothing yet: no record of {', '.join(missing)}."
-elif taken is None:
-    limits = f"{shipping.MAX_BYTES / 1e6:g} MB and {shipping.MAX_SECONDS:g} s"
-    sentence = f"The rule takes nothing: no candidate fits into {limits}."
-else:
-    others = ", ".join(f"{name} {text(candidates.loc[name, 'dice'])}" for name in shipping.CANDIDATES if name != taken)
-    chosen = candidates.loc[taken]
-    sentence = (
-        f"The rule takes **{taken}**, with a Dice of {text(chosen['dice'])} on {chosen['images']} held-out images "
-        f"({others}; profile {chosen['profile']}). Another seed of *small* has {text(candidates['dice'].get('small, another seed'))}: "
-        "candidates that lie closer together than two seeds of one of them cannot be told apart."
-    )
-display(Markdown(sentence))
-
-# %%
-table = candidates.reindex(planned)
-table["passes"] = {name: str(sum(len(part.seen) for part in config.inference)) for name, config in planned.items()}
-table["the rule"] = np.where(shipping.fits(table), "not taken", "too large or too slow")
-table.loc[list(shipping.VARIANTS), "the rule"] = "variant, cannot be taken"
-table.loc[table["bytes"].isna(), "the rule"] = "—"
-table.loc[table.index == taken, "the rule"] = "taken"
-for metric in rule.TARGETS:
-    table[metric] = table[metric].map(lambda value, metric=metric: text(value, metric))
-table["MB"] = table["bytes"].map(lambda size: number_text(size / 1e6, ".2f"))
-table["CPU s an image"] = table["seconds"].map(lambda value: number_text(value, ".2f"))
-table = table.rename_axis("network").reset_index()
-table = table[["network", "passes", *rule.TARGETS, "MB", "CPU s an image", "the rule"]]
-style(table, "What might ship, on the held-out images (one seed).")
-
-# %% [markdown]
-# Seconds are those of one core for the vessel map of one image, without the estimation of the field of view. The network that
-# ships is the one that the rule takes, trained on all training images; the [comparison of the networks](one_protocol.ipynb)
-# has its scores on the test images, and [a page of its own](../book/predict.md) says how to use it.
 
 # %% [markdown]
 # ## How much is architecture and how much is recipe?

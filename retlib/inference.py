@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import cv2
@@ -48,21 +46,6 @@ class InferenceSettings(Settings):
         return self.views or (tuple(VIEWS) if self.flips else ("none",))
 
 
-@dataclass(frozen=True, eq=False)
-class Member:
-    """Hold one of the networks whose mean is taken.
-
-    Attributes:
-        model: in eval mode; (N, C, h, w) -> logits (N, 1, h, w).
-        inputs: the settings that it was trained with.
-        settings: views, tiles and precision; ``least_piece`` is ignored, since it applies to the mean.
-    """
-
-    model: nn.Module
-    inputs: InputSettings
-    settings: InferenceSettings
-
-
 # Logit of the pixels outside the window that the network is given: a probability of 2e-9.
 UNSEEN_LOGIT = -20.0
 
@@ -98,50 +81,26 @@ def predict_logits(
     """
     settings = settings or InferenceSettings()
     grid = working_grid(sample.fov, inputs)
-    views = _views(Member(model, inputs, settings), sample, grid, torch.device(device), amp)
-    logits = next(views) if settings.seen == ("none",) else _to_logits(_mean_probability(views))
+    window, size = grid
+    image = resize(preprocess(sample.image, inputs.preprocessing)[window], size)
+    batch = torch.from_numpy(to_input(image, inputs))[None].to(device)
+
+    def forward(part: torch.Tensor) -> torch.Tensor:
+        with autocast(torch.device(device), amp, settings.amp_cpu and has_bfloat16()):
+            return model(part.contiguous(memory_format=torch.channels_last)).float()
+
+    def seen(view: View) -> torch.Tensor:
+        turned = batch.flip(VIEWS[view])
+        logits = forward(turned) if settings.tile is None else _tiled(forward, turned, settings)
+        return logits.flip(VIEWS[view])
+
+    if settings.seen == ("none",):
+        logits = seen("none")
+    else:  # one view at a time: on a CPU a batch of them exceeds the cache and takes longer
+        mean = sum(torch.sigmoid(seen(view).double()) for view in settings.seen) / len(settings.seen)
+        logits = torch.logit(mean, eps=1e-12).float()
     native = _to_native(logits, sample, grid)
     return native if settings.least_piece is None else area_opening(native, settings.least_piece)
-
-
-@torch.inference_mode()
-def predict_mean_logits(
-    members: Sequence[Member],
-    sample: FundusSample,
-    min_size: int | None = None,
-    *,
-    device: torch.device | str = "cpu",
-    amp: bool = True,
-) -> np.ndarray:
-    """Predict the logits of the mean probability of several networks, equally weighted, on the native grid.
-
-    The mean is taken over the views of a member, then over the members: on the working grid if all members share one,
-    else on the native grid. The mean of one member equals `predict_logits`, bit for bit.
-
-    Args:
-        members: the networks, each with its own inputs.
-        sample: the photograph, as in `predict_logits`.
-        min_size: pixels of the smallest component that stays, see `area_opening`; None: all stay.
-        device: where the models are.
-        amp: bfloat16 autocast on CUDA, as in training.
-
-    Returns:
-        float32 (H, W), the photograph's own size.
-    """
-    device = torch.device(device)
-    if len(members) == 1:
-        (member,) = members
-        settings = member.settings.model_copy(update={"least_piece": min_size})
-        return predict_logits(member.model, sample, member.inputs, settings, device=device, amp=amp)
-    grids = [working_grid(sample.fov, member.inputs) for member in members]
-    means = [_mean_probability(_views(m, sample, g, device, amp)) for m, g in zip(members, grids, strict=True)]
-    if all(grid == grids[0] for grid in grids):
-        native = _to_native(_to_logits(sum(means) / len(means)), sample, grids[0])
-    else:
-        maps = [_to_native(_to_logits(mean), sample, grid) for mean, grid in zip(means, grids, strict=True)]
-        mean = sum(torch.from_numpy(probabilities(logits)) for logits in maps) / len(maps)
-        native = _to_logits(mean).numpy()
-    return native if min_size is None else area_opening(native, min_size)
 
 
 def area_opening(logits: np.ndarray, min_size: int) -> np.ndarray:
@@ -209,37 +168,6 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     from scipy.special import expit
 
     return expit(np.asarray(logits, dtype=np.float64))
-
-
-def _views(member: Member, sample: FundusSample, grid: Grid, device: torch.device, amp: bool) -> Iterator[torch.Tensor]:
-    """Yield logits (1, 1, h, w) on the working grid, one view after the other, each flipped back."""
-    window, size = grid
-    settings = member.settings
-    image = preprocess(sample.image, member.inputs.preprocessing)
-    batch = torch.from_numpy(to_input(resize(image[window], size), member.inputs))[None].to(device)
-    cpu = settings.amp_cpu and has_bfloat16()
-
-    def forward(part: torch.Tensor) -> torch.Tensor:
-        with autocast(device, amp, cpu):
-            return member.model(part.contiguous(memory_format=torch.channels_last)).float()
-
-    # One view at a time: on a CPU a batch of them exceeds the cache and takes longer.
-    for view in settings.seen:
-        turned = batch.flip(VIEWS[view])
-        logits = forward(turned) if settings.tile is None else _tiled(forward, turned, settings)
-        yield logits.flip(VIEWS[view])
-
-
-def _mean_probability(views: Iterable[torch.Tensor]) -> torch.Tensor:
-    """Average the views' probabilities, float64 (1, 1, h, w)."""
-    total, count = 0, 0
-    for logits in views:
-        total, count = total + torch.sigmoid(logits.double()), count + 1
-    return total / count
-
-
-def _to_logits(mean: torch.Tensor) -> torch.Tensor:
-    return torch.logit(mean, eps=1e-12).float()
 
 
 def _to_native(logits: torch.Tensor, sample: FundusSample, grid: Grid) -> np.ndarray:

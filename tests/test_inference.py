@@ -13,10 +13,8 @@ from retlib.data import FundusSample, load_dataset
 from retlib.inference import (
     UNSEEN_LOGIT,
     InferenceSettings,
-    Member,
     area_opening,
     predict_logits,
-    predict_mean_logits,
     probabilities,
     remove_small_components,
 )
@@ -162,7 +160,7 @@ def test_small_components_of_one_threshold_are_those_of_all(min_size: int) -> No
             np.testing.assert_array_equal(remove_small_components(logits >= threshold, min_size), opened >= threshold)
 
 
-# --- several views, several networks -----------------------------------------------------------------------------
+# --- several views -----------------------------------------------------------------------------------------------
 
 
 def test_views_are_some_of_the_flips(sample, network) -> None:
@@ -192,37 +190,6 @@ def test_views_are_some_of_the_flips(sample, network) -> None:
 def test_views_that_make_no_sense(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         InferenceSettings.parse(settings)
-
-
-def other_network() -> torch.nn.Module:
-    torch.manual_seed(1)
-    return build_model("unet", in_channels=3, width=4, depth=1).eval()
-
-
-@pytest.mark.parametrize("side", [150, 120])
-def test_each_member_counts_the_same(sample, network, side: int) -> None:
-    """Whatever its views; on one working grid or on two."""
-    members = [
-        Member(network, INPUTS.model_copy(update={"fov_side": 150}), InferenceSettings(views=("none", "hv", "h"))),
-        Member(other_network(), InputSettings(fov_side=side), InferenceSettings(views=("v",))),
-    ]
-    found = predict_mean_logits(members, sample)
-    assert found.shape == sample.vessels.shape and found.dtype == np.float32
-    alone = [predict_logits(m.model, sample, m.inputs, m.settings) for m in members]
-    mean = np.mean([probabilities(logits) for logits in alone], axis=0)
-    # On one grid the mean is taken before it is enlarged.
-    assert np.abs(probabilities(found) - mean).max() < (2e-2 if side == 150 else 1e-6)
-    np.testing.assert_array_equal(predict_mean_logits(members, sample, 12), area_opening(found, 12))
-    swapped = predict_mean_logits(members[::-1], sample)
-    np.testing.assert_allclose(probabilities(swapped), probabilities(found), atol=1e-6)
-
-
-@pytest.mark.parametrize("settings", [{}, {"flips": True}, {"views": ["v"]}, {"tile": 96}])
-def test_the_mean_of_one_is_that_network(sample, network, settings: dict) -> None:
-    member = Member(network, INPUTS, InferenceSettings.parse(settings | {"least_piece": 7}))
-    expected = predict_logits(network, sample, INPUTS, InferenceSettings.parse(settings))
-    np.testing.assert_array_equal(predict_mean_logits([member], sample), expected)
-    np.testing.assert_array_equal(predict_mean_logits([member], sample, 7), area_opening(expected, 7))
 
 
 # --- numbers of sixteen bits -------------------------------------------------------------------------------------

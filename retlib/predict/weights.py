@@ -42,8 +42,7 @@ class ModelCard(Settings):
     parameters: int
     threshold: float  # probability from which on a pixel is a vessel
     threshold_from: str  # how it was chosen
-    run: str  # id of the run that trained the network
-    record: str  # id of the record that measured it
+    run: str  # id of the run that trained the network, and of its record
     trained_on: dict[str, tuple[str, ...]]  # data set and split -> names of the photographs
     # Of red, green and blue in the FOV, the mean over training images of their mean and standard deviation, as the
     # network sees them. A gray photograph is given them: repeated gray has the wrong colour and contrast. None where

@@ -6,7 +6,7 @@ The names below are imported when they are first used: reading a paper's file ne
 from retlib.lazy import lazy_names
 
 _MODULES = {
-    "config": ("NUMERICS", "MeanConfig", "Recorded", "RunConfig", "ScoringSettings", "Selection"),
+    "config": ("NUMERICS", "Recorded", "RunConfig", "ScoringSettings", "Selection"),
     "plan": ("PROFILES",),
     "paper": ("Figure", "OpenPoint", "Paper", "Stated"),
     "printed": ("Printed", "Row", "Table"),
@@ -14,7 +14,6 @@ _MODULES = {
     "study_file": ("ScheduledRun", "StudyFile"),
     "runner": ("load_samples", "run", "weights_path"),
     "records": ("Record", "Store"),
-    "rescore": ("run_mean",),
     "notebook": ("in_short", "open_study"),
     "tables": ("style",),
     "verdicts": ("beside_ours", "ledger", "reported"),

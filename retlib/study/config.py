@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from retlib.augmentation import FOR_RGB
 from retlib.data import dataset_fingerprint, list_datasets, split_names
-from retlib.inference import InferenceSettings, View
+from retlib.inference import InferenceSettings
 from retlib.losses import build_loss
 from retlib.models import model_options as known_options
 from retlib.preprocessing import InputSettings
@@ -25,8 +25,6 @@ from retlib.training import TrainingSettings
 
 # Raise this when a change of the code may change numbers: records of an older value are then shown as stale.
 NUMERICS = 2
-
-Storage = Literal["float32", "float16"]  # type of the kernels in a weights file
 
 
 class Selection(Settings):
@@ -201,75 +199,6 @@ class RunConfig(Recorded):
         order = np.random.default_rng([self.seed, 20041]).permutation(len(names))
         held_out = {names[i] for i in order[:count]}
         return tuple(n for n in names if n not in held_out), tuple(n for n in names if n in held_out)
-
-
-class MeanConfig(Recorded):
-    """Average the probabilities of trained networks. Equal configs give equal numbers.
-
-    Each member keeps its own inputs. All of them were trained on the same images, and are scored on the same ones. The
-    mean of one member is that network as it would ship.
-    """
-
-    kind: Literal["mean"] = "mean"
-    profile: Profile
-    numerics: int = NUMERICS
-    members: tuple[RunConfig, ...] = Field(min_length=1)
-    views: tuple[tuple[View, ...], ...] | None = None  # the flips of each member; None: those of its own run
-    storage: Storage = "float32"  # kernels are rounded to this type before anything is scored
-    amp_cpu: bool = False  # bfloat16 on the CPU, see InferenceSettings
-    # Smallest component that stays in the mean, in pixels; the members' own value is ignored.
-    least_piece: int | None = Field(None, ge=2)
-    scoring: ScoringSettings = ScoringSettings(threshold="training")
-
-    @model_validator(mode="after")
-    def _one_task(self) -> MeanConfig:
-        first = self.members[0]
-        for number, member in enumerate(self.members):
-            if member.profile != self.profile:
-                raise ValueError(f"members.{number} has the profile {member.profile}, expected {self.profile}")
-            for name in ("train", "test"):
-                if getattr(member, name) != getattr(first, name):
-                    raise ValueError(f"members.{number}.{name} differs from members.0.{name}; expected the same images")
-            if member.split_training() != first.split_training():
-                raise ValueError(
-                    f"members.{number} was trained on other images of {first.train.label} than members.0; "
-                    "expected validation: 0, or the same seed"
-                )
-            if (member.inputs.crop, member.inputs.resample) != (first.inputs.crop, first.inputs.resample):
-                raise ValueError(f"members.{number}.inputs: crop and resample have to be those of members.0")
-        if self.views is not None and len(self.views) != len(self.members):
-            raise ValueError(f"views: expected one entry a member, {len(self.members)}, got {len(self.views)}")
-        self.inference  # noqa: B018 - refuses a view that is given twice
-        return self
-
-    @property
-    def train(self) -> Selection:
-        """Return the members' training images."""
-        return self.members[0].train
-
-    @property
-    def test(self) -> tuple[Selection, ...]:
-        """Return the test images of the members, and of their mean."""
-        return self.members[0].test
-
-    @property
-    def inference(self) -> tuple[InferenceSettings, ...]:
-        """Return the settings of each member."""
-        views = [member.inference.seen for member in self.members] if self.views is None else self.views
-        settings = [{"tile": member.inference.tile, "overlap": member.inference.overlap} for member in self.members]
-        return tuple(
-            InferenceSettings(views=seen, amp_cpu=self.amp_cpu, **own)
-            for seen, own in zip(views, settings, strict=True)
-        )
-
-    def explicit_fields(self) -> dict[str, Any]:
-        """Return the fields that differ from their defaults, as for a run."""
-        content = self.model_dump(mode="json", exclude_defaults=True) | {"kind": self.kind, "numerics": self.numerics}
-        return content | {"members": [member.explicit_fields() for member in self.members]}
-
-    def selections(self) -> dict[str, Selection]:
-        """Return all images of the members."""
-        return {label: found for member in self.members for label, found in member.selections().items()}
 
 
 class _OfRun(Recorded):

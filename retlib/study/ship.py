@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import json
 import sys
 from pathlib import Path
 
+import torch
 from torch import nn
 
 import retlib
@@ -15,11 +17,19 @@ from retlib.data.phantoms import make_phantom
 from retlib.files import write_whole
 from retlib.inference import predict_logits, probabilities
 from retlib.models import count_parameters
-from retlib.predict.weights import ModelCard, State, WeightsError, fill, measure_colours, package_folder, read_state
-from retlib.study.config import MeanConfig, RunConfig
+from retlib.predict.weights import (
+    UNUSED,
+    ModelCard,
+    State,
+    WeightsError,
+    fill,
+    measure_colours,
+    package_folder,
+    read_state,
+)
+from retlib.study.config import RunConfig
 from retlib.study.records import Record, Store
-from retlib.study.rescore import digest, pack, stored
-from retlib.study.runner import build, load_samples, weights_path
+from retlib.study.runner import build, load_training, weights_path
 
 MAX_BYTES = 2_000_000
 """Greatest size of a weights file in bytes."""
@@ -29,21 +39,15 @@ MAX_CHANGE = 1e-3
 
 
 def ship(
-    record: Record,
-    folder: str | Path,
-    *,
-    name: str,
-    licence: str,
-    weights: str | Path | None = None,
+    record: Record, folder: str | Path, *, name: str, licence: str, weights: str | Path | None = None
 ) -> ModelCard:
-    """Write the two files of a finished run, or of a mean of one network: ``<name>.pt`` and ``<name>.json``.
+    """Write the two files of a finished run: ``<name>.pt`` and ``<name>.json``.
 
-    The kernels of a run are stored with 16 bits if that changes no probability by `MAX_CHANGE` on two synthetic images,
-    else with 32. Those of a mean are stored as its config says: bit for bit what its record scored. Normalisation
-    layers and biases always keep 32 bits.
+    The kernels are stored with 16 bits if that changes no probability by `MAX_CHANGE` on two synthetic images, else
+    with 32. Normalisation layers and biases always keep 32 bits.
 
     Args:
-        record: the run's or the mean's record.
+        record: the run's record.
         folder: where the files go; made where it does not exist.
         name: name of the model, also of its files.
         licence: what others may do with the weights, in a sentence or two.
@@ -54,56 +58,45 @@ def ship(
 
     Raises:
         DataMissingError: the network sees colours, and its training images are not on this machine.
-        WeightsError: the weights do not fit the record's model, are not those that it scored, hold a value that is not
-            finite, or take more than `MAX_BYTES`; the record is a mean of several networks; or the network has no
-            working size, which photographs of other sizes need.
+        WeightsError: the weights do not fit the record's model, hold a value that is not finite, or take more than
+            `MAX_BYTES`; or the network has no working size, which photographs of other sizes need.
     """
-    if record.content["config"].get("kind") == "mean":
-        config = MeanConfig.parse(record.content["config"], where=f"record {record.id}")
-        if len(config.members) > 1:
-            raise WeightsError(
-                f"record {record.id}: a mean of {len(config.members)} networks, and a weights file holds one"
-            )
-        (run,), (run_id,), (inference,) = config.members, record.content["members"], config.inference
-        inference = inference.model_copy(update={"least_piece": config.least_piece})
-    else:
-        config = run = record.config
-        run_id, inference = record.id, run.inference
+    run = record.config
     if run.inputs.crop or run.inputs.resample or (run.inputs.fov_side or run.inputs.size) is None:
         raise WeightsError(
             f"record {record.id}: its inputs suit its own data set alone; photographs of any size need"
             " inputs.fov_side, and neither crop nor resample"
         )
-    source = weights_path(run_id) if weights is None else Path(weights)
+    source = weights_path(record.id) if weights is None else Path(weights)
     state = read_state(source)
     model = fill(build(run), state, source)
-    if isinstance(config, RunConfig):
-        state = _shortest(run, model, state)
-    elif digest([state := stored(state, config.storage)]) != record.content["model"]["digest"]:
-        raise WeightsError(f"record {record.id}: the weights in {source} are not those that it scored")
-    content = pack([state])
+    buffer = io.BytesIO()
+    torch.save(_shortest(run, model, state), buffer)
+    content = buffer.getvalue()
     if len(content) > MAX_BYTES:
         raise WeightsError(
             f"record {record.id}: the weights take {len(content) / 1e6:.2f} MB, where {MAX_BYTES / 1e6:g} MB may be"
-            " shipped; choose a smaller network, or for a mean storage: float16"
+            " shipped; choose a smaller network"
         )
-    images, colours = record.content["training"]["images"], {}
-    if run.inputs.channels == 3:
-        colours = measure_colours(load_samples(run.train, run, None, images), run.inputs)
-    chosen = config.scoring.threshold
+    images = set(record.content["training"]["images"])
+    trained_on = {
+        selection.label: tuple(name for name in selection.names() if name in images)
+        for selection in (run.train, *run.also)
+    }
+    colours = measure_colours(load_training(run, None)[0], run.inputs) if run.inputs.channels == 3 else {}
+    chosen = run.scoring.threshold
     card = ModelCard(
         name=name,
         model=run.model,
         model_options=run.model_options,
         inputs=run.inputs,
-        inference=inference,
+        inference=run.inference,
         parameters=count_parameters(model),
         threshold=record.content["threshold"],
         threshold_from=f"best pooled Dice on the {chosen} images" if isinstance(chosen, str) else "set in advance",
-        run=run_id,
-        record=record.id,
+        run=record.id,
         **colours,
-        trained_on={run.train.label: tuple(images)},
+        trained_on=trained_on,
         licence=licence,
         sha256=hashlib.sha256(content).hexdigest(),
         retlib=retlib.__version__,
@@ -117,9 +110,18 @@ def ship(
 
 def _shortest(run: RunConfig, model: nn.Module, state: State) -> State:
     """Round the kernels to 16 bits if that changes the probabilities by less than `MAX_CHANGE`."""
-    rounded = stored(state, "float16")
+    rounded = _stored(state, torch.float16)
     change = _greatest_change(model, fill(build(run), rounded, run.model), run)
-    return rounded if change < MAX_CHANGE else stored(state, "float32")
+    return rounded if change < MAX_CHANGE else _stored(state, torch.float32)
+
+
+def _stored(state: State, kernels: torch.dtype) -> State:
+    """Convert tensors of more than one axis to ``kernels`` and the others to float32."""
+    return {
+        key: value.detach().to(kernels if value.ndim > 1 else torch.float32).contiguous().clone()
+        for key, value in state.items()
+        if not key.endswith(UNUSED)
+    }
 
 
 def _greatest_change(one: nn.Module, other: nn.Module, run: RunConfig) -> float:
@@ -134,7 +136,7 @@ def _greatest_change(one: nn.Module, other: nn.Module, run: RunConfig) -> float:
 def main(arguments: list[str] | None = None) -> None:
     """Read the command line and ship; a wrong argument ends in one line on stderr and exit code 2."""
     parser = argparse.ArgumentParser(prog="python -m retlib.study.ship", description=__doc__.partition(":")[0])
-    parser.add_argument("record", help="id of the record of a run, or of a mean of one network")
+    parser.add_argument("record", help="id of the run's record")
     parser.add_argument("--name", required=True, help="name of the model and of its two files")
     parser.add_argument(
         "--licence",

@@ -48,7 +48,7 @@ def test_folds_cross_data_set_and_search_come_last(everything) -> None:
     by_tier = {tier: {run.key for run in everything if run.tier == tier} for tier in TIERS}
     assert by_tier["folds"] <= set(list_papers()) and by_tier["folds"]
     assert by_tier["transfer"] == {"transfer"}
-    assert {"recipe", "shipped"} <= by_tier["ablations"]
+    assert {"recipe", "cameras"} <= by_tier["ablations"]
 
 
 def test_further_seeds_follow_the_leaderboard_and_every_row_gets_them() -> None:

@@ -20,7 +20,6 @@ from retlib.models import MODEL_TITLES
 from retlib.study import open_study, results, statistics
 from retlib.study.baselines import METHODS, baseline_scores
 from retlib.study.parameters import Parameters
-from retlib.study.rules import shipping
 
 RANKED = ("auc", "average_precision")
 COUNTED = ("dice", "iou", "sensitivity", "specificity", "accuracy", "mcc")
@@ -63,12 +62,10 @@ def without_data() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def scores(repository: Path, without_data: None) -> pd.DataFrame:
-    """The table of scores on DRIVE inside the FOV, and of our own network as it ships."""
+    """The table of scores on DRIVE inside the FOV."""
     parameters = Parameters(profile="lite", seeds=(0, 1, 2))
     study = open_study("one-protocol", parameters, repository / "notebooks")
-    mean = next(m for m in map(study.store.find, shipping.full_means("lite").values()) if m is not None)
-    shipped = results.tidy(mean, source="shipped", run="shipped", role="control", dataset="drive")
-    found = results.join([study.scores(), baseline_scores(study), shipped.assign(model="shipped")])
+    found = results.join([study.scores(), baseline_scores(study)])
     found.loc[(found["role"] == "control") & (found["kind"] == "network"), "kind"] = "own"
     own = found["kind"] == "own"
     found.loc[own, "model"] = found.loc[own, "run"]
