@@ -31,7 +31,6 @@ def dataset_fingerprint(
     dataset: str,
     names: Iterable[str],
     root: str | os.PathLike[str] | None = None,
-    generator: int | None = None,
     **options: object,
 ) -> str:
     """Compute the fingerprint of samples: 64 hexadecimal digits, the same with authentic files and without any.
@@ -43,7 +42,6 @@ def dataset_fingerprint(
         dataset: One of `retlib.data.list_datasets`.
         names: Names of samples; order and repetition do not matter.
         root: Data root, as in `retlib.data.load_dataset`.
-        generator: Version of the generator of the synthetic images; by default the present one.
         **options: Options of the synthetic images; ``count`` does not enter, since the names say which are meant.
 
     Raises:
@@ -55,8 +53,7 @@ def dataset_fingerprint(
         from retlib.data import phantoms
 
         drawn = {name: value for name, value in phantoms.phantom_options(**options).items() if name != "count"}
-        version = phantoms.GENERATOR_VERSION if generator is None else generator
-        return _digest([f"generator {version}", json.dumps(drawn, sort_keys=True), *chosen])
+        return _digest([f"generator {phantoms.GENERATOR_VERSION}", json.dumps(drawn, sort_keys=True), *chosen])
     collection = get_collection(dataset)
     refuse_options(dataset, options)
     if unknown := sorted(set(chosen) - set(collection.names)):

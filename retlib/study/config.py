@@ -66,13 +66,10 @@ class Recorded(Settings, ABC):
         """Write the explicit fields as JSON with sorted keys."""
         return json.dumps(self.explicit_fields(), sort_keys=True, separators=(",", ":"))
 
-    def fingerprints(self, root: str | Path | None = None, generator: int | None = None) -> dict[str, str]:
-        """Compute the fingerprint of each selection's data, by label; without the files the committed one is used.
-
-        ``generator`` is a version of the generator of synthetic images, by default the present one.
-        """
+    def fingerprints(self, root: str | Path | None = None) -> dict[str, str]:
+        """Compute the fingerprint of each selection's data, by label; without the files the committed one is used."""
         return {
-            label: dataset_fingerprint(chosen.dataset, chosen.names(), root, generator, **chosen.options)
+            label: dataset_fingerprint(chosen.dataset, chosen.names(), root, **chosen.options)
             for label, chosen in self.selections().items()
         }
 

@@ -12,14 +12,13 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock
 
-from retlib.data.phantoms import GENERATOR_VERSION
 from retlib.files import cache_folder, naming, read_json, seal_json
 from retlib.metrics import ScoreHistograms
 from retlib.study.config import NUMERICS, Recorded, RunConfig
@@ -36,7 +35,6 @@ class Record:
 
     folder: Path
     content: dict[str, Any]
-    redrawn: bool = False  # whether its synthetic images are drawn otherwise now
 
     @classmethod
     def read(cls, folder: Path) -> Record:
@@ -70,8 +68,8 @@ class Record:
 
     @property
     def stale(self) -> bool:
-        """Tell whether the code's numerics, or its synthetic images, have changed since."""
-        return self.redrawn or self.content["config"]["numerics"] != NUMERICS
+        """Tell whether the code's numerics have changed since."""
+        return self.content["config"]["numerics"] != NUMERICS
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -158,16 +156,14 @@ class Store:
     def find(self, config: Recorded, root: str | Path | None = None, stale: bool = True) -> Record | None:
         """Find the record of this config on this data; None without one.
 
-        Without one of the present numerics and synthetic images, the newest of older ones is returned, whose ``stale``
-        is true, unless ``stale`` is False.
+        Without one of the present numerics, the newest of older ones is returned, whose ``stale`` is true, unless
+        ``stale`` is False.
         """
-        synthetic = any(selection.dataset == "phantom" for selection in config.selections().values())
-        for generator in range(GENERATOR_VERSION, 0 if stale and synthetic else GENERATOR_VERSION - 1, -1):
-            fingerprints = config.fingerprints(root, generator)
-            for numerics in range(config.numerics, 0 if stale else config.numerics - 1, -1):
-                record = self.get(config.model_copy(update={"numerics": numerics}).hash_with(fingerprints))
-                if record is not None:
-                    return replace(record, redrawn=generator < GENERATOR_VERSION)
+        fingerprints = config.fingerprints(root)
+        for numerics in range(config.numerics, 0 if stale else config.numerics - 1, -1):
+            record = self.get(config.model_copy(update={"numerics": numerics}).hash_with(fingerprints))
+            if record is not None:
+                return record
         return None
 
     def write(self, content: dict[str, Any], files: dict[str, FileContent]) -> Record:

@@ -6,6 +6,7 @@ import pytest
 
 from retlib.study import RunConfig, Selection
 from retlib.study.config import NUMERICS
+from retlib.study.runner import load_training
 from tests.experiments.conftest import PHANTOMS, tiny
 
 
@@ -63,6 +64,8 @@ def test_validation_images_are_cut_from_training_alone() -> None:
         ({"training": {"epochs": 1, "batch_size": 1, "learning_rate": 1, "lr": 2}}, ["training.lr"]),
         ({"training": {"epochs": 1, "batch_size": 1, "learning_rate": 1, "augmentation": "flip"}}, ["dihedral"]),
         ({"test": []}, ["test"]),
+        ({"also": [{"dataset": "phantom", "split": "training", "options": PHANTOMS}]}, ["also", "each once"]),
+        ({"also": [{"dataset": "phantom", "split": "test", "options": PHANTOMS}]}, ["shares images", "phantom:test"]),
     ],
 )
 def test_bad_values_name_the_field_and_the_choices(changes: dict, words: list[str]) -> None:
@@ -70,6 +73,20 @@ def test_bad_values_name_the_field_and_the_choices(changes: dict, words: list[st
         tiny(**changes)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_further_training_images_are_all_trained_on() -> None:
+    """Those of other data sets: none is held out, their data is part of the id, and they are loaded after the first."""
+    changes = {"train": {"dataset": "phantom", "split": "training/fold1of2-test", "options": PHANTOMS}}
+    more = {"dataset": "phantom", "split": "training/fold2of2-test", "options": PHANTOMS | {"lesions": True}}
+    alone, both = tiny(**changes), tiny(**changes, also=[more])
+    assert both.identify() != alone.identify()
+    assert both.split_training() == alone.split_training()
+    training, validation = load_training(both, None)
+    first, _ = load_training(alone, None)
+    assert [sample.name for sample in training] == [sample.name for sample in first] + list(both.also[0].names())
+    assert not {sample.name for sample in validation} & set(both.also[0].names())
+    assert set(both.fingerprints()) == {"train", both.also[0].label, both.test[0].label}
 
 
 def test_stare_is_paired_with_its_fingerprint_without_the_files(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from retlib.data import phantoms
 from retlib.device import pick_device
 from retlib.inference import predict_logits, probabilities
 from retlib.metrics import evaluate
@@ -27,7 +26,6 @@ from retlib.study import (
     RunConfig,
     Store,
     load_samples,
-    records,
     run,
     runner,
     weights_path,
@@ -247,20 +245,6 @@ def test_older_numerics_are_found_and_called_stale(tmp_path: Path, monkeypatch: 
     found = Store(tmp_path).find(newer)
     assert found.id == old.id and found.stale
     assert Store(tmp_path).find(newer, stale=False) is None
-
-
-def test_records_of_older_synthetic_images_are_found_and_called_stale(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    old = run(tiny(), tmp_path, device="cpu", progress=False)
-    monkeypatch.setattr(phantoms, "GENERATOR_VERSION", phantoms.GENERATOR_VERSION + 1)
-    monkeypatch.setattr(records, "GENERATOR_VERSION", phantoms.GENERATOR_VERSION)
-    store = Store(tmp_path)
-    found = store.find(tiny())
-    assert found.id == old.id and found.stale and not store.get(old.id).redrawn
-    assert store.find(tiny(), stale=False) is None
-    new = run(tiny(), tmp_path, device="cpu", progress=False)
-    assert new.id != old.id and store.find(tiny()).id == new.id and not store.find(tiny()).stale
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:

@@ -6,88 +6,74 @@ import json
 import re
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-import pairing
 import pytest
 
-from retlib.data import split_names
 from retlib.predict.weights import package_folder
-from retlib.study.rules import shipping
+from retlib.study.loader import load_study
+from tests.notebooks.in_process import RECORDS, ROOT, run_script
 
-ROOT = Path(__file__).parents[2]
-RECORDS = ROOT / "book" / "records"
 CARD = json.loads(next(package_folder().glob("*.json")).read_text(encoding="utf-8"))
-
-
-def execute(records: Path) -> tuple[dict, str]:
-    """Run the notebook's code in this process: its names, and what it shows by `display`."""
-    shown: list[str] = []
-
-    def show(value: object, display_id: bool | None = None) -> object:
-        shown.append(value.data)
-        return type("Handle", (), {"update": staticmethod(show)})
-
-    names: dict = {}
-    script = (ROOT / "notebooks" / "model_card.py").read_text(encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("RETLIB_DATA", raising=False)  # ids follow from committed fingerprints
-        patch.setattr("IPython.display.display", show)
-        patch.setattr(plt, "show", lambda: plt.close("all"))
-        for cell in pairing.read_script(script).cells[1:]:
-            if cell.cell_type == "code":
-                exec(cell.source, names)
-            if "parameters" in cell.metadata.get("tags", []):
-                names["records"] = str(records)
-    return names, "\n".join(shown)
 
 
 @pytest.fixture(scope="module")
 def page() -> tuple[dict, str]:
-    return execute(RECORDS)
+    return run_script("model_card", RECORDS)
 
 
 def test_the_card_is_that_of_the_weights(page: tuple) -> None:
     names, shown = page
     facts = names["facts"]
-    assert facts["SHA-256 of the weights"] == CARD["sha256"] and CARD["record"] in facts["made by"]
+    assert facts["SHA-256 of the weights"] == CARD["sha256"] and CARD["run"] in facts["made by"]
     assert facts["parameters"].replace(" ", "") == str(CARD["parameters"])
     assert facts["threshold"].startswith(f"{CARD['threshold']:.4f}, {CARD['threshold_from']}")
     assert f"> {CARD['licence']}" in shown
-    assert f"{len(split_names('drive', 'training'))} photographs of DRIVE" in shown
+    assert f"trained on {sum(map(len, CARD['trained_on'].values()))} photographs of" in shown
 
 
-def test_the_run_that_trained_it_is_named(page: tuple) -> None:
+def test_the_run_that_trained_it_is_planned_and_named(page: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
     names, shown = page
-    assert names["trained"] == shipping.FULL[names["taken"]]
-    minutes = json.loads((RECORDS / CARD["run"] / "record.json").read_text())["timing"]["training_s"] / 60
-    assert f"{minutes:.0f} minutes" in shown
-    assert f"python -m retlib.study.ship {CARD['record']} --name {CARD['name']}" in shown
+    monkeypatch.delenv("RETLIB_DATA", raising=False)
+    config = load_study("shipped").config(names["trained"], "lite")
+    assert config.identify() == CARD["run"]
+    trained_on = {selection.label: list(selection.names()) for selection in (config.train, *config.also)}
+    assert trained_on == CARD["trained_on"]
+    record = json.loads((RECORDS / CARD["run"] / "record.json").read_text())
+    assert record["threshold"] == CARD["threshold"]
+    assert f"{record['timing']['training_cpu_s'] / 60:.0f} minutes of one core" in shown
+    assert f"python -m retlib.study.ship {CARD['run']} --name {CARD['name']}" in shown
+
+
+def test_it_was_trained_as_the_siblings_that_chose_it(page: tuple) -> None:
+    """Same settings but for the number of steps; none saw the data set that it is scored on."""
+    names, _ = page
+    plan, same = load_study("cameras").runs("lite"), names["same"]
+    assert len(names["like"]) == 4
+    for name in names["like"]:
+        config = plan[name]
+        assert (config.model, config.model_options, config.inputs) == (same.model, same.model_options, same.inputs)
+        assert config.training.model_copy(update={"epochs": same.training.epochs}) == same.training
 
 
 def test_its_scores_are_those_of_its_record(page: tuple) -> None:
-    record = json.loads((RECORDS / CARD["record"] / "record.json").read_text())
-    test = record["tests"]["drive:test"]
-    means, images = page[0]["means"], page[0]["images"]
-    for metric in ("dice", "sensitivity", "precision", "auc", "betti0_error", "recall_thin"):
-        values = test["per_image"]["fov"][metric]
-        assert means.loc[metric, "value"] == pytest.approx(sum(values) / len(values))
-        assert means.loc[metric, "low"] < means.loc[metric, "value"] < means.loc[metric, "high"]
-    dice = dict(zip(test["images"], test["per_image"]["fov"]["dice"], strict=True))
-    worst = min(dice, key=dice.get)
-    assert images["dice"].idxmin() == worst == test["cases"]["worst"]["image"]
-    assert f"{worst}, with a Dice of {dice[worst]:.4f}" in page[1]
+    record = json.loads((RECORDS / CARD["run"] / "record.json").read_text())
+    names = page[0]
+    assert set(names["tested"]) == {label.split(":")[0] for label in record["tests"]}
+    for label, test in record["tests"].items():
+        means = names["means"].loc[label.split(":")[0]]
+        for metric in ("dice", "sensitivity", "precision", "auc", "betti0_error", "recall_thin"):
+            values = test["per_image"]["fov"][metric]
+            assert means.loc[metric, "value"] == pytest.approx(sum(values) / len(values))
+            assert means.loc[metric, "low"] < means.loc[metric, "value"] < means.loc[metric, "high"]
+        dice = dict(zip(test["images"], test["per_image"]["fov"]["dice"], strict=True))
+        assert names["images"][label.split(":")[0]]["dice"].idxmin() == min(dice, key=dice.get)
 
 
-def test_other_cameras_are_scored_by_the_sibling_alone(page: tuple) -> None:
+def test_cameras_not_seen_are_scored_by_the_siblings(page: tuple) -> None:
     names, shown = page
-    boards = names["boards"]["value"].xs("dice", level="metric")
-    assert set(boards["shipped"].index) == {"drive:test"}
-    sets = {test.split(":")[0] for test in boards["sibling"].index}
-    assert sets == {"drive", "chase_db1", "stare", "hrf"}
-    home = boards["sibling", "drive:test"]
-    assert names["losses"]["STARE"] == pytest.approx(home - boards["sibling", "stare:all"])
-    worst = [values.index[0] for values in names["by_image"].values()]
-    assert len(worst) == 5 and all(name in shown for name in worst)
+    unseen = [title for title in names["by_image"] if "not seen" in title]
+    assert len(unseen) == 4
+    worst = [names["by_image"][title].index[0] for title in unseen]
+    assert all(name in shown for name in worst)
 
 
 def test_it_says_what_it_is_not_for() -> None:
@@ -97,7 +83,7 @@ def test_it_says_what_it_is_not_for() -> None:
 
 
 def test_without_records_there_are_gaps_and_no_scores(tmp_path: Path) -> None:
-    names, shown = execute(tmp_path)
+    names, shown = run_script("model_card", tmp_path)
     assert "No record yet" in shown and "nan" not in shown.lower().split() and "Dice 0." not in shown
-    assert names["means"]["value"].isna().all() and names["taken"] is None
+    assert names["means"].empty and not names["by_image"]
     assert not list(tmp_path.iterdir())

@@ -7,53 +7,21 @@ import json
 import re
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-import pairing
 import pytest
 import torch
 
 from retlib.models import MODEL_TITLES, build_model, count_parameters, list_models
 from retlib.papers import list_papers, load_paper
 from retlib.studies import load_study
+from tests.notebooks.in_process import RECORDS, ROOT, run_script
 
 pytestmark = pytest.mark.slow  # the build of the book executes the page; these look at what it says
-ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "notebooks" / "models.py"
-RECORDS = ROOT / "book" / "records"
-
-
-def execute(records: Path, measure: bool = True) -> tuple[dict, str]:
-    """Run the notebook's code in this process: its names, and the HTML and Markdown that it shows.
-
-    Without ``measure`` no receptive field is measured, which takes most of the time.
-    """
-    shown: list[str] = []
-
-    def show(value: object, display_id: bool | None = None) -> object:
-        text = getattr(value, "data", None) or getattr(value, "to_html", str)()
-        shown.append(text)
-        return type("Handle", (), {"update": staticmethod(show)})
-
-    threads = torch.get_num_threads()
-    names: dict = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("IPython.display.display", show)
-        for cell in pairing.read_script(SCRIPT.read_text(encoding="utf-8")).cells[1:]:
-            if cell.cell_type == "code":
-                exec(cell.source, names)
-            if "parameters" in cell.metadata.get("tags", []):
-                names["records"] = str(records)
-            if "receptive_field" in names and not measure:
-                names["receptive_field"] = lambda model, options: 1
-    assert torch.get_num_threads() == threads
-    plt.close("all")
-    return names, "\n".join(shown)
 
 
 @pytest.fixture(scope="module")
 def page() -> tuple[dict, str]:
     """The page with the book's records."""
-    return execute(RECORDS)
+    return run_script("models", RECORDS)
 
 
 def test_every_network_is_there_with_its_links(page: tuple) -> None:
@@ -153,7 +121,7 @@ def test_every_drawing_has_a_text_of_its_own(page: tuple) -> None:
 
 
 def test_without_records_there_are_gaps_and_no_scores(tmp_path: Path) -> None:
-    names, shown = execute(tmp_path, measure=False)
+    names, shown = run_script("models", tmp_path, {"receptive_field": lambda model, options: 1})
     assert names["leaderboard"]["value"].isna().all() and len(names["leaderboard"]) == len(list_models())
     assert names["basis"] == "no record yet" and names["clock"] == ""
     assert "nan" not in shown.lower().split() and "highest Dice" not in shown

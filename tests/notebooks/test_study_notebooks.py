@@ -11,7 +11,7 @@ import pairing
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("recipe", "transfer")
+NAMES = ("recipe", "transfer", "cameras")
 
 
 def execute(name: str, folder: Path, **parameters: object) -> dict:
@@ -46,7 +46,7 @@ def test_they_take_the_parameters_of_a_paper(name: str) -> None:
     assert names == ["profile", "data_root", "records", "device", "seeds", "train"]
 
 
-@pytest.mark.parametrize(("name", "seeds"), [("recipe", [0, 1]), ("transfer", [0])])
+@pytest.mark.parametrize(("name", "seeds"), [("recipe", [0, 1]), ("transfer", [0]), ("cameras", [0])])
 def test_the_smoke_profile_trains_everything(name: str, seeds: list[int], tmp_path: Path) -> None:
     from retlib.studies import load_study
 
