@@ -13,7 +13,8 @@ from retlib.studies import list_studies, load_study
 from retlib.study import Store, open_study
 from retlib.study.baselines import baseline_configs
 from retlib.study.parameters import Parameters
-from retlib.study.rules import faults, shipping
+from retlib.study.rules import shipping
+from tests.pages import functions_of
 
 TABLES = [(key, number) for key in list_papers() for number in load_paper(key).tables]
 
@@ -74,7 +75,7 @@ def test_no_record_is_left_over(repository: Path, store: Store) -> None:
         planned |= {config.identify() for config in means}
         study = open_study("one-protocol", Parameters(profile=profile), repository)
         ranked = study.source.runs(profile, role="table", dataset="drive")
-        planned |= {config.identify() for config in faults.planned(study, ranked)}
+        planned |= {config.identify() for config in functions_of("protocol_faults").planned(study, ranked)}
     assert not [record.id for record in store if record.id not in planned]
 
 
