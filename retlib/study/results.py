@@ -232,7 +232,15 @@ def measure(rows: pd.DataFrame) -> Measured | None:
     values, samples = resampled(rows)
     known = [value for value in values if not math.isnan(value)]
     low, high = statistics.percentile_interval(statistics.draw_seeds(samples))
-    return Measured(float(np.mean(known)) if known else math.nan, low, high, *_basis(rows))
+    return Measured(
+        float(np.mean(known)) if known else math.nan,
+        low,
+        high,
+        profile=rows["profile"].iloc[0],
+        seeds=tuple(sorted(set(rows["seed"]))),
+        never_learned=tuple(sorted(set(rows.loc[~rows["learned"], "seed"]))),
+        stale=bool(rows["stale"].any()),
+    )
 
 
 def summarise(scores: pd.DataFrame, by: Sequence[str] = ("run", "metric")) -> pd.DataFrame:
@@ -326,16 +334,6 @@ def difference(start: pd.DataFrame, end: pd.DataFrame) -> Difference | None:
     each = tuple(b - a for a, b in zip(before, after, strict=True))
     low, high = statistics.percentile_interval(statistics.draw_seeds(upper - lower))
     return Difference(float(np.mean(each)), low, high, each, end["profile"].iloc[0])
-
-
-def _basis(rows: pd.DataFrame) -> tuple[str, tuple[int, ...], tuple[int, ...], bool]:
-    seeds = tuple(sorted(set(rows["seed"])))
-    return (
-        rows["profile"].iloc[0],
-        seeds,
-        tuple(sorted(set(rows.loc[~rows["learned"], "seed"]))),
-        bool(rows["stale"].any()),
-    )
 
 
 def _name(rows: pd.DataFrame) -> str:
