@@ -320,7 +320,7 @@ if study.root is not None:
     samples = [load_dataset("drive", "training", study.root)[0], load_dataset("stare", "all", study.root)[0]]
 else:
     samples = list(load_dataset("phantom", "training", count=2))
-figure, axes = plt.subplots(len(samples), 3, figsize=(7.2, 5))
+figure, axes = plt.subplots(len(samples), 3, figsize=(9, 6.2))
 for row, sample in zip(axes, samples, strict=True):
     channel = green(sample.image)
     equalised = clahe(channel, setting["clip_limit"], setting["tile"])
@@ -328,15 +328,17 @@ for row, sample in zip(axes, samples, strict=True):
     figures.show_image(row[1], channel[..., 0], "green channel")
     tiles = "{tile}x{tile}".format(**setting)
     figures.show_image(row[2], equalised[..., 0], f"CLAHE, clip {setting['clip_limit']:g}, {tiles} tiles")
+figure.set_size_inches(7.2, 5)
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "One preprocessed fundus image and five augmented copies of it: flipped, rotated, brighter and darker."}, "figure": {"caption": "Our counterpart of the paper's Figure 4: an image and five draws of our augmentation.", "name": "fig-resaspp-augmentation"}}
 pipeline = build_augmentation(config.training.augmentation)
 prepared = prepare(samples[0], config.inputs)
 copies = {f"augmented {seed + 1}": augment(pipeline, prepared, seed).image for seed in range(5)}
-figure, axes = plt.subplots(2, 3, figsize=(7.2, 5))
+figure, axes = plt.subplots(2, 3, figsize=(9, 6))
 for axis, (title, image) in zip(axes.flat, ({"original": prepared.image} | copies).items(), strict=True):
     figures.show_image(axis, np.squeeze(image), title)
+figure.set_size_inches(7.2, 5)
 plt.show()
 
 # %% [markdown]

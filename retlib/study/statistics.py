@@ -16,26 +16,25 @@ ALPHA = 0.05
 
 
 @lru_cache(maxsize=32)
-def draw_images(images: int, resamples: int = RESAMPLES) -> np.ndarray:
+def draw_images(images: int) -> np.ndarray:
     """Draw images with replacement: how often each is in each resample, int64 (resamples, images).
 
     The generator is seeded, so equal numbers give equal intervals, and runs on the same images are resampled alike.
     """
-    return np.random.default_rng(20041).multinomial(images, np.full(images, 1 / images), size=resamples)
+    return np.random.default_rng(20041).multinomial(images, np.full(images, 1 / images), size=RESAMPLES)
 
 
-def resample_means(values: np.ndarray, resamples: int = RESAMPLES) -> np.ndarray:
+def resample_means(values: np.ndarray) -> np.ndarray:
     """Average the values of each seed over each resample of the images, undefined values left out.
 
     Args:
         values: float (seeds, images); NaN where a metric is undefined.
-        resamples: how many.
 
     Returns:
         float64 (seeds, resamples); NaN where a resample has no defined value.
     """
     values = np.atleast_2d(np.asarray(values, dtype=np.float64))
-    weights = draw_images(values.shape[1], resamples)
+    weights = draw_images(values.shape[1])
     known = ~np.isnan(values)
     total = weights @ known.T
     sums = weights @ np.where(known, values, 0.0).T
@@ -90,13 +89,6 @@ def coverage_note(images: int) -> str:
         return ""
     low, high = {2: (49, 54), 3: (72, 76)}.get(images, (80, 84) if images <= 5 else (84, 91))
     return f"over {images} images a 95 % percentile interval covers {low} to {high} %"
-
-
-def mean(values: np.ndarray) -> float:
-    """Mean over seeds of the means over images, undefined values left out; NaN where nothing is defined."""
-    rows = [row[~np.isnan(row)] for row in np.atleast_2d(np.asarray(values, dtype=np.float64))]
-    means = [row.mean() for row in rows if row.size]
-    return float(np.mean(means)) if means else math.nan
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:

@@ -11,7 +11,7 @@ import pytest
 from retlib.papers import list_papers, load_paper
 from retlib.studies import list_studies, load_study
 from retlib.study import Store, open_study
-from retlib.study.baselines import baseline_configs
+from retlib.study.baselines import METHODS, baseline_of
 from retlib.study.parameters import Parameters
 from retlib.study.rules import shipping
 from tests.pages import functions_of
@@ -70,7 +70,8 @@ def test_no_record_is_left_over(repository: Path, store: Store) -> None:
                 # Until a run is made anew, the record of its older synthetic images stays, and is shown as stale.
                 if store.get(config.identify()) is None and (older := store.find(config)) is not None:
                     planned.add(older.id)
-        planned |= {config.identify() for config in baseline_configs(load_study("one-protocol").runs(profile).values())}
+        compared = load_study("one-protocol").runs(profile).values()
+        planned |= {baseline_of(method, config).identify() for config in compared for method in METHODS}
         means = [*shipping.held_out_means(profile).values(), *shipping.full_means(profile).values()]
         planned |= {config.identify() for config in means}
         study = open_study("one-protocol", Parameters(profile=profile), repository)

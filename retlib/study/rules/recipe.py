@@ -23,7 +23,6 @@ LEVEL = 0.95  # of the noise band
 COMBINATION = "combination"  # of several factors; it is none of them
 
 Outcome = Literal["better", "worse", "not the same sign on every image", "within the noise band", "noise unknown"]
-Judgement = Literal["gain", "loss", "undecided"]
 
 
 def noise_band(base: pd.DataFrame) -> float:
