@@ -48,17 +48,29 @@ import torch
 from IPython.display import Markdown, display
 from matplotlib.patches import Rectangle
 from matplotlib_inline.backend_inline import set_matplotlib_formats
+from scipy import ndimage
 
 from retlib.data import load_dataset
 from retlib.inference import predict_logits
 from retlib.metrics import evaluate
+from retlib.metrics.topology import skeleton
 from retlib.models import build_model
 from retlib.preprocessing import prepare
-from retlib.study import beside_ours, figures, in_short, ledger, open_study, reported, style, tables, verdicts
+from retlib.study import (
+    MISSED,
+    TRUE_VESSEL,
+    beside_ours,
+    figures,
+    in_short,
+    ledger,
+    open_study,
+    reported,
+    style,
+    tables,
+    verdicts,
+)
 from retlib.study.network_figure import Arrow, Box, map_sizes, network_figure
-from retlib.study.photographs import photograph
 from retlib.study.results import best_profile, difference, same_profile, summarise
-from retlib.study.rules import thin_vessels
 from retlib.study.statistics import coverage_note
 from retlib.study.tables import number_text, signed
 from retlib.training import fit
@@ -308,39 +320,104 @@ style(fine_structure(stare_runs), f"STARE, {caption}; {rough}.")
 
 
 # %% tags=["hide-input"]
+def true_vessels(errors):
+    """Read the truth, bool (H, W), off an error map; False where the map is outside its region."""
+    return np.isin(errors, (TRUE_VESSEL, MISSED))
+
+
+def thin_centre_line(vessels):
+    """Find the centre line of the vessels that are at most two pixels wide, bool (H, W).
+
+    Width is measured as by `retlib.metrics.vessel_width_recall`: twice the distance to the nearest background pixel.
+    """
+    # A map without any background has no thin vessel either: its distances are not defined.
+    if vessels.all():
+        return np.zeros_like(vessels)
+    return skeleton(vessels) & (2 * ndimage.distance_transform_edt(vessels) <= 2)
+
+
+def thin_boxes(vessels, count=3):
+    """Choose the squares with the most of the thin vessels' centre line, none overlapping another.
+
+    The side of a square is a ninth of the image's longer side. Of equal squares the first in reading order is chosen.
+
+    Returns:
+        (first row, first column, side, pixels of centre line) of each square, the most first; fewer than ``count``
+        where no thin vessel is left.
+    """
+    side = max(vessels.shape) // 9
+    sums = np.pad(thin_centre_line(vessels).astype(np.int64), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+    held = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    squares = []
+    while len(squares) < count and held.max() > 0:
+        top, left = (int(i) for i in np.unravel_index(held.argmax(), held.shape))
+        squares.append((top, left, side, int(held[top, left])))
+        held[max(top - side + 1, 0) : top + side, max(left - side + 1, 0) : left + side] = 0
+    return squares
+
+
+def thin_recall(errors, window):
+    """Compute the share of the thin vessels' centre line in a window of an error map that is detected."""
+    line = thin_centre_line(true_vessels(errors))
+    return float((errors == TRUE_VESSEL)[window][line[window]].mean())
+
+
+def shared_maps(records):
+    """Find one test image of which several records, by title, keep an error map; None where fewer than two share one.
+
+    Of the images that all records keep, the first test image is taken, else the one that is the first record's median,
+    else its worst or best. A record that shares no image with those before it is left out.
+
+    Returns:
+        Name of the image, and title -> error map.
+    """
+    kept = {title: {r.test()["cases"][case]["image"]: case for case in r.error_maps()} for title, r in records.items()}
+    common, titles = set(), []
+    for title, cases in kept.items():
+        if both := common & set(cases) if titles else set(cases):
+            common, titles = both, [*titles, title]
+    if len(titles) < 2:
+        return None
+    image = min(common, key=lambda name: ("first", "median", "worst", "best").index(kept[titles[0]][name]))
+    maps = {title: records[title].error_maps()[kept[title][image]] for title in titles}
+    truth, *others = map(true_vessels, maps.values())
+    if not all(np.array_equal(truth, other) for other in others):
+        raise ValueError(f"{image}: expected error maps of one image, but their vessels differ")
+    return image, maps
+
+
 def show_boxes(runs):
     """Draw one image with its squares, and the squares enlarged, a row a run; above them the photograph or the truth."""
     shown = same_profile(study.records(), runs.values()).set_index("run")["profile"].to_dict()
     records = {title: study.record(run, shown[run]) for title, run in runs.items() if run in shown}
-    shared = thin_vessels.shared_maps(records)
+    shared = shared_maps(records)
     if shared is None:
         print(figures.NO_RECORD, "(Fewer than two of these runs have an error map of the same image.)")
         return
     image, maps = shared
     first = next(iter(maps))
-    truth = thin_vessels.true_vessels(maps[first])
-    squares = thin_vessels.thin_boxes(truth)
+    truth = true_vessels(maps[first])
+    squares = thin_boxes(truth)
     if not squares:
         print(f"{image} has no thin vessel.")
         return
-    sample = photograph(records[first], image, study.root)
+    sample = figures.photograph(records[first], image, study.root)
     size = (len(maps) + 1, len(squares) + 1)
     figure, axes = plt.subplots(*size, figsize=(2.5 * size[1], 2.7 * size[0]), squeeze=False)
     rows = {"truth": ~truth} if sample is None else {"photograph": figures.on_map(sample.image, maps[first])}
     for row, (title, shown) in zip(axes, (rows | maps).items(), strict=True):
         draw = figures.show_errors if title in maps else figures.show_image
         draw(row[0], shown, f"{title}, image {image}" if title not in maps else title)
-        for number, (axis, square) in enumerate(zip(row[1:], squares, strict=True), 1):
-            text = f"{number}: {square.thin} px of centre line"
+        for number, (axis, (top, left, side, thin)) in enumerate(zip(row[1:], squares, strict=True), 1):
+            window = slice(top, top + side), slice(left, left + side)
+            text = f"{number}: {thin} px of centre line"
             if title in maps:
-                text = f"{number}: {100 * thin_vessels.thin_recall(shown, square):.0f} % of centre line"
-            draw(axis, shown[square.window], text)
-            corner = square.left - 0.5, square.top - 0.5
-            row[0].add_patch(
-                Rectangle(corner, square.side, square.side, fill=False, edgecolor="#CC79A7", linewidth=1.6)
-            )
+                text = f"{number}: {100 * thin_recall(shown, window):.0f} % of centre line"
+            draw(axis, shown[window], text)
+            corner = left - 0.5, top - 0.5
+            row[0].add_patch(Rectangle(corner, side, side, fill=False, edgecolor="#CC79A7", linewidth=1.6))
             place = {"xytext": (3, -3), "textcoords": "offset points", "va": "top"}
-            row[0].annotate(str(number), (corner[0] + square.side, corner[1]), color="#CC79A7", weight="bold", **place)
+            row[0].annotate(str(number), (corner[0] + side, corner[1]), color="#CC79A7", weight="bold", **place)
     figures.error_legend(figure)
     if left_out := [title for title in records if title not in maps]:
         figure.suptitle(f"No error map of this image is kept for {', '.join(left_out)}", fontsize=10)

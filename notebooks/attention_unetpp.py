@@ -71,7 +71,6 @@ from retlib.study import (
 )
 from retlib.study.claims import settled
 from retlib.study.network_figure import Arrow, Box, map_sizes, network_figure
-from retlib.study.photographs import photograph
 from retlib.study.results import best_profile, same_profile, summarise
 from retlib.study.statistics import coverage_note
 from retlib.study.tables import number_text, signed
@@ -325,7 +324,7 @@ figures.show_cases(study, RESIDUAL)
 record = study.record(RESIDUAL)
 if record is not None:
     errors, name = record.error_maps()["median"], record.test()["cases"]["median"]["image"]
-    sample = photograph(record, name, study.root)
+    sample = figures.photograph(record, name, study.root)
     figure, axes = plt.subplots(1, 1 if sample is None else 2, figsize=(5 if sample is None else 10, 4), squeeze=False)
     figures.show_errors(axes[0, 0], errors, f"{name} ({record.profile})")
     if sample is not None:

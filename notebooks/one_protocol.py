@@ -42,6 +42,7 @@ from retlib.study import check_parameters
 parameters = check_parameters(globals())
 
 # %% tags=["hide-input", "remove-output"]
+import itertools
 import json
 
 import matplotlib.pyplot as plt
@@ -305,32 +306,69 @@ def by_image(dataset, kinds=("network",)):
     return rows.pivot_table(index="image", columns="model", values="value").dropna(axis="columns")
 
 
-tests = {dataset: statistics.paired_tests(dict(by_image(dataset).items())) for dataset in DATASETS}
-power = {dataset: statistics.power(IMAGES[dataset], len(NETWORKS) * (len(NETWORKS) - 1) // 2) for dataset in DATASETS}
+def paired_tests(values, pairs=None):
+    """Compare pairs of models (first, second), by default all, with Holm's correction over the pairs.
+
+    Args:
+        values: images x models, without gaps.
+        pairs: names of models.
+
+    Returns:
+        A line a pair: first, second, difference (mean of first minus second), wins (share of images on which first is
+        higher, ties counting half), p, adjusted, significant (adjusted at most 0.05).
+    """
+    lines = []
+    for first, second in itertools.combinations(values, 2) if pairs is None else pairs:
+        change = values[first] - values[second]
+        line = {"first": first, "second": second, "difference": change.mean()}
+        line["wins"] = (change > 0).mean() + (change == 0).mean() / 2
+        lines.append(line | {"p": statistics.signed_rank(values[second], values[first])})
+    frame = pd.DataFrame(lines, columns=["first", "second", "difference", "wins", "p"])
+    frame["adjusted"] = statistics.holm(frame["p"])
+    frame["significant"] = frame["adjusted"] <= statistics.ALPHA
+    return frame
+
+
+def friedman(values):
+    """Compute the p of Friedman's test that all models (columns) have the same distribution of ranks over the images."""
+    images, models = values.shape
+    return stats.friedmanchisquare(*values.to_numpy().T).pvalue if models > 2 and images > 1 else np.nan
+
+
+def mean_ranks(values):
+    """Average the ranks of the models (columns) over the images, 1 for the highest value, ties sharing; best first."""
+    return values.rank(axis=1, ascending=False).mean().sort_values(kind="stable")
+
+
+tests = {dataset: paired_tests(by_image(dataset)) for dataset in DATASETS}
+pairs_of_networks = len(NETWORKS) * (len(NETWORKS) - 1) // 2
+strictest = statistics.ALPHA / pairs_of_networks  # Holm's level for the smallest p of a data set
+smallest = {dataset: statistics.smallest_p(IMAGES[dataset]) for dataset in DATASETS}
+undecidable = [dataset for dataset in DATASETS if smallest[dataset] > strictest]  # however large a difference is
 table = pd.DataFrame(
     {
         "data set": list(DATASETS.values()),
-        "images": [str(item.images) for item in power.values()],
+        "images": [str(IMAGES[dataset]) for dataset in DATASETS],
         "networks": [f"{by_image(dataset).shape[1]} of {len(NETWORKS)}" for dataset in DATASETS],
         "rests on": list(BASIS.values()),
         "significant pairs": [f"{found['significant'].sum()} of {len(found)}" for found in tests.values()],
-        "Friedman's p": [p_text(statistics.friedman(dict(by_image(dataset).items()))) for dataset in DATASETS],
-        "smallest possible p": [p_text(item.smallest) for item in power.values()],
-        "Holm's strictest level": [p_text(item.strictest) for item in power.values()],
+        "Friedman's p": [p_text(friedman(by_image(dataset))) for dataset in DATASETS],
+        "smallest possible p": [p_text(value) for value in smallest.values()],
+        "Holm's strictest level": p_text(strictest),
     }
 )
 style(table, "All pairs of networks on Dice.")
 
 # %% tags=["hide-input"]
 lines = []
-for dataset, item in power.items():
-    if not item.possible:
-        most = int((1 + (1 + 8 * item.most) ** 0.5) / 2)  # k networks make k (k - 1) / 2 pairs
-        lines.append(
-            f"With {item.images} images no pair of {DATASETS[dataset]} can reach significance after Holm's correction over "
-            f"{item.comparisons} pairs, however large the difference is, and no difference is shown to be absent. So many "
-            f"images can decide at most {item.most} comparisons, the pairs of {most} networks."
-        )
+for dataset in undecidable:
+    most = int(statistics.ALPHA / smallest[dataset])
+    networks = int((1 + (1 + 8 * most) ** 0.5) / 2)  # k networks make k (k - 1) / 2 pairs
+    lines.append(
+        f"With {IMAGES[dataset]} images no pair of {DATASETS[dataset]} can reach significance after Holm's correction over "
+        f"{pairs_of_networks} pairs, however large the difference is, and no difference is shown to be absent. So many "
+        f"images can decide at most {most} comparisons, the pairs of {networks} networks."
+    )
 display(Markdown("\n\n".join(lines)))
 
 
@@ -340,7 +378,7 @@ def dominance_figure(dataset):
     values = by_image(dataset)
     if values.shape[1] < 2:
         return print(NO_RECORD if dataset in DATASETS else "This profile has no run on this data set.")
-    order = list(statistics.mean_ranks(dict(values.items())).index)
+    order = list(mean_ranks(values).index)
     wins, marks = pd.DataFrame(np.nan, order, order), pd.DataFrame("", order, order)
     for line in tests[dataset].itertuples():
         for one, other, share in ((line.first, line.second, line.wins), (line.second, line.first, 1 - line.wins)):
@@ -370,16 +408,37 @@ dominance_figure("hrf")
 # %% tags=["hide-input"] mystnb={"image": {"alt": "A square grid on STARE, networks in rows and columns from the best mean rank to the worst. Each cell prints the share of test images on which the network of the row has the higher Dice; a star marks significant differences."}, "figure": {"caption": "STARE: percentage of test images on which the network of the row has a higher Dice than that of the column. A star: significant after Holm's correction.", "name": "fig-protocol-dominance-stare"}}
 dominance_figure("stare")
 
+
+# %% tags=["hide-input"]
+def critical_difference(models, images):
+    """Compute Nemenyi's critical difference of mean ranks: q sqrt(k (k + 1) / (6 N)) (Demsar, JMLR 7, 2006, 3.2.2).
+
+    q is the studentised range's upper 5 % point for k models and infinite degrees of freedom, over the root of 2.
+    """
+    q = stats.studentized_range.ppf(1 - statistics.ALPHA, models, np.inf) / np.sqrt(2)
+    return q * np.sqrt(models * (models + 1) / (6 * images))
+
+
+def cliques(ranks, reach):
+    """Find the longest runs of sorted ranks whose ends lie within ``reach``: (first, last), none inside another."""
+    runs = []
+    for first in range(len(ranks)):
+        last = int(np.searchsorted(ranks, ranks[first] + reach, side="right")) - 1
+        if last > first and (not runs or last > runs[-1][1]):
+            runs.append((first, last))
+    return runs
+
+
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Networks by their mean rank on the DRIVE test images, best first; bars below join networks whose ranks lie within the critical difference."}, "figure": {"caption": "Mean ranks on DRIVE. Networks that a bar joins lie within Nemenyi's critical difference (5 % level) of each other.", "name": "fig-protocol-ranks"}}
 values = by_image("drive")
 if values.shape[1] > 2:
-    ranks = statistics.mean_ranks(dict(values.items()))
-    reach = statistics.critical_difference(len(ranks), len(values))
+    ranks = mean_ranks(values)
+    reach = critical_difference(len(ranks), len(values))
     axis = plt.figure(figsize=(8, 1.4 + 0.24 * len(ranks))).subplots()
     axis.plot(ranks, range(len(ranks)), "o")
     for place, (model, rank) in enumerate(ranks.items()):
         axis.annotate(TITLES[model], (rank, place), (7, -3), textcoords="offset points", fontsize=8)
-    for number, (first, last) in enumerate(statistics.cliques(ranks.to_numpy(), reach)):
+    for number, (first, last) in enumerate(cliques(ranks.to_numpy(), reach)):
         level = len(ranks) + 0.2 + 0.5 * number
         axis.plot(ranks.iloc[[first, last]], [level, level], color="0.3", linewidth=3, solid_capstyle="butt")
     axis.set(yticks=[], xlim=(0.5, len(ranks) + 3.5))
@@ -404,7 +463,7 @@ for dataset, title in DATASETS.items():
     observer, others = board.loc["second_observer"], board.loc[board.index.isin(NETWORKS)].dropna(subset="dice")
     values = by_image(dataset, ("network", "observer"))
     pairs = [(model, "second_observer") for model in values if model != "second_observer"]
-    found = statistics.paired_tests(dict(values.items()), pairs)
+    found = paired_tests(values, pairs)
     line = {"data set": title, "observer's Dice": observer["dice"]}
     line["networks with a higher Dice"] = f"{(others['dice'] > observer['dice']).sum()} of {len(others)}"
     line["significantly higher"] = str((found["significant"] & (found["difference"] > 0)).sum())
@@ -710,11 +769,9 @@ elif len(winners):
     can = [
         f"{DATASETS[key]} {tests[key]['significant'].sum()} of {len(tests[key])}"
         for key in DATASETS
-        if power[key].possible
+        if key not in undecidable
     ]
-    cannot = "".join(
-        f"; the {p.images} images of {DATASETS[key]} cannot decide" for key, p in power.items() if not p.possible
-    )
+    cannot = "".join(f"; the {IMAGES[key]} images of {DATASETS[key]} cannot decide" for key in undecidable)
     lines.append(
         f"Pairs of networks whose Dice differs significantly after Holm's correction: {', '.join(can)}{cannot}. With one seed, "
         "*significant* means beyond image noise."

@@ -42,17 +42,30 @@ from retlib.study import check_parameters
 parameters = check_parameters(globals())
 
 # %% tags=["hide-input", "remove-output"]
+import json
+
+import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+import torch
 from IPython.display import display
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
+from retlib.device import pick_device
+from retlib.inference import probabilities
+from retlib.metrics import Confusion, evaluate
+from retlib.metrics.counts import ratio
 from retlib.models import MODEL_TITLES
-from retlib.study import Record, figures, in_short, open_study, results
+from retlib.predict.weights import fill, read_state
+from retlib.preprocessing import InputSettings, to_grid
+from retlib.study import Record, figures, in_short, open_study, results, runner
 from retlib.study.baselines import METHODS, baseline_scores, train_baselines
-from retlib.study.rules import faults
+from retlib.study.config import EpochsConfig, RescoredConfig
+from retlib.study.environment import environment
+from retlib.study.records import find_or_make
+from retlib.study.scoring import choose_threshold, score_test
 from retlib.study.tables import LABELS, signed, style
 
 figures.set_style()
@@ -67,7 +80,6 @@ runs = [run for run, entry in plan.items() if entry.role == "table" and entry.da
 runs = runs[:3] if SMOKE else runs  # a smoke run shows the pipeline, not a comparison
 study.train(runs)
 train_baselines(study)
-faults.make_records(study, runs)
 
 TITLES = MODEL_TITLES | METHODS
 SCORES = LABELS | {"accuracy": "accuracy", "specificity": "specificity", "sensitivity": "sensitivity"}
@@ -89,7 +101,201 @@ summary = display(in_short(NO_RECORD), display_id=True)  # filled in below, when
 # - **Best epoch.** One network is trained again and scored on the test images on the way: its best epoch against its last.
 
 # %%
-costs = faults.costs(study, runs)  # one row for each run, seed, fault and metric
+FRAME = "whole frame instead of the FOV"
+BLANKED = "whole frame, nothing predicted outside the FOV"
+TEST_THRESHOLD = "threshold chosen on the test images"
+IMAGE_THRESHOLD = "threshold chosen on each test image"
+RESIZED = "labels resized"
+TEST_EPOCH = "epoch chosen on the test images"
+FAULTS = {  # flaw -> the scores that it is shown on
+    FRAME: ["accuracy", "specificity", "auc", "dice"],
+    BLANKED: ["accuracy", "specificity", "auc", "dice"],
+    TEST_THRESHOLD: ["dice", "sensitivity"],
+    IMAGE_THRESHOLD: ["dice", "sensitivity"],
+    RESIZED: ["dice", "auc", "cldice"],
+    TEST_EPOCH: ["dice", "auc"],
+}
+
+
+def blanked_frame(record):
+    """Score the whole frame of each image as if the prediction had been cut to the FOV: outside it nothing is a vessel.
+
+    Of all pairs of a vessel and a background pixel, those inside keep their order. A vessel inside is above all
+    background outside; a vessel outside is above none inside and ties with what lies outside. So the area under the ROC
+    curve of the frame follows exactly from the one inside.
+    """
+    histograms = record.histograms()
+    inside = histograms.select(region="fov", pooled=False).counts(record.content["threshold"])
+    background, vessel = histograms.counts[:, 1].sum(axis=-1, dtype=np.int64).T  # pixels outside the FOV
+    counts = Confusion(inside.tp, inside.fp, inside.fn + vessel, inside.tn + background)
+    vessel_inside, background_inside = inside.tp + inside.fn, inside.fp + inside.tn
+    area = np.nan_to_num(record.per_image(region="fov")["auc"])  # undefined only where a factor below is 0
+    pairs = vessel_inside * background_inside * area + vessel_inside * background + vessel * background / 2
+    total = (vessel_inside + vessel) * (background_inside + background)
+    return counts.scores() | {"auc": ratio(pairs, total)}
+
+
+def best_threshold(record, groups):
+    """Average scores over images inside the FOV, each group of images at its own threshold of the highest mean Dice."""
+    parts = []
+    for names in groups:
+        histogram = record.histograms().select(region="fov", images=names, pooled=False)
+        parts.append(histogram.counts(histogram.best_threshold("dice")).scores())
+    return {
+        metric: np.nanmean(np.concatenate([np.atleast_1d(part[metric]) for part in parts]))
+        for metric in ("dice", "sensitivity")
+    }
+
+
+def rows_of(fault, sound, faulty):
+    """List the scores of a flaw, as it should be and with the flaw."""
+    rows = [(fault, metric, sound[metric], faulty[metric]) for metric in FAULTS[fault]]
+    return pd.DataFrame(rows, columns=["fault", "metric", "sound", "faulty"]).astype({"sound": float, "faulty": float})
+
+
+def record_costs(record):
+    """List the flaws that the record of a run shows by itself: another region, another threshold."""
+    sound, names = record.metrics(region="fov", average="image"), record.histograms().names
+    faulty = {
+        FRAME: record.metrics(region="frame", average="image"),
+        BLANKED: {metric: np.nanmean(values) for metric, values in blanked_frame(record).items()},
+        TEST_THRESHOLD: best_threshold(record, [names]),
+        IMAGE_THRESHOLD: best_threshold(record, [(name,) for name in names]),
+    }
+    return pd.concat([rows_of(fault, sound, scores) for fault, scores in faulty.items()], ignore_index=True)
+
+
+# %% [markdown]
+# Resized labels and the best epoch need records of their own, which are made where they are missing and weights are there.
+
+
+# %% tags=["hide-input", "remove-output"]
+def planned(study, runs):
+    """Plan these records: the first seed of every run against resized labels, and that of the first run by epochs."""
+    first = [config for name in runs for config in study.configs(name)[:1]]
+    return [*map(RescoredConfig.of, first), *map(EpochsConfig.of, first[:1])]
+
+
+def rescore(config, study):
+    """Score a finished run against resized labels, at its own threshold; None without its record or its weights.
+
+    The network is applied as in the run. Its logits are then resized bilinearly, labels and FOV by nearest neighbour.
+    """
+    run, root, store = config.run, study.root, study.store
+    sound, weights = store.find(run, root=root, stale=False), runner.weights_path(run.identify(root))
+
+    def make(_):
+        device = pick_device(study.parameters.device)
+        model = fill(runner.build(run), read_state(weights), weights)
+        model.to(device, memory_format=torch.channels_last)  # as in training: another layout changes the last bits
+        selection, threshold = run.test[0], sound.content["threshold"]
+        samples = runner.load_samples(selection, run, root)
+        resized = [to_grid(sample, InputSettings(resample=config.grid)) for sample in samples]
+        logits = [
+            cv2.resize(native, config.grid[::-1], interpolation=cv2.INTER_LINEAR)
+            for native in runner.predict_all(model, samples, run, device)
+        ]
+        entry, files = score_test(selection.label, logits, resized, threshold, config.scoring.region)
+        content = {"environment": environment(device), "model": sound.content["model"], "threshold": threshold}
+        return content | {"history": [], "tests": {selection.label: entry}}, files
+
+    return find_or_make(config, store, root, make) if sound is not None and weights.is_file() else None
+
+
+def score_epochs(config, study):
+    """Train a run again and score its test images on the way, each time at a threshold from the training images.
+
+    Training is that of the run, seeds included, so the last of the recorded epochs is the run itself. A killed training
+    resumes from its last checkpoint.
+    """
+    run, root = config.run, study.root
+
+    def make(work):
+        if run.training.looks_at_validation or run.pretraining is not None:
+            raise ValueError(
+                "score_epochs: expected a run without validation and pre-training, whose last epoch counts"
+            )
+        device = pick_device(study.parameters.device)
+        training, validation = runner.load_training(run, root)
+        test = runner.load_samples(run.test[0], run, root)
+        vessels = [sample.vessels for sample in test]
+        fovs = [sample.fov if run.scoring.region == "fov" else None for sample in test]
+        checkpoint, log = work / "checkpoint.pt", work / "epochs.json"
+        model = runner.build(run).to(device, memory_format=torch.channels_last).eval()  # as in training
+        rows = json.loads(log.read_text()) if log.is_file() else []
+
+        def predict(samples):
+            return runner.predict_all(model, samples, run, device)
+
+        def score(epoch, epochs, _):
+            if epoch % config.every and epoch != epochs:
+                return
+            content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            averaged = content.get("averaged", {}).items()  # the running average of the weights, if training keeps one
+            average = {name.removeprefix("module."): v for name, v in averaged if name.startswith("module.")}
+            model.load_state_dict(average or content["model"])
+            threshold = choose_threshold(run.scoring, predict, training, validation)
+            maps = [probabilities(logits) for logits in predict(test)]
+            scores = evaluate(maps, vessels, fovs, threshold, average="image", metrics=("dice", "auc"))
+            rows.append({"epoch": epoch, "threshold": threshold} | scores)
+            log.write_text(json.dumps(rows))
+
+        trained = runner.train(run, training, validation, device=device, checkpoint=checkpoint, progress=score)
+        content = {"environment": environment(device), "history": trained.history, "tests": {}}
+        content["test_images"] = [sample.name for sample in test]
+        epochs = {row["epoch"]: row for row in rows}  # one that was scored before a kill is scored again
+        return content | {"epochs": [epochs[epoch] for epoch in sorted(epochs)]}, {}
+
+    return find_or_make(config, study.store, root, make)
+
+
+def make_records(study, runs):
+    """Make the planned records that are missing, unless the notebook trains nothing; returns those that are there."""
+    made = []
+    for config in planned(study, runs) if study.parameters.train != "never" else ():
+        make, fault = (rescore, RESIZED) if isinstance(config, RescoredConfig) else (score_epochs, TEST_EPOCH)
+        record, outcome = study.store.find(config, root=study.root, stale=False), "there already"
+        if record is None:
+            record, outcome = make(config, study), "made"
+        if record is None:
+            outcome = "left out, the run has no record or this machine has not kept its weights"
+        print(f"{config.run.model}, {fault}: {outcome}")
+        made += [] if record is None else [record]
+    return made
+
+
+def extra_costs(record, sound):
+    """List the flaw of such a record; ``sound`` is the record of the run itself, and None without it.
+
+    The protocol takes the last epoch; the flaw takes the one with the highest mean Dice over the test images.
+    """
+    if epochs := record.content.get("epochs"):
+        return rows_of(TEST_EPOCH, epochs[-1], max(epochs, key=lambda row: row["dice"]))
+    if sound is None:
+        return None
+    return rows_of(RESIZED, *(one.metrics(region="fov", average="image") for one in (sound, record)))
+
+
+def costs_of(study, runs):
+    """List what each flaw does to the scores of runs without folds: a row for each run, seed, flaw and metric."""
+    known = study.records()
+    parts = [
+        record_costs(Record.read(row.record)).assign(run=row.run, model=row.model, seed=row.seed)
+        for row in results.best_profile(known[known["run"].isin(runs)]).itertuples()
+    ]
+    for config in planned(study, runs):
+        record, sound = (study.store.find(item, root=study.root) for item in (config, config.run))
+        if record is not None and (part := extra_costs(record, sound)) is not None:
+            name = next(name for name in runs if study.configs(name)[:1] == [config.run])
+            parts.append(part.assign(run=name, model=config.run.model, seed=config.run.seed))
+    columns = ["run", "model", "seed", "fault", "metric", "sound", "faulty"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+make_records(study, runs)
+
+# %%
+costs = costs_of(study, runs)  # one row for each run, seed, fault and metric
 network = costs.groupby(["fault", "metric", "run"], sort=False)[["sound", "faulty"]].mean()  # over seeds
 network["difference"] = network["faulty"] - network["sound"]
 table = network.groupby(["fault", "metric"], sort=False).agg(
@@ -100,7 +306,7 @@ table = network.groupby(["fault", "metric"], sort=False).agg(
     lowest=("difference", "min"),
     highest=("difference", "max"),
 )
-rows = [(fault, metric) for fault, metrics in faults.FAULTS.items() for metric in metrics]
+rows = [(fault, metric) for fault, metrics in FAULTS.items() for metric in metrics]
 table = table.reindex(pd.MultiIndex.from_tuples(rows, names=["flaw", "score"])).astype(float)
 
 # %% tags=["hide-input"]
@@ -115,7 +321,7 @@ style(reading.reset_index(), "What each flaw adds on DRIVE: mean over networks, 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "A line for each flaw and score on DRIVE: the difference that the flaw makes to each network as a small dot and the mean as a large one. The whole frame with the networks' own output lowers Dice by up to a third; with nothing predicted outside the field of view accuracy rises for every network."}, "figure": {"caption": "What each flaw adds to a score on DRIVE: single networks (small dots) and their mean (large). The axis is linear up to 0.01 and logarithmic beyond.", "name": "fig-faults-costs"}}
 if len(network):
     axis = plt.figure(figsize=(9, 5.6)).subplots()
-    colours = dict(zip(faults.FAULTS, sns.color_palette("colorblind"), strict=False))
+    colours = dict(zip(FAULTS, sns.color_palette("colorblind"), strict=False))
     differences = network.groupby(["fault", "metric"])["difference"].apply(list)
     for place, (fault, metric) in enumerate(reversed(rows)):
         if values := differences.get((fault, metric)):
@@ -138,10 +344,19 @@ else:
 # The share of the surround that a network calls vessel, and the share of these pixels among all its false positives in the
 # frame, means over seeds.
 
+
 # %%
+def predicted_outside(record):
+    """Measure how much of the surround a record calls vessel, and its share of the false positives of the frame."""
+    histograms, threshold = record.histograms(), record.content["threshold"]
+    inside, frame = (histograms.select(region=name).counts(threshold) for name in ("fov", "frame"))
+    called = frame.tp + frame.fp - inside.tp - inside.fp
+    return float(ratio(called, frame.total - inside.total)), float(ratio(frame.fp - inside.fp, frame.fp))
+
+
 records = results.best_profile(study.records()).query("run in @runs")
 outside = pd.DataFrame(
-    [(row.model, *faults.predicted_outside(Record.read(row.record))) for row in records.itertuples()],
+    [(row.model, *predicted_outside(Record.read(row.record))) for row in records.itertuples()],
     columns=["model", "of the surround", "of all false positives"],
 )
 outside = (100 * outside.groupby("model").mean()).sort_values("of the surround").rename(index=TITLES)
@@ -284,12 +499,12 @@ if SMOKE:
     lines = ["This is a smoke run on synthetic images: the pipeline works, and no number here means anything."]
 elif len(network):
     lines = [
-        f"**Counting the whole frame with nothing predicted outside the FOV changes {change(faults.BLANKED, 'accuracy', 'auc', 'dice')}**, "
+        f"**Counting the whole frame with nothing predicted outside the FOV changes {change(BLANKED, 'accuracy', 'auc', 'dice')}**, "
         "without a better segmentation. With what our networks predict there, untrained, the frame changes "
-        f"{change(faults.FRAME, 'accuracy', 'auc', 'dice')}.",
-        f"A threshold that is chosen on all test images changes {change(faults.TEST_THRESHOLD, 'dice')}, a threshold for each "
-        f"test image changes {change(faults.IMAGE_THRESHOLD, 'dice')}, resized labels change {change(faults.RESIZED, 'dice')}, "
-        f"and the epoch that is best on the test images changes {change(faults.TEST_EPOCH, 'dice')}.",
+        f"{change(FRAME, 'accuracy', 'auc', 'dice')}.",
+        f"A threshold that is chosen on all test images changes {change(TEST_THRESHOLD, 'dice')}, a threshold for each "
+        f"test image changes {change(IMAGE_THRESHOLD, 'dice')}, resized labels change {change(RESIZED, 'dice')}, "
+        f"and the epoch that is best on the test images changes {change(TEST_EPOCH, 'dice')}.",
         f"Means over {table['networks'].max():.0f} of {len(runs)} networks on DRIVE ({results.basis_text(records['profile'].iloc[0], records['seed'].nunique())}); "
         "fewer for resized labels, and one for the epoch.",
     ]

@@ -53,6 +53,7 @@ import torch
 from IPython.display import Markdown, display
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
+from retlib.audit import implied_prevalence
 from retlib.data import load_dataset
 from retlib.data.measurements import read_measurements
 from retlib.data.registry import COLLECTIONS
@@ -100,14 +101,51 @@ def seeds_text(count):
 
 
 # %% tags=["hide-input"]
+SCORES = ["loss", "dice", "accuracy", "sensitivity"]
+
+
+def epoch_scores(history, part="validation"):
+    """Select the scores of one run and seed by epoch; ``part`` is validation or train."""
+    frame = history.set_index("epoch")[[f"{part}_{score}" for score in SCORES]]
+    return frame.set_axis(SCORES, axis=1).astype(float)
+
+
+def endings_of(histories):
+    """List how the validation scores of every run end: one row for each run, profile and seed, in their order."""
+    rows = []
+    for (run, profile, seed), history in histories.groupby(["run", "profile", "seed"], sort=False):
+        validation, training = epoch_scores(history), epoch_scores(history, "train")
+        numbers = {"epochs": len(history), "training Dice": training["dice"].iloc[-1]}
+        numbers |= {"highest Dice": validation["dice"].max(), "last Dice": validation["dice"].iloc[-1]}
+        numbers["last accuracy"] = validation["accuracy"].iloc[-1]
+        numbers |= {"background": 1 - collapse.typical_share(validation), "outcome": collapse.outcome(validation)}
+        rows.append({"run": run, "profile": profile, "seed": seed} | numbers)
+    columns = "run,profile,seed,epochs,training Dice,highest Dice,last Dice,last accuracy,background,outcome"
+    return pd.DataFrame(rows, columns=columns.split(","))
+
+
+def same_training(first, second):
+    """Tell whether two runs learned the same: equal training scores, to the last bit, in every epoch of both.
+
+    Seeds and profiles that only one of them has are left out; False also where they have no epoch in common.
+    """
+    keys, scores = ["profile", "seed", "epoch"], [f"train_{score}" for score in SCORES]
+    if first.empty or second.empty:
+        return False
+    a, b = (rows.set_index(keys)[scores].astype(float) for rows in (first, second))
+    common = a.index.intersection(b.index)
+    return len(common) > 0 and a.loc[common].equals(b.loc[common])
+
+
+# %% tags=["hide-input"]
 scores, histories, lines = study.scores(), study.histories(), verdicts.ledger(study)
 test_dice = scores[scores["as_scored"] & (scores["metric"] == "dice")]
-endings = collapse.endings(histories).merge(
+endings = endings_of(histories).merge(
     test_dice[["run", "profile", "seed", "value"]].rename(columns={"value": "test Dice"}), how="left"
 )
 trainings = same_profile(histories, [STATED, *EVALUATIONS])
 stated = trainings[trainings["run"] == STATED]
-equal = [run for run in EVALUATIONS if collapse.same_training(stated, trainings[trainings["run"] == run])]
+equal = [run for run in EVALUATIONS if same_training(stated, trainings[trainings["run"] == run])]
 compared = same_profile(endings, [STATED, *EVALUATIONS])
 compared = compared[compared["run"].isin([STATED, *equal])]
 ours = compared[compared["run"] == STATED]
@@ -182,9 +220,9 @@ table_1 = printed.pivot(index="epoch", columns="metric", values="reported")  # f
 curves = {} if smoke else {"the report": table_1}
 best = best_profile(histories[histories["run"] == STATED])
 for (profile_name, seed), rows in best.groupby(["profile", "seed"], sort=False):
-    curves[f"ours ({SIZES[profile_name]}), seed {seed}"] = collapse.epoch_scores(rows)
+    curves[f"ours ({SIZES[profile_name]}), seed {seed}"] = epoch_scores(rows)
 figure, axes = plt.subplots(2, 2, figsize=(8, 5.4), sharex=True)
-for axis, score in zip(axes.flat, collapse.SCORES, strict=True):
+for axis, score in zip(axes.flat, SCORES, strict=True):
     for title, frame in curves.items():
         look = {"color": "black", "marker": "s", "linestyle": "--"} if title == "the report" else {"marker": "o"}
         axis.plot(frame.index, frame[score], label=title, markersize=4, **look)
@@ -271,7 +309,7 @@ panels = {} if smoke else {"the report": [table_1]}
 for run in [STATED, *FACTORS]:
     for profile_name, rows in histories[histories["run"] == run].groupby("profile", sort=False):
         title = f"{textwrap.fill(ABOUT[run], 26)}\n({SIZES[profile_name]})"
-        panels[title] = [collapse.epoch_scores(history) for _, history in rows.groupby("seed")]
+        panels[title] = [epoch_scores(history) for _, history in rows.groupby("seed")]
 if panels:
     height, columns = math.ceil(len(panels) / 4), min(4, len(panels))
     figure, axes = plt.subplots(height, columns, figsize=(2.5 * columns, 2.5 * height), squeeze=False, sharey=True)
@@ -298,9 +336,18 @@ else:
 # (2 Se (1 − Dice)). From the share follows what two masks without any skill would score: the empty one an accuracy of
 # 1 − p, the full one a Dice of 2p / (1 + p).
 
+
 # %%
+def printed_shares(printed):
+    """Bound the vessel share that each printed epoch implies, with all that rounding leaves open."""
+    table = printed[printed["metric"].isin(SCORES[1:])].pivot(index="epoch", columns="metric", values="printed")
+    bounds = {epoch: implied_prevalence(**row) for epoch, row in table.to_dict(orient="index").items()}
+    frame = pd.DataFrame({epoch: {"low": share.low, "high": share.high} for epoch, share in bounds.items()})
+    return frame.T.rename_axis("epoch")
+
+
 implied = table_1[["accuracy", "dice"]].rename(columns={"dice": "Dice"}).join(collapse.implied(table_1))
-shares = collapse.printed_shares(printed)  # lowest and highest share that rounding leaves open
+shares = printed_shares(printed)  # lowest and highest share that rounding leaves open
 implied["share, by rounding"] = list(zip(shares["low"], shares["high"], strict=True))
 style(implied.rename_axis(columns=None), "What each epoch of the report's Table 1 implies.")
 
@@ -309,7 +356,7 @@ share = collapse.typical_share(table_1)
 above = int((table_1["dice"] > 2 * share / (1 + share)).sum())
 pooled = (
     "One share fits all epochs within rounding, as scores pooled over one set of pixels need."
-    if collapse.one_set_of_pixels(shares)
+    if shares["low"].max() <= shares["high"].min()  # one vessel share lies within all bounds
     else "No single share fits all epochs within rounding: the printed scores were not pooled over one set of pixels. They "
     "are means over patches or batches, or the set changed from epoch to epoch."
 )
@@ -335,7 +382,7 @@ known = {
 }
 if (record := study.record(STATED)) is not None and not smoke:
     own = histories[(histories["run"] == STATED) & (histories["seed"] == record.content["config"]["seed"])]
-    own = collapse.epoch_scores(own[own["profile"] == record.profile])
+    own = epoch_scores(own[own["profile"] == record.profile])
     known["our validation patches, implied by our epochs"] = collapse.typical_share(own)
     for region, title in {"fov": "inside the field of view", "frame": "whole crop"}.items():
         counts = record.histograms().select(region=region, pooled=True).counts(0.5)

@@ -54,6 +54,7 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 from retlib.data import split_names
 from retlib.studies import load_study
 from retlib.study import figures, in_short, open_study, results, statistics
+from retlib.study.config import flatten
 from retlib.study.rules import recipe as rule
 from retlib.study.tables import LABELS, configuration, number_text, style
 
@@ -116,12 +117,57 @@ study.train(["base"])
 study.train([run for run in configs if run != "base"], seeds=[first])
 
 # %%
+FACTORS = {  # what a change of these fields is called; a change of several factors at once is a combination
+    "training.loss": "loss",
+    "training.augmentation": "augmentation",
+    "training.schedule": "schedule and rate",
+    "training.learning_rate": "schedule and rate",
+    "training.batch_size": "patches",
+    "training.patches": "patches",
+    "inputs.preprocessing": "input",
+    "inputs.normalisation": "input",
+    "inputs.fov_side": "working size",
+    "training.average_weights": "weight averaging",
+    "inference.flips": "test-time flips",
+    "inference.least_piece": "small components",
+    "model_options.width": "width",
+    "model_options.depth": "depth",
+    "training.epochs": "steps",
+}
+
+
+def changed(base, other):
+    """List the dotted fields in which a config differs from another, with its own values; None where it lacks one."""
+    before, after = (flatten(config.model_dump(mode="json")) for config in (base, other))
+    before, after = ({path: value for path, value in side.items() if value != {}} for side in (before, after))
+    return {path: after.get(path) for path in {**before, **after} if before.get(path) != after.get(path)}
+
+
+def factor_of(path):
+    """Name the factor that a dotted field belongs to; None where it is in none."""
+    return next((title for field, title in FACTORS.items() if path == field or path.startswith(f"{field}.")), None)
+
+
+def describe_changes(configs):
+    """Describe every run but the base: its factor, and whether it changes inference alone."""
+    lines = {}
+    for run, config in configs.items():
+        fields = changed(configs["base"], config)
+        factors = {factor_of(path) for path in fields}
+        if None in factors:
+            raise ValueError(f"{run}: expected fields of one of the factors, got {', '.join(fields)}")
+        factor = factors.pop() if len(factors) == 1 else rule.COMBINATION
+        lines[run] = {"factor": factor, "inference_only": all(path.startswith("inference.") for path in fields)}
+    return pd.DataFrame.from_dict(lines, orient="index").drop(index="base")
+
+
+# %%
 scores = study.scores().query("as_scored and metric in @METRICS and (run == 'base' or seed == @first)")
 scores = results.same_profile(scores, configs)
 profile = parameters.profile if scores.empty else scores["profile"].iloc[0]
 epochs = study.histories().query("profile == @profile")
 
-changes = rule.describe_changes(configs)  # factor of each run, and whether it changes inference alone
+changes = describe_changes(configs)  # factor of each run, and whether it changes inference alone
 effects = rule.effects(scores, epochs, changes)  # change minus base, a row for each change and metric
 judged = rule.judge(effects)  # run -> gain, loss or undecided
 adopted = rule.adopt(effects, changes)  # factor -> run, or None where the base stays
@@ -249,12 +295,10 @@ def setting(factor, config):
     sections = ("training", "inference", "inputs", "pretraining", "model_options")
     differs = {
         path: value
-        for path, value in rule.changed(ours["base"], config).items()
-        if path.split(".")[0] in sections and (rule.factor_of_field(path) or "not varied here") == factor
+        for path, value in changed(ours["base"], config).items()
+        if path.split(".")[0] in sections and (factor_of(path) or "not varied here") == factor
     }
-    same = [
-        run for run in changes.index[changes["factor"] == factor] if rule.changed(ours["base"], ours[run]) == differs
-    ]
+    same = [run for run in changes.index[changes["factor"] == factor] if changed(ours["base"], ours[run]) == differs]
     if not differs or same:
         return changes.loc[same[0], "change"] if same else "the base"
     return ", ".join(f"{path} {value}" for path, value in differs.items())
@@ -454,17 +498,17 @@ if not base:
     display(Markdown(NO_RECORD))
 else:
     images = base["dice"].shape[1]
-    could = statistics.power(images, max(1, len(judged) * len(rule.TARGETS)))
-    passes = "one comparison alone could pass" if could.smallest <= statistics.ALPHA else "no comparison can pass"
+    comparisons, least = max(1, len(judged) * len(rule.TARGETS)), statistics.smallest_p(images)
+    passes = "one comparison alone could pass" if least <= statistics.ALPHA else "no comparison can pass"
     chance = (1 - rule.LEVEL) / 2
     display(
         Markdown(
             f"- **Few images.** With {images} held-out images a paired signed-rank test cannot give a p below "
-            f"{could.smallest:.3g}, so {passes} the usual level of {statistics.ALPHA:g}, and Holm's correction for "
-            f"{could.comparisons} comparisons asks for {could.strictest:.2g}. The rule is a decision rule, not a test.\n"
+            f"{least:.3g}, so {passes} the usual level of {statistics.ALPHA:g}, and Holm's correction for "
+            f"{comparisons} comparisons asks for {statistics.ALPHA / comparisons:.2g}. The rule is a decision rule, not a test.\n"
             f"- **Gains by luck.** The noise band, from {len(base['dice'])} seeds, lets another run of the base pass as a gain "
             f"in one metric with a chance of {chance:.1%}; over all comparisons that makes up to "
-            f"{could.comparisons * chance:.1f} gains by luck, fewer because all images have to agree.\n"
+            f"{comparisons * chance:.1f} gains by luck, fewer because all images have to agree.\n"
             f"- **One seed a change.** Another seed of a change could move it by as much as the band is wide.\n"
             "- **One change at a time.** How changes add up is known for one combination only; what ships rests on four images "
             "and one seed."

@@ -53,7 +53,7 @@ from retlib.data import load_dataset
 from retlib.inference import predict_logits
 from retlib.metrics import evaluate
 from retlib.models import aspp_branches, build_model
-from retlib.preprocessing import prepare
+from retlib.preprocessing import clahe, green, prepare
 from retlib.study import beside_ours, figures, in_short, ledger, open_study, reported, style, tables, verdicts
 from retlib.study.results import best_profile, summarise
 from retlib.training import fit
@@ -193,8 +193,38 @@ else:
 # them a reference: this library's plain U-Net by standard training (patches, cross-entropy and Dice inside the FOV). It was
 # never trained outside the FOV, so it is scored inside alone.
 
+
+# %% tags=["hide-input"]
+def show_roc(study, names, number, controls):
+    """Draw pooled ROC curves in two panels: the region of the paper's runs with a table's points, and inside the FOV.
+
+    Of each run the first seed is drawn. ``controls`` were trained inside the FOV alone and are drawn there alone.
+    """
+    paper = study.paper
+    region = paper.runs(study.parameters.profile)[names[0]].scoring.region
+    points = {}
+    for index, run in paper.table_runs(number):
+        printed = paper.tables[number].values(index)[paper.tables[number].rows[index].dataset]
+        points[f"paper: {run}"] = (1 - printed["specificity"].value, printed["sensitivity"].value)
+    panels = {}
+    for title, where, shown in (
+        ("whole frame" if region == "frame" else "inside the FOV", region, names),
+        ("inside the FOV", "fov", [*names, *controls]),
+    ):
+        records = {name: record for name in shown if (record := study.record(name)) is not None}
+        panels[title] = {
+            f"{name} ({record.profile})": record.histograms().select(region=where, pooled=True)
+            for name, record in records.items()
+        }
+    if any(panels.values()):
+        figures.roc_figure(panels, {next(iter(panels)): points})
+        plt.show()
+    else:
+        print(figures.NO_RECORD)
+
+
 # %% tags=["hide-input"] mystnb={"image": {"alt": "ROC curves on DRIVE for false-positive rates up to one tenth. Left, whole frame: the three models and the paper's operating points. Right, inside the FOV: the three models and the reference U-Net."}, "figure": {"caption": "Pooled ROC curves on DRIVE's test images. Left: whole frame, with the paper's operating points. Right: inside the FOV, with the reference U-Net, which was trained there.", "name": "fig-resaspp-roc"}}
-figures.show_roc(study, ["drive-unet", "drive-res-unet", "drive-resaspp-unet"], "8", RUNS["control"])
+show_roc(study, ["drive-unet", "drive-res-unet", "drive-resaspp-unet"], "8", RUNS["control"])
 
 # %%
 inside = best_profile(scores[(scores["region"] == "fov") & (scores["average"] == "image")])
@@ -285,19 +315,30 @@ style(tables.stated(paper), "What the paper states, and the value in our full-si
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Two fundus images, one a row: the photograph, its green channel, and the green channel after local contrast equalisation, in which thin vessels stand out."}, "figure": {"caption": "Our counterpart of the paper's Figure 3: photograph, green channel, green channel with CLAHE.", "name": "fig-resaspp-preprocessing"}}
 set_matplotlib_formats("retina")
 config = paper.runs("paper")[paper.proposed["drive"]]
-clahe = next(step["clahe"] for step in config.inputs.preprocessing if isinstance(step, dict))
+setting = next(step["clahe"] for step in config.inputs.preprocessing if isinstance(step, dict))
 if study.root is not None:
     samples = [load_dataset("drive", "training", study.root)[0], load_dataset("stare", "all", study.root)[0]]
 else:
     samples = list(load_dataset("phantom", "training", count=2))
-figures.preprocessing_figure(samples, clahe["clip_limit"], clahe["tile"]).set_size_inches(7.2, 5)
+figure, axes = plt.subplots(len(samples), 3, figsize=(9, 6.2))
+for row, sample in zip(axes, samples, strict=True):
+    channel = green(sample.image)
+    equalised = clahe(channel, setting["clip_limit"], setting["tile"])
+    figures.show_image(row[0], sample.image, sample.name)
+    figures.show_image(row[1], channel[..., 0], "green channel")
+    tiles = "{tile}x{tile}".format(**setting)
+    figures.show_image(row[2], equalised[..., 0], f"CLAHE, clip {setting['clip_limit']:g}, {tiles} tiles")
+figure.set_size_inches(7.2, 5)
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "One preprocessed fundus image and five augmented copies of it: flipped, rotated, brighter and darker."}, "figure": {"caption": "Our counterpart of the paper's Figure 4: an image and five draws of our augmentation.", "name": "fig-resaspp-augmentation"}}
 pipeline = build_augmentation(config.training.augmentation)
 prepared = prepare(samples[0], config.inputs)
-copies = [augment(pipeline, prepared, seed).image for seed in range(5)]
-figures.augmentation_figure(prepared.image, copies).set_size_inches(7.2, 5)
+copies = {f"augmented {seed + 1}": augment(pipeline, prepared, seed).image for seed in range(5)}
+figure, axes = plt.subplots(2, 3, figsize=(9, 6))
+for axis, (title, image) in zip(axes.flat, ({"original": prepared.image} | copies).items(), strict=True):
+    figures.show_image(axis, np.squeeze(image), title)
+figure.set_size_inches(7.2, 5)
 plt.show()
 
 # %% [markdown]

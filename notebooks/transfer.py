@@ -151,8 +151,12 @@ def decided(frame):
     if frame.empty:
         return NO_RECORD
     counts = scores.groupby("test")["image"].nunique()
-    power = {test: statistics.power(counts[test], len(frame)) for test in frame["test"].unique()}
-    least = [f"{p.smallest:.2g} on {TITLES[test]} ({p.images} images)" for test, p in power.items() if not p.possible]
+    smallest = {test: statistics.smallest_p(counts[test]) for test in frame["test"].unique()}
+    least = [
+        f"{p:.2g} on {TITLES[test]} ({counts[test]} images)"
+        for test, p in smallest.items()
+        if p > statistics.ALPHA / len(frame)  # the correction's level for the smallest p
+    ]
     text = (
         f"{frame['beyond'].sum()} of {len(frame)} differences are beyond image noise (signed-rank test of Dice, Holm)."
     )

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import cv2
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from retlib.data import FundusSample, load_dataset
 from retlib.data.registry import COLLECTIONS
@@ -17,7 +18,7 @@ from retlib.metrics import ScoreHistograms
 from retlib.study import NUMERICS, Record, RunConfig, ScoringSettings, Selection, Store, results
 from retlib.study.config import Profile, Recorded
 from retlib.study.environment import environment
-from retlib.study.filters import frangi_vesselness, matched_filter, to_native, working_channel
+from retlib.study.filters import frangi_vesselness, matched_filter, working_channel
 from retlib.study.records import Made, find_or_make
 from retlib.study.scoring import best_threshold, score_test
 from retlib.training.checkpoints import Clock
@@ -49,12 +50,6 @@ class BaselineConfig(Recorded):
     longest: int = Field(1000, ge=32)  # larger photographs are filtered at this longer side, and scored on their own
     scoring: ScoringSettings = ScoringSettings(threshold="training")
 
-    @model_validator(mode="after")
-    def _filters_look_at_training_images(self) -> BaselineConfig:
-        if self.method != "second_observer" and (self.train is None or not self.candidates):
-            raise ValueError(f"{self.method} needs training images (train) and candidates to choose from")
-        return self
-
     def explicit_fields(self) -> dict[str, Any]:
         """List every field."""
         return self.model_dump(mode="json")
@@ -84,17 +79,6 @@ def has_second_observer(selection: Selection) -> bool:
         return False
     files = COLLECTIONS[selection.dataset].files
     return all("second_observer" in files(name) for name in selection.names())
-
-
-def baseline_configs(runs: Iterable[RunConfig], methods: Iterable[str] = METHODS) -> list[BaselineConfig]:
-    """Describe the baselines for some runs, each once: both filters, and the second observer where there is one."""
-    configs = [
-        baseline_of(method, run)
-        for run in runs
-        for method in methods
-        if method != "second_observer" or has_second_observer(run.test[0])
-    ]
-    return list({config.canonical_json(): config for config in configs}.values())
 
 
 def run_baseline(
@@ -136,10 +120,11 @@ def run_baseline(
 
 
 def respond(method: str, sample: FundusSample, options: Sequence[float], longest: int) -> np.ndarray:
-    """Compute a filter's response to one photograph, float32 (H, W); the label is not used."""
+    """Compute a filter's response to one photograph, float32 (H, W) on its own grid; the label is not used."""
     channel = working_channel(sample, longest)
     response = frangi_vesselness(channel, options) if method == "frangi" else matched_filter(channel, *options)
-    return to_native(response, sample.vessels.shape)
+    height, width = sample.vessels.shape
+    return cv2.resize(response, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def _load(selection: Selection, root: str | None) -> list[FundusSample]:
@@ -218,10 +203,13 @@ def train_baselines(study: Study, methods: Iterable[str] = METHODS) -> list[Reco
     """Make the missing baselines for a study's runs, as far as the notebook's parameters allow it."""
     if study.parameters.train == "never":
         return []
-    runs = [config for _, config in _in_domain(study, study.parameters.profile).values()]
     force = study.parameters.train == "always"
-    configs = baseline_configs(runs, methods)
-    return [run_baseline(config, study.store, root=study.root, force=force) for config in configs]
+    return [
+        run_baseline(baseline_of(method, run), study.store, root=study.root, force=force)
+        for _, run in _in_domain(study, study.parameters.profile).values()
+        for method in methods
+        if method != "second_observer" or has_second_observer(run.test[0])
+    ]
 
 
 def baseline_scores(study: Study, methods: Iterable[str] = METHODS) -> pd.DataFrame:

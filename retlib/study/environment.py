@@ -1,4 +1,4 @@
-"""Record what a run was made with: versions, hardware, driver, peak memory and throughput."""
+"""Record what a run was made with: versions, hardware, driver and peak memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 import retlib
-from retlib.training import Trained
 
 PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "opencv-python-headless", "albumentations")
 
@@ -46,11 +45,6 @@ def peak_memory_mib(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, Linux KiB
-
-
-def samples_per_second(trained: Trained) -> float | None:
-    """Divide the images or patches of a training by the seconds of its steps; None where these are not known."""
-    return trained.samples / trained.step_seconds if trained.step_seconds else None
 
 
 def _version(package: str) -> str | None:

@@ -7,7 +7,7 @@ import html
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
@@ -20,9 +20,8 @@ from matplotlib.patches import Patch
 
 from retlib.data import FundusSample
 from retlib.metrics import ScoreHistogram
-from retlib.preprocessing import clahe, green, resize
-from retlib.study import ERROR_COLOURS, FALSE_ALARM, MISSED, TRUE_VESSEL, Record
-from retlib.study.photographs import photograph
+from retlib.preprocessing import resize
+from retlib.study import ERROR_COLOURS, FALSE_ALARM, MISSED, TRUE_VESSEL, Record, load_samples
 
 if TYPE_CHECKING:
     from retlib.study.notebook import Study
@@ -39,39 +38,12 @@ def set_style() -> None:
     plt.rcParams.update({"figure.dpi": 100, "savefig.dpi": 100, "figure.constrained_layout.use": True})
 
 
-def preprocessing_figure(samples: Sequence[FundusSample], clip_limit: float, tile: int) -> Figure:
-    """A row a sample: photograph, green channel, green channel after CLAHE."""
-    figure, axes = plt.subplots(len(samples), 3, figsize=(9, 3.1 * len(samples)), squeeze=False)
-    for row, sample in zip(axes, samples, strict=True):
-        channel = green(sample.image)
-        images = {
-            sample.name: sample.image,
-            "green channel": channel[..., 0],
-            f"CLAHE, clip {clip_limit:g}, {tile}x{tile} tiles": clahe(channel, clip_limit, tile)[..., 0],
-        }
-        for axis, (title, image) in zip(row, images.items(), strict=True):
-            show_image(axis, image, title)
-    return figure
-
-
 def gallery(samples: Mapping[str, FundusSample]) -> Figure:
     """Photographs above their labels, a column a titled sample."""
     figure, axes = plt.subplots(2, len(samples), figsize=(2.2 * len(samples), 4.6), squeeze=False)
     for column, (title, sample) in zip(axes.T, samples.items(), strict=True):
         show_image(column[0], sample.image, title)
         show_image(column[1], sample.vessels, "")
-    return figure
-
-
-def augmentation_figure(original: np.ndarray, copies: Sequence[np.ndarray], columns: int = 3) -> Figure:
-    """The original, (h, w) or (h, w, 1) uint8, followed by augmented copies of it."""
-    images = [original, *copies]
-    rows = -(-len(images) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(3 * columns, 3 * rows), squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for index, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
-        show_image(axis, np.squeeze(image), "original" if index == 0 else f"augmented {index}")
     return figure
 
 
@@ -165,6 +137,22 @@ def title_image(axis: Axes, title: str, size: float = 9) -> None:
     axis.set_axis_off()
 
 
+def photograph(record: Record, name: str, root: str | None) -> FundusSample | None:
+    """Read a test image of a record's first test selection, on the grid that it was scored on.
+
+    Returns:
+        None without a folder of the data sets, unless the images are phantoms, which need none.
+
+    Raises:
+        DataMissingError: the folder lacks a file of the data set.
+    """
+    config = record.config
+    if root is None and config.test[0].dataset != "phantom":
+        return None
+    (sample,) = load_samples(config.test[0], config, root, [name])
+    return sample
+
+
 def on_map(image: np.ndarray, errors: np.ndarray) -> np.ndarray:
     """The pixels of ``image`` (H, W, ...) that its error map has: maps of large images are thinned by whole steps."""
     step = -(-max(image.shape[:2]) // max(errors.shape))
@@ -209,38 +197,6 @@ def show_cases(study: Study, run: str) -> None:
     photographs = {titles[case]: photograph(record, name, study.root) for case, name in names.items()}
     known = None if None in photographs.values() else photographs
     case_figure({titles[case]: maps[case] for case in maps}, known)
-    plt.show()
-
-
-def show_roc(study: Study, names: Sequence[str], table: str, controls: Sequence[str] = ()) -> None:
-    """Draw pooled ROC curves in two panels: the region of the paper's runs with a table's points, and inside the FOV.
-
-    Args:
-        study: the paper and the records; the first seed of each run is drawn.
-        names: the runs of the paper.
-        table: the table whose rows have operating points.
-        controls: runs that were trained inside the FOV alone; they are drawn there and nowhere else.
-    """
-    paper = study.source
-    region = paper.runs(study.parameters.profile)[names[0]].scoring.region
-    points = {}
-    for index, run in paper.table_runs(table):
-        printed = paper.tables[table].values(index)[paper.tables[table].rows[index].dataset]
-        points[f"paper: {run}"] = (1 - printed["specificity"].value, printed["sensitivity"].value)
-    panels = {}
-    for title, where, shown in (
-        ("whole frame" if region == "frame" else "inside the FOV", region, names),
-        ("inside the FOV", "fov", [*names, *controls]),
-    ):
-        records = {name: record for name in shown if (record := study.record(name)) is not None}
-        panels[title] = {
-            f"{name} ({record.profile})": record.histograms().select(region=where, pooled=True)
-            for name, record in records.items()
-        }
-    if not any(panels.values()):
-        print(NO_RECORD)
-        return
-    roc_figure(panels, {next(iter(panels)): points})
     plt.show()
 
 

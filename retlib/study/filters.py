@@ -38,14 +38,6 @@ def working_channel(sample: FundusSample, longest: int) -> np.ndarray:
     return green[tuple(nearest)].astype(np.float32)
 
 
-def to_native(response: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resize a response to the photograph's own grid, bilinearly: float (h, w) -> float32 (H, W)."""
-    height, width = shape
-    if response.shape != shape:
-        response = cv2.resize(response.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.ascontiguousarray(response, dtype=np.float32)
-
-
 def frangi_vesselness(channel: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:
     """Compute the vesselness of dark lines, the largest over several scales (Frangi et al., MICCAI 1998; scikit-image).
 

@@ -62,34 +62,24 @@ def load_study(key: str) -> StudyFile:
     return _load(StudyFile, files("retlib.studies") / f"{key}.yaml", where=f"{key}.yaml")
 
 
-def read_yaml(text: str, where: str) -> dict[str, Any]:
-    """Read a mapping from a YAML text; ``where`` opens every error message.
-
-    Raises:
-        ValueError: no YAML, a key that is written twice, or no mapping.
-    """
-    try:
-        values = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
-        raise ValueError(f"{where}{place}: expected YAML: {getattr(error, 'problem', None) or error}") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{where}: expected a mapping with key, title, runs, ...; got {type(values).__name__}")
-    return values
-
-
 def _keys(package: str) -> list[str]:
     names = (entry.name for entry in files(package).iterdir())
     return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
 def _load(model: type[Settings], file: Path | Traversable, where: str) -> Any:
+    """Read a mapping from a YAML file and validate it; ``where`` opens every error message."""
     try:
-        text = file.read_text(encoding="utf-8")
+        values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
     except UnicodeDecodeError as error:
         raise ValueError(f"{where}: expected text in UTF-8 ({error})") from None
-    return model.parse(read_yaml(text, where), where=where)
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
+        raise ValueError(f"{where}{place}: expected YAML: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{where}: expected a mapping with key, title, runs, ...; got {type(values).__name__}")
+    return model.parse(values, where=where)
 
 
 class _Loader(yaml.SafeLoader):

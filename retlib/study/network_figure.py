@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -11,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch, Patch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 FONT_SIZE = 9  # points
 CHARACTER, LINE = 0.075, 0.155  # inches that a character and a line of text take at this size
@@ -73,15 +73,11 @@ def map_sizes(model: nn.Module, channels: int, height: int, width: int) -> dict[
 
         return hook
 
-    handles = [module.register_forward_hook(note(name)) for name, module in model.named_modules()]
-    try:
-        tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-        empty = {name: value.detach().to("meta") for name, value in tensors.items()}
-        with torch.no_grad():
-            functional_call(model, empty, (torch.empty(1, channels, height, width, device="meta"),))
-    finally:
-        for handle in handles:
-            handle.remove()
+    empty = copy.deepcopy(model).to("meta")
+    for name, module in empty.named_modules():
+        module.register_forward_hook(note(name))
+    with torch.no_grad():
+        empty(torch.empty(1, channels, height, width, device="meta"))
     return sizes
 
 

@@ -47,7 +47,8 @@ class Study:
     @property
     def root(self) -> str | None:
         """Folder of the data sets, or None where there is none."""
-        return data_folder(self.parameters)
+        found = find_root(self.parameters.data_root)
+        return None if found is None or not found.is_dir() else str(found)
 
     @property
     def profiles(self) -> tuple[str, ...]:
@@ -199,12 +200,6 @@ def open_store(parameters: Parameters, notebook_folder: str | Path = ".") -> Sto
     if parameters.profile == "smoke":
         return Store(cache_folder() / "smoke-records")
     return Store(book_records(Path(notebook_folder)))
-
-
-def data_folder(parameters: Parameters) -> str | None:
-    """Find the folder of the data sets; None where there is none."""
-    found = find_root(parameters.data_root)
-    return None if found is None or not found.is_dir() else str(found)
 
 
 def book_records(start: Path) -> Path:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from retlib.audit import SCORES, Background, RowAudit, audit_row, check_one_share, check_text
-from retlib.study import Claim, Paper, Printed, Row, Table
+from retlib.study import Claim, Paper, Printed, Table
 from retlib.study.loader import load_paper
-from retlib.study.printed import is_missing
+from retlib.study.tables import DASH
+from retlib.study.verdicts import row_label
 
 
 def audit_paper(paper: Paper | str, background: Background) -> list[RowAudit]:
@@ -31,13 +32,14 @@ def _audit_table(paper: Paper, table: Table, background: Background) -> Iterator
     where = f"Table {table.number}" if table.number.isdigit() else table.number
     measured: dict[str | None, list[RowAudit]] = {}
     for index, row in enumerate(table.rows):
+        label = row_label(paper, table, row, None)
         for dataset, printed in table.values(index).items():
             audit = audit_row(
                 printed,
                 dataset=dataset,
                 test_part=row.epoch is None and scored_test_part(paper, row.run, dataset),
                 background=background,
-                label=_label(table, row, index),
+                label="own row" if label == DASH else label,
                 where=where,
                 kind=row.kind,
             )
@@ -77,12 +79,3 @@ def scored_test_part(paper: Paper, run: str | None, dataset: str | None) -> bool
     planned = paper.plan("paper").get(run) if run is not None else None
     tests = [] if planned is None else planned.settings.get("test", [])
     return any(test.get("dataset") == dataset and test.get("split") == "test" for test in tests)
-
-
-def _label(table: Table, row: Row, index: int) -> str:
-    """Name a row by its first text cell, with the heading where it holds no letter; else by its number."""
-    texts = [i for i, column in enumerate(table.columns) if column not in table.metrics]
-    cell = next((row.cells[i] for i in texts if not is_missing(row.cells[i])), None)
-    if cell is None:
-        return "own row" if row.kind == "measured" else f"row {index + 1}"
-    return cell if any(letter.isalpha() for letter in cell) else f"{table.columns[texts[0]]} {cell}"

@@ -129,20 +129,13 @@ class Table(Settings):
         """
         import pandas as pd
 
-        frame = pd.DataFrame(self._printed_cells(), dtype="object")
-        for column in self.decimals:
-            frame[column] = pd.to_numeric(frame[column].str.rstrip("% ")).astype("float64")
+        cells = [[None if is_missing(cell) else cell for cell in row.cells] for row in self.rows]
+        frame = pd.DataFrame(cells, columns=list(self.columns), dtype="object")
+        for column in frame:
+            printed = frame[column].dropna()
+            if len(printed) and printed.map(is_number).all():
+                frame[column] = pd.to_numeric(frame[column].str.rstrip("% ")).astype("float64")
         return frame
-
-    @property
-    def decimals(self) -> dict[str, int]:
-        """Column of numbers -> digits after the point as printed (the most, where rows differ)."""
-        printed = {column: list(filter(None, cells)) for column, cells in self._printed_cells().items()}
-        return {
-            column: max(Printed(cell).decimals for cell in cells)
-            for column, cells in printed.items()
-            if cells and all(map(is_number, cells))
-        }
 
     def values(self, index: int) -> dict[str, dict[str, Printed]]:
         """Return the numbers of row ``index``: data set -> metric -> number; empty where it holds none."""
@@ -153,12 +146,6 @@ class Table(Settings):
             dataset: {metric: Printed(text, row.percent) for metric, text in texts.items()}
             for dataset, texts in (row.values or {row.dataset: numbers}).items()
             if texts
-        }
-
-    def _printed_cells(self) -> dict[str, list[str | None]]:
-        return {
-            column: [None if is_missing(row.cells[index]) else row.cells[index] for row in self.rows]
-            for index, column in enumerate(self.columns)
         }
 
     def _problems(self) -> Iterator[str]:

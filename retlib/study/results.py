@@ -23,7 +23,7 @@ COLUMNS = (
     "run",
     "group",  # the run without its fold: the folds of a group are joined
     "role",  # table, fold, ablation or control
-    "kind",  # network, filter, observer, mean or rescored
+    "kind",  # network, filter or observer
     "profile",
     "dataset",  # what the run stands for
     "model",
@@ -162,9 +162,7 @@ def matrix(rows: pd.DataFrame) -> pd.DataFrame:
             with different seeds.
     """
     name = _name(rows)
-    for column in ("metric", "region", "profile", "group", "average"):
-        if rows[column].nunique() > 1:
-            raise ValueError(f"{name}: expected one {column}, got {', '.join(sorted(map(str, set(rows[column]))))}")
+    _expect_one(rows, "metric", "region", "profile", "group", "average")
     if rows.duplicated(["seed", "image"]).any():
         raise ValueError(f"{name}: its records do not score each image once; select one test set")
     table = rows.pivot(index="seed", columns="image", values="value")
@@ -185,10 +183,12 @@ def resampled(rows: pd.DataFrame) -> tuple[list[float], np.ndarray]:
     """
     if set(rows["average"]) == {"image"}:
         values = matrix(rows).to_numpy()
-        return [statistics.mean(seed) for seed in values], statistics.resample_means(values)
-    name = _name(rows)
-    if set(rows["average"]) != {"pooled"} or rows["seed"].duplicated().any() or rows["metric"].nunique() > 1:
-        raise ValueError(f"{name}: expected scores of one metric and average, got {_mixture(rows)}")
+        known = [seed[~np.isnan(seed)] for seed in values]
+        means = [float(seed.mean()) if seed.size else math.nan for seed in known]
+        return means, statistics.resample_means(values)
+    _expect_one(rows, "metric", "average")
+    if rows["seed"].duplicated().any():
+        raise ValueError(f"{_name(rows)}: expected one score a seed; select one test set")
     rows = rows.sort_values("seed")
     samples = []
     for row in rows.itertuples():
@@ -232,7 +232,15 @@ def measure(rows: pd.DataFrame) -> Measured | None:
     values, samples = resampled(rows)
     known = [value for value in values if not math.isnan(value)]
     low, high = statistics.percentile_interval(statistics.draw_seeds(samples))
-    return Measured(float(np.mean(known)) if known else math.nan, low, high, *_basis(rows))
+    return Measured(
+        float(np.mean(known)) if known else math.nan,
+        low,
+        high,
+        profile=rows["profile"].iloc[0],
+        seeds=tuple(sorted(set(rows["seed"]))),
+        never_learned=tuple(sorted(set(rows.loc[~rows["learned"], "seed"]))),
+        stale=bool(rows["stale"].any()),
+    )
 
 
 def summarise(scores: pd.DataFrame, by: Sequence[str] = ("run", "metric")) -> pd.DataFrame:
@@ -251,12 +259,11 @@ def summarise(scores: pd.DataFrame, by: Sequence[str] = ("run", "metric")) -> pd
     return _frame(lines, list(by))
 
 
-def summarise_epochs(histories: pd.DataFrame, metrics: Sequence[str] = ("loss", "accuracy", "sensitivity", "dice")):
+def summarise_epochs(histories: pd.DataFrame) -> pd.DataFrame:
     """Average the validation scores of every epoch over seeds, indexed by run, metric and epoch.
 
     Args:
         histories: one row an epoch and seed, of one profile a run, see `Study.histories`.
-        metrics: columns ``validation_<metric>``.
 
     Returns:
         The columns of :func:`summarise`; low and high are the lowest and the highest seed, since the scores of an
@@ -264,7 +271,7 @@ def summarise_epochs(histories: pd.DataFrame, metrics: Sequence[str] = ("loss", 
     """
     lines = {}
     for (run, epoch), rows in histories.groupby(["run", "epoch"], sort=False):
-        for metric in metrics:
+        for metric in ("loss", "accuracy", "sensitivity", "dice"):
             column = f"validation_{metric}"
             values = rows[column].dropna().astype(float) if column in rows else pd.Series(dtype=float)
             if len(values):
@@ -276,8 +283,7 @@ def summarise_epochs(histories: pd.DataFrame, metrics: Sequence[str] = ("loss", 
 
 def _frame(lines: Mapping[tuple, dict], names: Sequence[str]) -> pd.DataFrame:
     """Build the frame of :func:`summarise` from index -> fields of `Measured`."""
-    none = pd.MultiIndex.from_arrays([[]] * len(names), names=names)
-    index = pd.MultiIndex.from_tuples(lines, names=names) if lines else none
+    index = pd.MultiIndex.from_tuples(list(lines), names=names)
     return pd.DataFrame(list(lines.values()), index=index, columns=[*Measured._fields, "basis"])
 
 
@@ -328,21 +334,12 @@ def difference(start: pd.DataFrame, end: pd.DataFrame) -> Difference | None:
     return Difference(float(np.mean(each)), low, high, each, end["profile"].iloc[0])
 
 
-def _basis(rows: pd.DataFrame) -> tuple[str, tuple[int, ...], tuple[int, ...], bool]:
-    seeds = tuple(sorted(set(rows["seed"])))
-    return (
-        rows["profile"].iloc[0],
-        seeds,
-        tuple(sorted(set(rows.loc[~rows["learned"], "seed"]))),
-        bool(rows["stale"].any()),
-    )
-
-
 def _name(rows: pd.DataFrame) -> str:
     return " and ".join(sorted(set(rows["group"]))) or "scores"
 
 
-def _mixture(rows: pd.DataFrame) -> str:
-    return "; ".join(
-        f"{column}: {', '.join(map(str, sorted(set(rows[column]))))}" for column in ("metric", "average", "seed")
-    )
+def _expect_one(rows: pd.DataFrame, *columns: str) -> None:
+    for column in columns:
+        if rows[column].nunique() > 1:
+            found = ", ".join(sorted(map(str, set(rows[column]))))
+            raise ValueError(f"{_name(rows)}: expected one {column}, got {found}")

@@ -21,7 +21,7 @@ from retlib.inference import predict_logits
 from retlib.models import build_model, count_parameters
 from retlib.preprocessing import prepare, to_grid
 from retlib.study.config import RunConfig, Selection
-from retlib.study.environment import environment, samples_per_second
+from retlib.study.environment import environment
 from retlib.study.records import Made, Record, Store, find_or_make
 from retlib.study.scoring import choose_threshold, score_test
 from retlib.training import Trained, TrainingSettings, fit
@@ -86,19 +86,20 @@ def _execute(config: RunConfig, root: str | Path | None, device: torch.device, w
             checkpoint=work / "checkpoint.pt",
             progress=advance,
         )
-        spent = np.zeros(2)  # seconds of predicting test images: on the wall, and of one core
 
         def predict(samples: Sequence[FundusSample]) -> list[np.ndarray]:
             return predict_all(trained.model, samples, config, device)
 
-        def predict_timed(samples: Sequence[FundusSample]) -> list[np.ndarray]:
+        threshold = choose_threshold(config.scoring, predict, training, validation)
+        spent = np.zeros(2)  # seconds of predicting test images: on the wall, and of one core
+        tests, files = {}, {}
+        for selection in config.test:  # one in memory at a time
+            samples = load_samples(selection, config, root)
             clock = Clock()
             logits = predict(samples)
-            spent[:] += clock.lap()
-            return logits
-
-        threshold = choose_threshold(config.scoring, predict, training, validation)
-        tests, files = score_selections(config, root, threshold, config.scoring.region, predict_timed)
+            spent += clock.lap()
+            tests[selection.label], new = score_test(selection.label, logits, samples, threshold, config.scoring.region)
+            files |= new
     _keep_weights(work.name, trained.model)  # the folder bears the record's id
     inference_s, inference_cpu_s = (spent / sum(len(entry["images"]) for entry in tests.values())).tolist()
     content = {
@@ -115,7 +116,8 @@ def _execute(config: RunConfig, root: str | Path | None, device: torch.device, w
         "timing": {
             "training_s": trained.seconds,
             "step_s": trained.seconds / trained.steps,
-            "samples_per_s": samples_per_second(trained),  # images or patches, of the training steps alone
+            # Images or patches, of the training steps alone.
+            "samples_per_s": trained.samples / trained.step_seconds if trained.step_seconds else None,
             "inference_s_per_image": inference_s,
             "training_cpu_s": trained.cpu_seconds,
             "inference_cpu_s_per_image": inference_cpu_s,
@@ -198,28 +200,6 @@ def predict_all(
         predict_logits(model, sample, config.inputs, config.inference, device=device, amp=config.training.amp)
         for sample in samples
     ]
-
-
-def score_selections(
-    config: RunConfig,
-    root: str | Path | None,
-    threshold: float,
-    region: str,
-    predict: Callable[[Sequence[FundusSample]], Sequence[np.ndarray]],
-) -> Made:
-    """Predict and score the test images of a run, with one selection in memory at a time.
-
-    ``predict`` gives logits on the native grid, float32 (H, W) per sample; ``region`` is that of `score_test`.
-
-    Returns:
-        Label -> entry for record.json, and the files that the entries name.
-    """
-    tests, files = {}, {}
-    for selection in config.test:
-        samples = load_samples(selection, config, root)
-        tests[selection.label], new = score_test(selection.label, predict(samples), samples, threshold, region)
-        files |= new
-    return tests, files
 
 
 @cache

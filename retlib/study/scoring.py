@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import math
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -115,7 +113,7 @@ def score_test(
             overlaps.append(overlap)
         per_image[name] = {key: [row[key] for row in rows] for key in rows[0]}
         pooled = evaluate(scores, vessels, fov=masks, threshold=threshold, average="pooled", metrics=PIXEL_METRICS)
-        pooled["cldice"] = functools.reduce(operator.add, overlaps).cldice
+        pooled["cldice"] = sum(overlaps[1:], start=overlaps[0]).cldice
         metrics[name] = {"image": {key: _mean(column) for key, column in per_image[name].items()}, "pooled": pooled}
     stem = label.replace(":", "-").replace("/", "-").replace("@", "-")
     files: dict[str, FileContent] = {f"{stem}.npz": score_histograms(logits, samples, threshold).save}

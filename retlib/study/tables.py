@@ -325,10 +325,10 @@ def _shapes(config: RunConfig) -> nn.Module:
     """Build the network of a run without memory for its weights."""
     import torch
 
-    from retlib.models import build_model
+    from retlib.study.runner import build
 
     with torch.device("meta"):
-        return build_model(config.model, in_channels=config.inputs.channels, **config.model_options)
+        return build(config)
 
 
 def _text(value: object) -> str:

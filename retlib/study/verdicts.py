@@ -18,14 +18,12 @@ from retlib.study.printed import is_missing
 from retlib.study.tables import DASH, LABELS, outcome, parameters_of
 
 CLAIM_VERDICTS = ("holds", "holds in part", "fails")
-VERDICTS = ("reproduced", "higher", "lower", "impossible as printed", *CLAIM_VERDICTS, "preview only", "not run")
-KINDS = ("table cell", "claim", "data-set fact")
 COLUMNS = (
     "paper",
     "where",  # the table, or the part of the paper
     "group",  # the table's caption, or the claim
     "item",  # what the line is about within its group
-    "kind",  # one of KINDS
+    "kind",  # table cell, claim or data-set fact
     "reported",  # a fraction of one, or how the comparison comes out in the paper's own tables
     "measured",  # the same of our records
     "difference",

@@ -17,9 +17,10 @@ import pytest
 from scipy import special, stats
 
 from retlib.models import MODEL_TITLES
-from retlib.study import open_study, results, statistics
+from retlib.study import open_study, results
 from retlib.study.baselines import METHODS, baseline_scores
 from retlib.study.parameters import Parameters
+from tests.pages import functions_of
 
 RANKED = ("auc", "average_precision")
 COUNTED = ("dice", "iou", "sensitivity", "specificity", "accuracy", "mcc")
@@ -246,7 +247,7 @@ def test_the_tests_between_networks_are_scipys(
     values = {model: np.mean([from_counts(one)["dice"] for one in files[model]], axis=0) for model in networks}
     dice = scores[scores["metric"] == "dice"]
     matrices = {model: results.matrix(dice[dice["model"] == model]).mean().to_numpy() for model in networks}
-    tests = statistics.paired_tests(matrices)
+    tests = functions_of("one_protocol").paired_tests(pd.DataFrame(matrices))
     assert len(tests) == len(networks) * (len(networks) - 1) // 2
     for line in tests.itertuples():
         assert line.p == pytest.approx(stats.wilcoxon(values[line.first], values[line.second]).pvalue, rel=1e-9)

@@ -11,6 +11,7 @@ import pytest
 
 from retlib.study import Store, check_parameters, figures, open_study, style
 from retlib.study.parameters import _KERNEL_NAMES, Parameters
+from tests.pages import functions_of
 
 # --- parameters ---------------------------------------------------------------------------------------------------
 
@@ -175,7 +176,7 @@ def test_a_control_trained_inside_the_fov_is_drawn_there_alone(repository: Path,
     monkeypatch.setattr(figures, "roc_figure", lambda *given: drawn.update(panels=given[0], points=given[1]))
     monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
     study = open_study("resaspp-unet", Parameters(), repository / "notebooks")
-    figures.show_roc(study, ["drive-unet"], "8", ["drive-unet-reference"])
+    functions_of("resaspp_unet").show_roc(study, ["drive-unet"], "8", ["drive-unet-reference"])
     named = {title: [curve.split(" (")[0] for curve in curves] for title, curves in drawn["panels"].items()}
     assert named == {"whole frame": ["drive-unet"], "inside the FOV": ["drive-unet", "drive-unet-reference"]}
     pixels = {title: curves.popitem()[1].vessel.sum() for title, curves in drawn["panels"].items()}

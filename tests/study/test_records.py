@@ -11,9 +11,9 @@ import pytest
 from retlib.papers import list_papers, load_paper
 from retlib.studies import list_studies, load_study
 from retlib.study import Store, open_study
-from retlib.study.baselines import baseline_configs
+from retlib.study.baselines import METHODS, baseline_of
 from retlib.study.parameters import Parameters
-from retlib.study.rules import faults
+from tests.pages import functions_of
 
 TABLES = [(key, number) for key in list_papers() for number in load_paper(key).tables]
 
@@ -65,10 +65,11 @@ def test_no_record_is_left_over(repository: Path, store: Store) -> None:
         for key in list_studies():
             study = load_study(key)
             planned |= {config.identify() for seed in range(3) for config in study.runs(profile, seed).values()}
-        planned |= {config.identify() for config in baseline_configs(load_study("one-protocol").runs(profile).values())}
+        compared = load_study("one-protocol").runs(profile).values()
+        planned |= {baseline_of(method, config).identify() for config in compared for method in METHODS}
         study = open_study("one-protocol", Parameters(profile=profile), repository)
         ranked = study.source.runs(profile, role="table", dataset="drive")
-        planned |= {config.identify() for config in faults.planned(study, ranked)}
+        planned |= {config.identify() for config in functions_of("protocol_faults").planned(study, ranked)}
     assert not [record.id for record in store if record.id not in planned]
 
 

@@ -10,7 +10,9 @@ from retlib.metrics import Confusion
 from retlib.papers import load_paper
 from retlib.study import beside_ours, check_parameters, open_study, reported, results, run
 from retlib.study.rules import collapse
+from tests.pages import functions_of
 
+page = functions_of("r2u_net")
 PAPER = load_paper("r2u-net")
 PRINTED = reported(PAPER, ["1"])
 TABLE = PRINTED.pivot(index="epoch", columns="metric", values="reported")
@@ -21,7 +23,7 @@ TABLE = PRINTED.pivot(index="epoch", columns="metric", values="reported")
 @pytest.mark.parametrize("counts", [(30, 12, 70, 888), (1, 0, 132, 867), (400, 300, 10, 290)])
 def test_the_implied_share_is_that_of_the_pixels(counts):
     confusion = Confusion(*counts)
-    frame = pd.DataFrame({name: [getattr(confusion, name)] for name in collapse.SCORES[1:]}, index=[1])
+    frame = pd.DataFrame({name: [getattr(confusion, name)] for name in page.SCORES[1:]}, index=[1])
     implied = collapse.implied(frame).loc[1]
     assert implied["vessel share"] == pytest.approx(confusion.prevalence)
     assert implied["precision"] == pytest.approx(confusion.precision)
@@ -33,16 +35,16 @@ def test_the_implied_share_is_that_of_the_pixels(counts):
 
 @pytest.mark.parametrize("scores", [(0.0, 0.9, 0.0), (1.0, 1.0, 1.0)])
 def test_no_share_is_implied_where_nothing_is_found_or_nothing_is_wrong(scores):
-    frame = pd.DataFrame([dict(zip(collapse.SCORES[1:], scores, strict=True))])
+    frame = pd.DataFrame([dict(zip(page.SCORES[1:], scores, strict=True))])
     assert collapse.implied(frame).isna().all(axis=None) and np.isnan(collapse.typical_share(frame))
 
 
 def test_the_report_implies_shares_far_above_the_crops():
     shares = collapse.implied(TABLE)["vessel share"]
     assert shares.between(0.1305, 0.1335).all()
-    bounds = collapse.printed_shares(PRINTED)
-    assert not collapse.one_set_of_pixels(bounds)
-    assert collapse.one_set_of_pixels(bounds.loc[[4, 5, 6, 7]])
+    bounds = page.printed_shares(PRINTED)
+    assert bounds["low"].max() > bounds["high"].min()  # no single share: not one set of pixels
+    assert bounds.loc[4:7, "low"].max() <= bounds.loc[4:7, "high"].min()
     assert bounds["low"][1] < shares[1] < bounds["high"][1] < 0.132 < shares[2]
     assert ((bounds["low"] < shares) & (shares < bounds["high"])).all()
 
@@ -82,13 +84,13 @@ def history(train_dice: list[float], validation: pd.DataFrame | None = None, **a
 
 def test_every_run_profile_and_seed_has_its_ending():
     rows = [history([0.6, 0.8]), history([0.6, 0.8], curve([0.05, 0.01]), seed=1), history([0.1], profile="paper")]
-    table = collapse.endings(pd.concat(rows))
+    table = page.endings_of(pd.concat(rows))
     assert table[["profile", "seed", "epochs"]].values.tolist() == [["lite", 0, 2], ["lite", 1, 2], ["paper", 0, 1]]
     assert table["outcome"].tolist() == ["holds up", "stays low", "stays low"]
     assert table.loc[1, ["training Dice", "highest Dice", "last Dice"]].tolist() == [0.8, 0.05, 0.01]
     assert table["background"].tolist() == pytest.approx([0.9] * 3)
     nothing = pd.DataFrame(columns=["run", "profile", "seed", "epoch"])
-    assert collapse.endings(nothing).empty and list(collapse.endings(nothing)) == list(table)
+    assert page.endings_of(nothing).empty and list(page.endings_of(nothing)) == list(table)
 
 
 # --- the same training ---------------------------------------------------------------------------------------------
@@ -97,13 +99,11 @@ def test_every_run_profile_and_seed_has_its_ending():
 def test_the_same_training_is_the_same_to_the_last_bit():
     first = pd.concat([history([0.6, 0.8]), history([0.5, 0.7], seed=1)])
     stopped = history([0.6, 0.8, 0.9], curve([0.1, 0.1, 0.1]), run="b")  # went on, and was evaluated otherwise
-    assert collapse.same_training(first, stopped)
-    assert not collapse.same_training(first, history([0.6, np.nextafter(0.8, 1)]))
-    assert not collapse.same_training(first, pd.concat([stopped, history([0.5, 0.6], seed=1)]))  # one seed differs
-    assert not collapse.same_training(first, history([0.6, 0.8], profile="paper"))  # nothing in common
-    assert not collapse.same_training(first, history([0.6, 0.8], seed=2)) and not collapse.same_training(
-        first, first[:0]
-    )
+    assert page.same_training(first, stopped)
+    assert not page.same_training(first, history([0.6, np.nextafter(0.8, 1)]))
+    assert not page.same_training(first, pd.concat([stopped, history([0.5, 0.6], seed=1)]))  # one seed differs
+    assert not page.same_training(first, history([0.6, 0.8], profile="paper"))  # nothing in common
+    assert not page.same_training(first, history([0.6, 0.8], seed=2)) and not page.same_training(first, first[:0])
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +120,8 @@ def smoke(tmp_path_factory: pytest.TempPathFactory):
 
 def test_statistics_per_step_change_evaluation_and_not_training(smoke):
     stated, factor = (rows for _, rows in smoke.histories().groupby("run", sort=False))
-    assert collapse.same_training(stated, factor)
-    assert not collapse.epoch_scores(stated)["loss"].equals(collapse.epoch_scores(factor)["loss"])
+    assert page.same_training(stated, factor)
+    assert not page.epoch_scores(stated)["loss"].equals(page.epoch_scores(factor)["loss"])
 
 
 def test_printed_epochs_stand_beside_the_history(smoke):
@@ -143,10 +143,10 @@ def test_the_books_records_are_of_the_same_trainings(repository, monkeypatch):
     assert scores.max()["drive-r2unet"] < 0.5
     stated = rows[rows["run"] == "drive-r2unet"]
     for name in others:
-        assert collapse.same_training(stated, rows[rows["run"] == name]) and scores.min()[name] > 0.75
+        assert page.same_training(stated, rows[rows["run"] == name]) and scores.min()[name] > 0.75
     lite = study.histories().query("profile == 'lite'")
-    assert not collapse.same_training(stated, lite[lite["run"] == "drive-r2unet"])  # the preview is another network
+    assert not page.same_training(stated, lite[lite["run"] == "drive-r2unet"])  # the preview is another network
     changed = lite[lite["run"] == "drive-r2unet-random-patch"]
-    assert not collapse.same_training(lite[lite["run"] == "drive-r2unet"], changed)
-    endings = collapse.endings(stated)
+    assert not page.same_training(lite[lite["run"] == "drive-r2unet"], changed)
+    endings = page.endings_of(stated)
     assert endings["last Dice"].round(3).tolist() == [0.083, 0.517, 0.333]

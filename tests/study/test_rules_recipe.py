@@ -12,12 +12,15 @@ from scipy import stats
 from retlib.studies import load_study
 from retlib.study.plan import PROFILES
 from retlib.study.rules import recipe
-from retlib.study.rules.recipe import COMBINATION, FACTORS, TARGETS
+from retlib.study.rules.recipe import COMBINATION, TARGETS
+from tests.pages import functions_of
+
+page = functions_of("recipe")
 
 SHIFT = {0: 0.0, 1: 0.001, 2: -0.001}  # what a seed adds to the base's score of every image
 LEVEL = {"dice": 0.8, "auc": 0.97, "cldice": 0.8, "betti0_error": 60.0, "recall_thin": 0.5}
 IMAGES = ["23", "25", "27", "40"]
-CHANGES = recipe.describe_changes(load_study("recipe").runs("lite"))
+CHANGES = page.describe_changes(load_study("recipe").runs("lite"))
 
 
 def rows(run: str, seed: int, added: dict[str, tuple[float, ...]]) -> list[dict]:
@@ -56,22 +59,25 @@ def outcome(compared: pd.DataFrame, run: str, metric: str) -> str:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_run_changes_one_factor_and_only_one_combines(profile: str) -> None:
-    changes = recipe.describe_changes(load_study("recipe").runs(profile))
+    changes = page.describe_changes(load_study("recipe").runs(profile))
     assert changes.index[changes["factor"] == COMBINATION].tolist() == ["long-strong"]
-    assert set(changes["factor"]) == {*FACTORS.values(), COMBINATION}
+    assert set(changes["factor"]) == {*page.FACTORS.values(), COMBINATION}
     assert changes.index[changes["inference_only"]].tolist() == ["flips", "specks"]
 
 
 def test_a_field_of_no_factor_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"training\.momentum: no factor has this field"):
-        recipe.factor_of(["training.loss.dice", "training.momentum"])
+    runs = load_study("recipe").runs("lite")
+    training = runs["base"].training.model_copy(update={"gradient_clip": 0.5})
+    other = runs["base"].model_copy(update={"training": training})
+    with pytest.raises(ValueError, match=r"other: expected fields of one of the factors, got training\.gradient_clip"):
+        page.describe_changes({"base": runs["base"], "other": other})
 
 
 def test_fields_that_differ_are_named_with_the_other_value() -> None:
     runs = load_study("recipe").runs("lite")
-    assert recipe.changed(runs["base"], runs["loss-bce"]) == {"training.loss.dice": None}
-    assert recipe.changed(runs["base"], runs["side-544"]) == {"inputs.fov_side": 544}
-    assert recipe.changed(runs["base"], runs["base"]) == {}
+    assert page.changed(runs["base"], runs["loss-bce"]) == {"training.loss.dice": None}
+    assert page.changed(runs["base"], runs["side-544"]) == {"inputs.fov_side": 544}
+    assert page.changed(runs["base"], runs["base"]) == {}
 
 
 def test_the_band_is_the_prediction_interval_for_a_new_seed() -> None:
@@ -124,7 +130,7 @@ def test_of_several_gains_the_one_with_the_highest_dice_is_adopted() -> None:
         CHANGES,
     )
     assert adopted["loss"] == "loss-cldice"
-    assert COMBINATION not in adopted and adopted["width"] is None and set(adopted) == set(FACTORS.values())
+    assert COMBINATION not in adopted and adopted["width"] is None and set(adopted) == set(page.FACTORS.values())
 
 
 def test_a_change_of_inference_is_compared_with_its_own_network() -> None:

@@ -15,6 +15,10 @@ from retlib.study import Printed, Store, beside_ours, ledger, open_study, report
 from retlib.study.notebook import Study
 from retlib.study.parameters import Parameters
 
+KINDS = ("table cell", "claim", "data-set fact")
+VERDICTS = ("reproduced", "higher", "lower", "impossible as printed", "holds", "holds in part", "fails")
+VERDICTS += ("preview only", "not run")
+
 TOY = """
 key: toy
 title: A toy
@@ -190,7 +194,7 @@ def test_there_is_a_line_for_every_measured_cell_and_every_claim(toy: Path) -> N
     frame = ledger(opened(toy))
     assert tuple(frame.columns) == verdicts.COLUMNS and set(frame["paper"]) == {"toy"}
     assert list(lines_of(toy)) == CELLS + CLAIMS
-    assert set(frame["kind"]) == set(verdicts.KINDS)
+    assert set(frame["kind"]) == set(KINDS)
     assert (frame["kind"] == "data-set fact").sum() == 2
     # The quoted row without a run of ours is printed, and has no line.
     printed = reported(load_paper(toy))
@@ -527,7 +531,7 @@ def test_the_conclusion_that_cannot_hold_is_found(committed) -> None:
 def test_the_committed_records_are_in_the_ledger(committed) -> None:
     """No lite number is judged, and no smoke number is shown."""
     lines = pd.concat([lines for _, lines in committed.values()], ignore_index=True)
-    assert set(lines["paper"]) == set(list_papers()) and set(lines["verdict"].dropna()) <= set(verdicts.VERDICTS)
+    assert set(lines["paper"]) == set(list_papers()) and set(lines["verdict"].dropna()) <= set(VERDICTS)
     assert (lines["profile"] == "lite").any() and not (lines["profile"] == "smoke").any()
     lite = lines[lines["profile"] == "lite"]
     assert set(lite["verdict"].dropna()) <= {"preview only", "impossible as printed"}

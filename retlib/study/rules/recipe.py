@@ -7,80 +7,22 @@ is run with several seeds, and each change of it with the first seed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from retlib.study import results
-from retlib.study.config import RunConfig, flatten
 
 BASE = "base"
 TARGETS = ("dice", "auc", "cldice", "betti0_error")  # the metrics that judge
 LOWER_IS_BETTER = frozenset({"betti0_error"})
 LEVEL = 0.95  # of the noise band
 
-# What a change of these fields is called; a change of several factors at once is a combination.
-FACTORS = {
-    "training.loss": "loss",
-    "training.augmentation": "augmentation",
-    "training.schedule": "schedule and rate",
-    "training.learning_rate": "schedule and rate",
-    "training.batch_size": "patches",
-    "training.patches": "patches",
-    "inputs.preprocessing": "input",
-    "inputs.normalisation": "input",
-    "inputs.fov_side": "working size",
-    "training.average_weights": "weight averaging",
-    "inference.flips": "test-time flips",
-    "inference.least_piece": "small components",
-    "model_options.width": "width",
-    "model_options.depth": "depth",
-    "training.epochs": "steps",
-}
-COMBINATION = "combination"
+COMBINATION = "combination"  # of several factors; it is none of them
 
 Outcome = Literal["better", "worse", "not the same sign on every image", "within the noise band", "noise unknown"]
-Judgement = Literal["gain", "loss", "undecided"]
-
-
-def changed(base: RunConfig, other: RunConfig) -> dict[str, Any]:
-    """List the dotted fields in which a config differs from another, with its own values; None where it lacks one."""
-    before, after = (flatten(config.model_dump(mode="json")) for config in (base, other))
-    before, after = ({path: value for path, value in side.items() if value != {}} for side in (before, after))
-    return {path: after.get(path) for path in {**before, **after} if before.get(path) != after.get(path)}
-
-
-def factor_of_field(path: str) -> str | None:
-    """Name the factor that a dotted field belongs to; None where it is in none."""
-    return next((title for field, title in FACTORS.items() if path == field or path.startswith(f"{field}.")), None)
-
-
-def factor_of(paths: Iterable[str]) -> str:
-    """Name the factor that a change of these fields belongs to.
-
-    Raises:
-        ValueError: a field is in no factor.
-    """
-    factors = set()
-    for path in paths:
-        if (factor := factor_of_field(path)) is None:
-            raise ValueError(f"{path}: no factor has this field; known: {', '.join(FACTORS)}")
-        factors.add(factor)
-    return factors.pop() if len(factors) == 1 else COMBINATION
-
-
-def describe_changes(configs: Mapping[str, RunConfig]) -> pd.DataFrame:
-    """Describe every run but the base, indexed by run: its factor, and whether it changes inference alone."""
-    paths = {run: changed(configs[BASE], config) for run, config in configs.items() if run != BASE}
-    return pd.DataFrame(
-        {
-            "factor": {run: factor_of(each) for run, each in paths.items()},
-            "inference_only": {run: all(path.startswith("inference.") for path in each) for run, each in paths.items()},
-        }
-    )
 
 
 def noise_band(base: pd.DataFrame) -> float:
@@ -113,7 +55,7 @@ def effects(scores: pd.DataFrame, histories: pd.DataFrame, changes: pd.DataFrame
     Args:
         scores: rows of the table of scores, one value an image: the base with its seeds, each change with one seed.
         histories: epochs of the same runs, as `Study.histories` lists them.
-        changes: see :func:`describe_changes`.
+        changes: a row for each run but the base: its factor, and whether it changes inference alone (inference_only).
 
     Returns:
         One row a run and metric: run, metric, mean (of change minus base), band, outcome, by_image (the differences).

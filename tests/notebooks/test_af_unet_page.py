@@ -9,13 +9,22 @@ import pytest
 
 from retlib.metrics import vessel_width_recall
 from retlib.study import Record, error_map
-from retlib.study.rules.thin_vessels import Square, shared_maps, thin_boxes, thin_centre_line, thin_recall, true_vessels
+from tests.pages import functions_of
+
+page = functions_of("af_unet")
+shared_maps, thin_boxes, true_vessels = page.shared_maps, page.thin_boxes, page.true_vessels
+thin_centre_line, thin_recall = page.thin_centre_line, page.thin_recall
+
+
+def window(square: tuple[int, int, int, int]) -> tuple[slice, slice]:
+    top, left, side, _ = square
+    return slice(top, top + side), slice(left, left + side)
 
 
 @pytest.fixture
 def tree() -> np.ndarray:
     """A wide vessel across the top, a thin one of 30 pixels below it, and one of 12 in the other corner."""
-    vessels = np.zeros((90, 90), bool)
+    vessels = np.zeros((144, 90), bool)
     vessels[8:16, 5:85] = True
     vessels[40, 10:40] = True
     vessels[70:82, 70] = True
@@ -30,39 +39,33 @@ def test_the_thin_centre_line_leaves_wide_vessels_out(tree: np.ndarray) -> None:
 
 
 def test_squares_hold_the_most_and_do_not_overlap(tree: np.ndarray) -> None:
-    squares = thin_boxes(tree, count=5, side=16)
+    squares = thin_boxes(tree, count=5)
     line = thin_centre_line(tree)
-    assert [square.thin for square in squares] == [int(line[square.window].sum()) for square in squares]
-    assert [square.thin for square in squares] == sorted((square.thin for square in squares), reverse=True)
+    assert [square[3] for square in squares] == [int(line[window(square)].sum()) for square in squares]
+    assert [square[3] for square in squares] == sorted((square[3] for square in squares), reverse=True)
     # No window anywhere holds more than the first: counted window by window.
     windows = np.lib.stride_tricks.sliding_window_view(line, (16, 16)).sum(axis=(2, 3))
-    assert squares[0].thin == windows.max()
+    assert squares[0][3] == windows.max()
     taken = np.zeros(tree.shape, int)
     for square in squares:
-        taken[square.window] += 1
+        taken[window(square)] += 1
     assert taken.max() == 1
-    assert sum(square.thin for square in squares) >= 0.9 * line.sum() and len(squares) < 5  # nothing thin is left
+    assert sum(square[3] for square in squares) >= 0.9 * line.sum() and len(squares) < 5  # nothing thin is left
 
 
 def test_the_default_side_is_a_ninth(tree: np.ndarray) -> None:
-    assert {square.side for square in thin_boxes(tree)} == {10}
-
-
-@pytest.mark.parametrize("side", [0, 91])
-def test_a_square_that_does_not_fit_is_refused(tree: np.ndarray, side: int) -> None:
-    with pytest.raises(ValueError, match="side: expected 1 to 90"):
-        thin_boxes(tree, side=side)
+    assert {square[2] for square in thin_boxes(tree)} == {16}
 
 
 def test_no_thin_vessel_no_square() -> None:
-    assert thin_boxes(np.zeros((20, 20), bool), side=4) == []
+    assert thin_boxes(np.zeros((20, 20), bool)) == []
 
 
 def test_an_error_map_gives_the_same_squares_whatever_was_detected(tree: np.ndarray) -> None:
     prediction = np.random.default_rng(0).random(tree.shape) < 0.5
     errors = error_map(prediction, tree, np.ones_like(tree))
     assert (true_vessels(errors) == tree).all()
-    assert thin_boxes(true_vessels(errors), side=16) == thin_boxes(tree, side=16)
+    assert thin_boxes(true_vessels(errors)) == thin_boxes(tree)
 
 
 def test_shares_agree_with_the_metric_of_the_records(tree: np.ndarray) -> None:
@@ -70,12 +73,14 @@ def test_shares_agree_with_the_metric_of_the_records(tree: np.ndarray) -> None:
     prediction[40, 10:25] = False
     everything = np.ones_like(tree)
     half, none = error_map(prediction, tree, everything), error_map(~tree, tree, everything)
-    whole = Square(0, 0, 90, int(thin_centre_line(tree).sum()))
+    whole = slice(None), slice(None)
     assert thin_recall(half, whole) == pytest.approx(vessel_width_recall(prediction, tree)["<=2"])
     line = thin_centre_line(tree)
-    for square in thin_boxes(tree, count=2, side=16):
-        assert thin_recall(half, square) == pytest.approx(prediction[square.window][line[square.window]].mean())
-        assert thin_recall(none, square) == 0
+    for square in thin_boxes(tree, count=2):
+        assert thin_recall(half, window(square)) == pytest.approx(
+            prediction[window(square)][line[window(square)]].mean()
+        )
+        assert thin_recall(none, window(square)) == 0
 
 
 class Kept(Record):
@@ -92,7 +97,7 @@ def kept(*images: str, cases: tuple[str, ...] = ("best", "median", "worst")) -> 
 
 @pytest.fixture
 def _any_truth(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retlib.study.rules.thin_vessels.true_vessels", lambda errors: errors >= 0)
+    monkeypatch.setitem(shared_maps.__globals__, "true_vessels", lambda errors: errors >= 0)
 
 
 @pytest.mark.usefixtures("_any_truth")

@@ -17,10 +17,10 @@ from retlib.study import Record, RunConfig, Store, StudyFile
 from retlib.study.config import EpochsConfig, RescoredConfig
 from retlib.study.notebook import Study
 from retlib.study.parameters import Parameters
-from retlib.study.rescore import rescore, score_epochs
-from retlib.study.rules import faults
 from retlib.study.scoring import score_test
+from tests.pages import functions_of
 
+faults = functions_of("protocol_faults")
 THRESHOLD = 0.5
 RUNS = ("drive-unet", "drive-segnet")
 PHANTOMS = {"count": 4, "height": 64, "width": 72}
@@ -115,8 +115,7 @@ def test_what_is_predicted_outside(record: Record, samples: list[FundusSample], 
     alarms = sum((c & ~s.vessels).sum() for c, s in zip(called, samples, strict=True))
     alarms_outside = sum((c & ~s.vessels & ~s.fov).sum() for c, s in zip(called, samples, strict=True))
     found = faults.predicted_outside(record)
-    assert found.share == pytest.approx(outside / sum((~s.fov).sum() for s in samples))
-    assert found.of_false_positives == pytest.approx(alarms_outside / alarms)
+    assert found == pytest.approx((outside / sum((~s.fov).sum() for s in samples), alarms_outside / alarms))
 
 
 # --- costs of runs -----------------------------------------------------------------------------------------------
@@ -142,25 +141,25 @@ def test_costs_of_a_record_by_hand(study: Study) -> None:
 
 
 def test_costs_of_a_study_hold_every_run_and_seed(study: Study) -> None:
-    costs = faults.costs(study, RUNS)
+    costs = faults.costs_of(study, RUNS)
     counts = costs.groupby(["fault", "metric"])["run"].agg(["size", "nunique"])
     for fault, metrics in faults.FAULTS.items():
         expected = {faults.RESIZED: (2, 2), faults.TEST_EPOCH: (1, 1)}.get(fault, (4, 2))  # the first seed alone
         assert all(tuple(counts.loc[(fault, metric)]) == expected for metric in metrics)
     assert set(zip(costs["run"], costs["model"], strict=True)) == {("drive-unet", "unet"), ("drive-segnet", "segnet")}
-    assert faults.costs(study, ["drive-segnet"])["run"].unique().tolist() == ["drive-segnet"]
+    assert faults.costs_of(study, ["drive-segnet"])["run"].unique().tolist() == ["drive-segnet"]
     empty = replace(study, store=Store(study.store.path / "nothing"))
-    assert faults.costs(empty, RUNS).empty and "sound" in faults.costs(empty, RUNS)
+    assert faults.costs_of(empty, RUNS).empty and "sound" in faults.costs_of(empty, RUNS)
 
 
 def test_labels_that_keep_their_size_cost_nothing(study: Study) -> None:
     run = first_run(study)
     sound = study.store.find(run)
     shared = {"profile": run.profile, "scoring": run.scoring, "run": run}
-    same = rescore(RescoredConfig(**shared, grid=(64, 72)), study.store)
+    same = faults.rescore(RescoredConfig(**shared, grid=(64, 72)), study)
     costs = faults.extra_costs(same, sound)
     assert costs["faulty"].tolist() == pytest.approx(costs["sound"].tolist())
-    other = rescore(RescoredConfig(**shared, grid=(48, 40)), study.store)
+    other = faults.rescore(RescoredConfig(**shared, grid=(48, 40)), study)
     costs = faults.extra_costs(other, sound)
     assert (costs["faulty"] - costs["sound"]).abs().max() > 1e-4
     assert other.id != same.id != sound.id
@@ -185,7 +184,7 @@ def test_a_run_that_stops_by_validation_is_refused(study: Study) -> None:
     training = run.training.model_copy(update={"keep": "best"})
     changed = run.model_copy(update={"training": training, "validation": 0.25})
     with pytest.raises(ValueError, match="last epoch counts"):
-        score_epochs(EpochsConfig.of(changed), study.store)
+        faults.score_epochs(EpochsConfig.of(changed), study)
 
 
 # --- records -----------------------------------------------------------------------------------------------------
@@ -201,30 +200,28 @@ def test_without_weights_nothing_is_rescored(study: Study, tmp_path: Path, monke
     run = first_run(study)
     monkeypatch.setenv("RETLIB_CACHE", str(tmp_path))
     config = RescoredConfig(profile=run.profile, scoring=run.scoring, run=run, grid=(50, 50))
-    assert rescore(config, study.store) is None
+    assert faults.rescore(config, study) is None
 
 
 def test_what_lacks_weights_is_left_out_and_named(
-    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     """Two rescorings and the epochs are there; elsewhere, without weights and with one record less, it goes on."""
-    said: list[str] = []
-    made = faults.make_records(study, RUNS, said.append)
-    assert len(made) == 3 and all("there already" in line for line in said)
+    made = faults.make_records(study, RUNS)
+    assert len(made) == 3 and capsys.readouterr().out.count("there already") == 3
     store = Store(tmp_path / "records")
     for record in study.store:
         if record.content["config"].get("kind") != "rescored":
             shutil.copytree(record.folder, store.path / record.id)
     elsewhere = replace(study, store=store)
-    said.clear()
-    again = faults.make_records(elsewhere, RUNS, said.append)  # the weights are in the cache: made anew, equal
+    again = faults.make_records(elsewhere, RUNS)  # the weights are in the cache: made anew, equal
     assert [record.id for record in again] == [record.id for record in made]
-    assert again[0].metrics() == made[0].metrics() and sum("made" in line for line in said) == 2
+    assert again[0].metrics() == made[0].metrics() and capsys.readouterr().out.count("made\n") == 2
     shutil.rmtree(store.path / again[0].id)
     shutil.rmtree(store.path / again[1].id)
     shutil.rmtree(store.path / store.find(first_run(study)).id)
     monkeypatch.setenv("RETLIB_CACHE", str(tmp_path / "empty"))
-    said.clear()
-    assert [record.id for record in faults.make_records(elsewhere, RUNS, said.append)] == [made[2].id]
-    assert said[0] == "unet, labels resized: left out, the run has no record"
-    assert said[1].startswith("segnet, labels resized: left out, this machine has not kept the run's weights")
+    assert [record.id for record in faults.make_records(elsewhere, RUNS)] == [made[2].id]
+    said = capsys.readouterr().out.splitlines()
+    lacking = "left out, the run has no record or this machine has not kept its weights"
+    assert said[:2] == [f"{model}, labels resized: {lacking}" for model in ("unet", "segnet")]
