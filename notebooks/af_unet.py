@@ -167,12 +167,12 @@ def draw_network(run):
         title, column = ("bridge", 1) if name == "bridge" else (f"encoder {row + 1}", 0)
         arrows.append(Arrow(list(boxes)[-1], name, down))
         boxes[name] = Box(column, row, f"{title}\n{sizes[name].gives}", a_map)
-    for fusion in model.fusions():
-        arrows += [Arrow(list(boxes)[-1], fusion.decoder, up), Arrow(fusion.same, fusion.decoder, symmetric)]
-        arrows += [Arrow(stage, fusion.decoder, asymmetric) for stage in fusion.shallow]
-        (joined,), level = sizes[fusion.decoder]
-        text = f"decoder {fusion.level}\n{joined.channels} → {level}"
-        boxes[fusion.decoder] = Box(2, fusion.level - 1, text, a_level)
+    for step, stage in enumerate(reversed(range(model.depth))):
+        decoder = f"decoder.{step}"
+        arrows += [Arrow(list(boxes)[-1], decoder, up), Arrow(stages[stage], decoder, symmetric)]
+        arrows += [Arrow(stages[finer], decoder, asymmetric) for finer in model.finer(stage)]
+        (joined,), level = sizes[decoder]
+        boxes[decoder] = Box(2, stage, f"decoder {stage + 1}\n{joined.channels} → {level}", a_level)
     arrows.append(Arrow(list(boxes)[-1], "head", down))
     boxes["head"] = Box(2, -1, f"1×1 convolution\n{sizes['head'].gives}", a_map)
     network_figure(boxes, arrows, box_kinds, arrow_kinds)

@@ -41,6 +41,8 @@ from retlib.study import check_parameters
 parameters = check_parameters(globals())
 
 # %% tags=["hide-input", "remove-output"]
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -52,7 +54,7 @@ from retlib.augmentation import augment, build_augmentation
 from retlib.data import load_dataset
 from retlib.inference import predict_logits
 from retlib.metrics import evaluate
-from retlib.models import aspp_branches, build_model
+from retlib.models import build_model
 from retlib.preprocessing import clahe, green, prepare
 from retlib.study import beside_ours, figures, in_short, ledger, open_study, reported, style, tables, verdicts
 from retlib.study.results import best_profile, summarise
@@ -265,13 +267,16 @@ style(tested.rename_axis(columns=None), "Trained on one data set, scored on both
 #
 # The encoder's last map is one thirty-second of the input. A dilated 3x3 convolution whose rate reaches beyond that map sees
 # zero padding with its outer kernel positions: at that size the branch is a 1x1 convolution that costs as much as a 3x3 one.
+# Along one side of the map, the middle position of the kernel lies inside the map everywhere, and each outer one in as many
+# places as the side exceeds the rate.
 
 # %%
-branches = [
-    branch | {"input": side} for side in (512, 576, 768, 1024) for branch in aspp_branches((side, side), (6, 12, 18))
-]
-table = pd.DataFrame(branches).set_index(["input", "map_height", "rate"])[["live_taps", "inside"]]
-table.columns = ["kernel positions inside the map, of 9", "share of all products inside the map"]
+table = pd.DataFrame(itertools.product((512, 576, 768, 1024), (6, 12, 18)), columns=["input", "rate"])
+table["map_height"] = -(-table["input"] // 32)  # the models pad to whole cells of 32 pixels
+outer = (table["map_height"] - table["rate"]).clip(lower=0)
+table["kernel positions inside the map, of 9"] = (1 + 2 * (outer > 0)) ** 2
+table["share of all products inside the map"] = ((table["map_height"] + 2 * outer) / (3 * table["map_height"])) ** 2
+table = table.set_index(["input", "map_height", "rate"])
 style(table, "ASPP branches by side of the input, side of the map and dilation rate.")
 
 # %% [markdown]

@@ -107,43 +107,29 @@ PIPELINES = {
 FOR_RGB = ("colour", "strong", "wide-scale", "cameras")  # they change hue, which a gray image does not have
 
 
-def list_augmentations() -> list[str]:
-    """List the names that :func:`build_augmentation` knows."""
-    return sorted(PIPELINES)
+def list_transforms(name: str) -> list[A.BasicTransform]:
+    """List the transforms of the pipeline called ``name``; an unknown name is a ValueError that lists the known."""
+    if name not in PIPELINES:
+        raise ValueError(f"unknown augmentation {name!r}; known: {', '.join(sorted(PIPELINES))}")
+    return PIPELINES[name]()
 
 
 def build_augmentation(name: str, transform: int | None = None) -> A.Compose:
     """Build the pipeline called ``name``; seed it with ``set_random_seed`` before each use.
 
     Args:
-        name: see :func:`list_augmentations`.
+        name: a key of ``PIPELINES``.
         transform: position of one transform of the pipeline; the result is that transform alone, always applied.
 
     Raises:
         ValueError: an unknown name; the message lists the known ones.
     """
-    transforms = _transforms(name)
+    transforms = list_transforms(name)
     if transform is None:
         return A.Compose(transforms)
     chosen = transforms[transform]
     chosen.p = 1.0
     return A.Compose([chosen])
-
-
-def count_transforms(name: str) -> int:
-    """Count the transforms of the pipeline called ``name``; an unknown name is a ValueError."""
-    return len(_transforms(name))
-
-
-def count_copies(name: str, copies: int | str) -> int:
-    """Count the augmented copies of each original that ``training.augmented_copies`` asks for: a number or ``each``."""
-    return count_transforms(name) if copies == "each" else copies
-
-
-def _transforms(name: str) -> list[A.BasicTransform]:
-    if name not in PIPELINES:
-        raise ValueError(f"unknown augmentation {name!r}; known: {', '.join(list_augmentations())}")
-    return PIPELINES[name]()
 
 
 def augment(pipeline: A.Compose, sample: Prepared, seed: int) -> Prepared:

@@ -20,19 +20,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-__all__ = [
-    "WeightedLoss",
-    "bce",
-    "boundary",
-    "build_loss",
-    "cldice",
-    "dice",
-    "list_losses",
-    "signed_distance",
-    "signed_distances",
-    "soft_skeleton",
-]
-
 
 def _prepare(logits: Tensor, target: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Check the arguments and return them as float32, with logits and target zero outside the mask."""
@@ -254,11 +241,6 @@ _LOSSES: dict[str, Callable[..., Tensor]] = {"bce": bce, "dice": dice, "boundary
 _USE_DISTANCES = {"boundary"}
 
 
-def list_losses() -> list[str]:
-    """List the names that :func:`build_loss` knows, sorted."""
-    return sorted(_LOSSES)
-
-
 def _choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
@@ -285,23 +267,15 @@ class WeightedLoss:
         """Tell whether one of the losses uses signed distances, which it computes if they are not given."""
         return not _USE_DISTANCES.isdisjoint(self.weights)
 
-    def terms(
-        self, logits: Tensor, target: Tensor, mask: Tensor | None = None, distances: Tensor | None = None
-    ) -> dict[str, Tensor]:
-        """Compute each loss by name, not weighted."""
-        return {
-            name: _LOSSES[name](
-                logits, target, mask, *([distances] if name in _USE_DISTANCES else []), **self.options[name]
-            )
-            for name in self.weights
-        }
-
     def __call__(
         self, logits: Tensor, target: Tensor, mask: Tensor | None = None, distances: Tensor | None = None
     ) -> Tensor:
         """Compute the weighted sum, a scalar."""
-        terms = self.terms(logits, target, mask, distances)
-        return torch.stack([weight * terms[name] for name, weight in self.weights.items()]).sum()
+        terms = []
+        for name, weight in self.weights.items():
+            given = {"distances": distances} if name in _USE_DISTANCES else {}
+            terms.append(weight * _LOSSES[name](logits, target, mask, **given, **self.options[name]))
+        return torch.stack(terms).sum()
 
 
 def _loss_options() -> dict[str, tuple[str, str]]:
@@ -317,21 +291,21 @@ def build_loss(weights: Mapping[str, float], **options: object) -> WeightedLoss:
     """Build the weighted sum of losses by name.
 
     Args:
-        weights: loss name (see :func:`list_losses`) to weight, finite and above 0.
+        weights: name of a loss of this module to weight, finite and above 0.
         options: keyword of a loss, its name in front: ``dice_over``, ``dice_smooth``, ``boundary_scale``,
             ``cldice_iterations``, ``cldice_smooth``.
 
     Returns:
-        A callable (logits, target, mask, distances) -> scalar tensor; its ``terms`` gives the parts.
+        A callable (logits, target, mask, distances) -> scalar tensor.
 
     Raises:
         ValueError: an unknown name or option, an option of a loss without a weight, or a value out of range.
     """
     if not weights:
-        raise ValueError(f"a loss needs at least one weight: choose among {', '.join(list_losses())}")
+        raise ValueError(f"a loss needs at least one weight: choose among {', '.join(sorted(_LOSSES))}")
     for name, weight in weights.items():
         if name not in _LOSSES:
-            raise ValueError(f"there is no loss {name!r}: choose among {', '.join(list_losses())}")
+            raise ValueError(f"there is no loss {name!r}: choose among {', '.join(sorted(_LOSSES))}")
         _above_zero(f"the weight of loss {name!r}", weight)
     known = _loss_options()
     chosen: dict[str, dict[str, object]] = {name: {} for name in weights}

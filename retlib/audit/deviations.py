@@ -151,9 +151,9 @@ def load_background(records: Path | str | None) -> Background:
     return Background(read_shares(Path(records)), tuple(found))
 
 
-def find_records(start: Path | str = ".") -> Path | None:
-    """Find ``book/records`` of the checkout around ``start``, else of the one that retlib was installed from."""
-    here = Path(start).resolve()
+def find_records() -> Path | None:
+    """Find ``book/records`` of the checkout around the current folder, else of the one retlib was installed from."""
+    here = Path.cwd()
     for folder in (here, *here.parents, Path(__file__).parents[2]):
         if (folder / "book" / "records").is_dir():
             return folder / "book" / "records"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retlib.data.collections import Collection, sample_files
+from retlib.data.collections import Collection
 from retlib.data.errors import DataError
 from retlib.data.readers import check_size, read_role
 from retlib.data.registry import find_root, get_collection, refuse_options
@@ -80,19 +80,6 @@ def file_fingerprint(collection: Collection, path: Path, role: str) -> str:
     if shape is not None:
         check_size(collection, path, shape)
     return digest
-
-
-def compute_fingerprints(collection: Collection, root: Path) -> dict[str, dict[str, str]]:
-    """Compute the fingerprints of a whole data set, in the form of an entry of ``fingerprints.json``.
-
-    Raises:
-        DataMissingError: A file is not there.
-    """
-    paths = {name: sample_files(collection, root, name) for name in collection.names}
-    return {
-        name: {role: file_fingerprint(collection, path, role) for role, path in roles.items()}
-        for name, roles in paths.items()
-    }
 
 
 @dataclass(frozen=True)

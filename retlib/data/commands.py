@@ -51,17 +51,6 @@ def status(root: Root = None) -> None:
 
 
 @app.command()
-def where(root: Root = None) -> None:
-    """Print the data root and how it was chosen; exit code 1 when none is named."""
-    from retlib.data.registry import find_root
-
-    folder = find_root(root)
-    _print_root(root, folder)
-    if folder is None:
-        raise typer.Exit(1)
-
-
-@app.command()
 def verify(names: Names = None, root: Root = None) -> None:
     """Compare decoded pixels with the committed fingerprints; exit code 1 when something differs."""
     from retlib.data.checksums import inspect_files, verify_files

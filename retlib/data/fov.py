@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
-from retlib.data.sample import describe, is_photograph
+from retlib.data.sample import require_photograph
 
 _COARSE_PIXELS = 200  # longer side of the reduced photograph in which the outline is searched
 _LEVELS = np.geomspace(6, 100, 12)  # grey levels tried, of 255
@@ -39,8 +39,7 @@ def estimate_fov(image: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: The array is no uint8 (H, W, 3).
     """
-    if not is_photograph(image):
-        raise ValueError(f"a photograph has to be uint8 (H, W, 3), got {describe(image)}")
+    require_photograph(image)
     from scipy import ndimage
 
     red = np.ascontiguousarray(image[..., 0])  # the retina reflects red most; the outside is black or grey

@@ -75,15 +75,12 @@ def get_collection(name: str) -> Collection:
     return COLLECTIONS[name]
 
 
-def split_names(
-    dataset: str, split: str | None, root: str | os.PathLike[str] | None = None, **options: object
-) -> tuple[str, ...]:
+def split_names(dataset: str, split: str | None, **options: object) -> tuple[str, ...]:
     """List the names of the samples of a split, sorted, without reading or looking for any file.
 
     Args:
         dataset: One of `list_datasets`.
         split: A base or a fold, see `retlib.data.splits`; None for STARE alone.
-        root: Not needed; taken so that one set of arguments serves here and in `load_dataset`.
         **options: Options of the synthetic images: ``count``, ``height``, ``width``, ``lesions``.
 
     Raises:
@@ -114,7 +111,7 @@ def load_dataset(
         ValueError: Unknown data set, split or option; the message lists the choices.
         DataMissingError: The folder or a file of the split is not there; the message says what to do.
     """
-    names = split_names(name, split, root, **options)
+    names = split_names(name, split, **options)
     if name == "phantom":
         from retlib.data.phantoms import phantom_reader
 

@@ -36,23 +36,22 @@ class FundusSample:
         """Check types and sizes, so that a mistake shows where it was made."""
         if not isinstance(self.name, str) or not self.name:
             raise DataError(f"a sample's name has to be a non-empty string, got {self.name!r}")
-        image = self.image
-        if not is_photograph(image):
-            raise DataError(f"{self.name}: image has to be uint8 (H, W, 3), got {describe(image)}")
+        require_photograph(self.image, f"{self.name}: image")
         for role in ("vessels", "fov", "second_observer"):
             mask = getattr(self, role)
             if mask is None and role == "second_observer":
                 continue
-            if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != image.shape[:2]:
-                expected = f"bool {image.shape[:2]} like its image"
-                raise DataError(f"{self.name}: {role} has to be {expected}, got {describe(mask)}")
+            if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != self.image.shape[:2]:
+                expected = f"bool {self.image.shape[:2]} like its image"
+                raise DataError(f"{self.name}: {role} has to be {expected}, got {_describe(mask)}")
 
 
-def is_photograph(value: object) -> bool:
-    """Test whether a value is an array uint8 (H, W, 3)."""
-    return isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3
+def require_photograph(image: object, what: str = "a photograph") -> None:
+    """Raise a DataError, which is a ValueError, unless an image is an array uint8 (H, W, 3)."""
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise DataError(f"{what} has to be uint8 (H, W, 3), got {_describe(image)}")
 
 
-def describe(value: object) -> str:
+def _describe(value: object) -> str:
     """Name type and size of an array, or the type of anything else."""
     return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__

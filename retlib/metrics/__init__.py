@@ -6,20 +6,14 @@ small enough to commit, and gives back every curve, threshold and calibration fi
 """
 
 from retlib.metrics.counts import COUNT_METRICS, Confusion, confusion
-from retlib.metrics.curves import Calibration, ScoreHistogram
-from retlib.metrics.edges import histogram_edges, threshold_to_logit
+from retlib.metrics.curves import ScoreHistogram
 from retlib.metrics.histograms import ScoreHistograms
 from retlib.metrics.scores import METRICS, evaluate
 from retlib.metrics.topology import (
-    SkeletonOverlap,
     betti_errors,
     betti_numbers,
-    cal,
     cldice,
-    skeleton,
     skeleton_overlap,
-    skeleton_recall,
-    vessel_width_counts,
     vessel_width_recall,
 )
 
@@ -31,17 +25,9 @@ __all__ = [
     "confusion",
     "ScoreHistograms",
     "ScoreHistogram",
-    "Calibration",
-    "histogram_edges",
-    "threshold_to_logit",
-    "SkeletonOverlap",
-    "skeleton",
     "skeleton_overlap",
-    "skeleton_recall",
     "cldice",
     "betti_numbers",
     "betti_errors",
-    "cal",
-    "vessel_width_counts",
     "vessel_width_recall",
 ]

@@ -116,20 +116,17 @@ class ScoreHistogram:
         gain = np.where(self._single()[::-1], step, spread)
         return ratio(np.sum(np.where(vessel > 0, gain, 0), axis=-1), true[..., -1])
 
-    def counts(self, threshold: float, nearest: bool = False) -> Confusion:
+    def counts(self, threshold: float) -> Confusion:
         """Count the pixels when every probability of at least the threshold is called vessel.
 
         Args:
             threshold: one of ``thresholds`` (0.5 always is, and those that were asked for when the edges were
                 made), or 0, which calls everything vessel.
-            nearest: take the nearest of ``thresholds`` for any other value (``nearest_threshold`` says
-                which).
 
         Raises:
-            ValueError: a threshold outside [0, 1), or between two edges with ``nearest`` left out: counts
-                would not be exact there.
+            ValueError: a threshold outside [0, 1), or between two edges, where counts would not be exact.
         """
-        first = self._first_bin(threshold, nearest)
+        first = self._first_bin(threshold)
         true, false = (counts[..., first:].sum(-1) for counts in (self.vessel, self.background))
         return Confusion(true, false, self.vessel.sum(-1) - true, self.background.sum(-1) - false)
 
@@ -137,9 +134,9 @@ class ScoreHistogram:
         """Return the nearest of ``thresholds``, where counts are exact, as a probability."""
         return float(self.thresholds[np.argmin(np.abs(self.thresholds - as_threshold(threshold)))])
 
-    def metrics(self, threshold: float, nearest: bool = False) -> dict[str, float | np.ndarray]:
-        """Compute the scores of ``evaluate`` except clDice, which needs the masks; arguments as for ``counts``."""
-        scores = self.counts(threshold, nearest).scores()
+    def metrics(self, threshold: float) -> dict[str, float | np.ndarray]:
+        """Compute the scores of ``evaluate`` except clDice, which needs the masks; thresholds as for ``counts``."""
+        scores = self.counts(threshold).scores()
         return scores | {"auc": self.auc(), "average_precision": self.average_precision()}
 
     def best_threshold(self, metric: str = "dice") -> float:
@@ -214,10 +211,8 @@ class ScoreHistogram:
         vessel, background = (counts.sum(-1, keepdims=True) for counts in (self.vessel, self.background))
         return Confusion(true, false, vessel - true, background - false)
 
-    def _first_bin(self, threshold: float, nearest: bool) -> int:
+    def _first_bin(self, threshold: float) -> int:
         wanted = as_threshold(threshold)
-        if nearest:
-            wanted = self.nearest_threshold(wanted)
         if wanted == 0:
             return 0
         chances = self.thresholds
@@ -235,7 +230,7 @@ class ScoreHistogram:
         above = chances[at] if at < chances.size else 1.0
         raise ValueError(
             f"threshold is {wanted!r}, between two edges of this histogram: {float(below)!r} and "
-            f"{float(above)!r}. Choose one of them, or nearest=True, or name it when the run is made"
+            f"{float(above)!r}. Choose one of them (nearest_threshold), or name it when the run is made"
         )
 
     def _single(self) -> np.ndarray:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
 _LIMIT = np.finfo(np.float32).max
+_RANKS = 512  # of a class's sorted logits, at which edges stand
 CALIBRATION_GRID = tuple(step / 20 for step in range(1, 20))
 
 
@@ -58,7 +59,6 @@ def histogram_edges(
     vessel_logits: ArrayLike,
     background_logits: ArrayLike,
     thresholds: Iterable[float] = (0.5,),
-    quantiles: int = 512,
 ) -> np.ndarray:
     """Choose the edges for the score histograms of one run, from its scored pixels pooled over images.
 
@@ -71,21 +71,18 @@ def histogram_edges(
         vessel_logits: logits of the vessel pixels, any shape; may be empty.
         background_logits: logits of the background pixels, any shape; may be empty.
         thresholds: probabilities inside (0, 1) at which counts must be exact.
-        quantiles: number of ranks a class, at least 2.
 
     Returns:
-        (E,) float32, strictly increasing; E is about twice ``quantiles``.
+        (E,) float32, strictly increasing; E is about a thousand.
 
     Raises:
-        ValueError: NaN among the logits, a threshold outside (0, 1), fewer than two quantiles.
+        ValueError: NaN among the logits, a threshold outside (0, 1).
     """
-    if quantiles < 2:
-        raise ValueError(f"quantiles is {quantiles}: expected at least 2 (the lowest and the highest score)")
     parts = [[np.float32(0)], [threshold_to_logit(t) for t in (*CALIBRATION_GRID, *thresholds)]]
     for name, values in (("vessel_logits", vessel_logits), ("background_logits", background_logits)):
         scores = np.sort(as_logits(values, name), axis=None)
         if scores.size:
-            ranks = np.rint(np.linspace(0, scores.size - 1, quantiles)).astype(np.intp)
+            ranks = np.rint(np.linspace(0, scores.size - 1, _RANKS)).astype(np.intp)
             values, repeats = np.unique(scores[ranks], return_counts=True)
             with np.errstate(over="ignore"):  # nothing follows the largest number: that edge is dropped below
                 parts += [values, np.nextafter(values[repeats > 1], np.float32(np.inf))]

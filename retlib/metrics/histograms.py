@@ -60,10 +60,12 @@ class ScoreHistograms:
         logits: Sequence[ArrayLike],
         vessels: Sequence[ArrayLike],
         fovs: Sequence[ArrayLike | None] | None = None,
-        edges: ArrayLike | None = None,
         thresholds: Iterable[float] = (0.5,),
     ) -> ScoreHistograms:
         """Histograms of the logit maps of a test set.
+
+        Edges are drawn from the pixels inside the FOV of these images (from an even sample of them beyond 16 million),
+        see ``histogram_edges``.
 
         Args:
             names: n names, each once.
@@ -71,9 +73,7 @@ class ScoreHistograms:
                 float32.
             vessels: n (H,W) masks.
             fovs: n (H,W) masks, None among them for a whole frame; None for whole frames throughout.
-            edges: (E,) float32 from ``histogram_edges``; None draws them from the pixels inside the FOV of
-                these images (from an even sample of them beyond 16 million).
-            thresholds: probabilities at which counts must be exact, used when ``edges`` is None.
+            thresholds: probabilities at which counts must be exact.
 
         Raises:
             ValueError: sequences of different lengths, bad shapes or types, NaN; the message names the
@@ -87,11 +87,9 @@ class ScoreHistograms:
         if not names:
             raise ValueError("names is empty: expected at least one image")
         images = list(zip(names, logits, vessels, fovs, strict=True))
-        if edges is None:
-            samples = [_sample(_split(*image)[0], _SAMPLE // len(names)) for image in images]
-            background, vessel = map(np.concatenate, zip(*samples, strict=True))
-            edges = histogram_edges(vessel, background, thresholds)
-        edges = np.asarray(edges)
+        samples = [_sample(_split(*image)[0], _SAMPLE // len(names)) for image in images]
+        background, vessel = map(np.concatenate, zip(*samples, strict=True))
+        edges = histogram_edges(vessel, background, thresholds)
         counts = [[[bin_counts(part, edges) for part in region] for region in _split(*image)] for image in images]
         return cls(names, edges, np.array(counts, dtype=np.int32))
 

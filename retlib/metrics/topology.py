@@ -95,16 +95,6 @@ def cldice(prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None = No
     return skeleton_overlap(prediction, vessels, fov).cldice
 
 
-def skeleton_recall(prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None = None) -> float:
-    """Compute the share of the true centre line that the prediction covers; NaN without a vessel pixel.
-
-    This is the topology sensitivity of Shit et al. 2021.
-    """
-    predicted, truth = as_pair(prediction, vessels, fov)
-    line = skeleton(truth)
-    return float(predicted[line].mean()) if line.any() else float("nan")
-
-
 def betti_numbers(mask: ArrayLike) -> tuple[int, int]:
     """Count the connected components (Betti-0) and the holes (Betti-1) of a binary mask (H,W).
 
@@ -130,41 +120,10 @@ def betti_errors(prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | Non
     return {"betti0_error": abs(components - true_components), "betti1_error": abs(holes - true_holes)}
 
 
-def cal(prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None = None) -> dict[str, float]:
-    """Compute connectivity, area and length agreement, and their product (Gegundez-Arias et al., IEEE TMI 2012).
-
-    With G the truth, S the segmentation, d a dilation by a disc of radius 2 and s the skeleton:
-    C = 1 - min(1, |components(G) - components(S)| / |G|), A = |(d(S) n G) u (S n d(G))| / |S u G|,
-    L = |(s(S) n d(G)) u (d(S) n s(G))| / |s(S) u s(G)|. C is close to 1 for any vessel map, since |G| counts
-    pixels.
-
-    Returns:
-        ``connectivity``, ``area``, ``length`` and ``cal``, in [0, 1]; area, length and their product are 0 if
-        exactly one mask is empty, all four are NaN if both are.
-    """
-    predicted, truth = as_pair(prediction, vessels, fov)
-    if not predicted.any() and not truth.any():
-        return dict.fromkeys(("connectivity", "area", "length", "cal"), float("nan"))
-    difference = abs(betti_numbers(predicted)[0] - betti_numbers(truth)[0])
-    connectivity = 1 - min(1, difference / max(1, np.count_nonzero(truth)))
-    row, column = np.ogrid[-2:3, -2:3]
-    disc = row**2 + column**2 <= 4
-    wide, wide_truth = (ndimage.binary_dilation(mask, disc) for mask in (predicted, truth))
-    line, true_line = skeleton(predicted), skeleton(truth)
-    area = ((wide & truth) | (predicted & wide_truth)).sum() / (predicted | truth).sum()
-    length = ((line & wide_truth) | (wide & true_line)).sum() / (line | true_line).sum()
-    return {
-        "connectivity": float(connectivity),
-        "area": float(area),
-        "length": float(length),
-        "cal": float(connectivity * area * length),
-    }
-
-
-def vessel_width_counts(
+def vessel_width_recall(
     prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None = None, edges: Sequence[float] = (2, 4)
-) -> tuple[np.ndarray, np.ndarray]:
-    """Count the pixels of the true centre line, and those that the prediction covers, by the vessel's width.
+) -> dict[str, float]:
+    """Compute the share of the true centre line that the prediction covers, for each class of vessel width.
 
     The width at a pixel of the skeleton is twice its distance to the nearest background pixel, centre to
     centre, so that vessels of one and of two pixels both have width 2 and three pixels make 4. Beyond the
@@ -178,7 +137,8 @@ def vessel_width_counts(
             what is wider.
 
     Returns:
-        Two integer arrays (len(edges)+1,): covered and all. Add those of several images to pool them.
+        One value in [0, 1] a class, thinnest first, named ``"<=2"``, ``"2-4"``, ``">4"`` for the default
+        edges; NaN for a class that does not occur.
 
     Raises:
         ValueError: edges that do not rise.
@@ -194,26 +154,6 @@ def vessel_width_counts(
     inside = slice(border, -border or None)
     place = np.searchsorted(limits, 2 * distance[inside, inside][line], side="left")
     found, total = (np.bincount(chosen, minlength=limits.size + 1) for chosen in (place[predicted[line]], place))
-    return found, total
-
-
-def vessel_width_recall(
-    prediction: ArrayLike, vessels: ArrayLike, fov: ArrayLike | None = None, edges: Sequence[float] = (2, 4)
-) -> dict[str, float]:
-    """Compute the share of the true centre line that the prediction covers, for each class of vessel width.
-
-    Args:
-        prediction: (H,W) binary segmentation.
-        vessels: (H,W) truth.
-        fov: (H,W) mask of the pixels that count; None takes the whole frame.
-        edges: rising limits of the width classes in pixels; ``vessel_width_counts`` says how width is
-            measured.
-
-    Returns:
-        One value in [0, 1] a class, thinnest first, named ``"<=2"``, ``"2-4"``, ``">4"`` for the default
-        edges; NaN for a class that does not occur.
-    """
-    found, total = vessel_width_counts(prediction, vessels, fov, edges)
     between = [f"{low:g}-{high:g}" for low, high in pairwise(edges)]
     names = [f"<={edges[0]:g}", *between, f">{edges[-1]:g}"]
     return dict(zip(names, map(float, ratio(found, total)), strict=True))

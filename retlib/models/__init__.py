@@ -8,7 +8,6 @@ from collections.abc import Callable
 from torch import nn
 
 from retlib.models.af_unet import AFUNet
-from retlib.models.aspp import aspp_branches, live_taps
 from retlib.models.attention_unet import AttentionUNet
 from retlib.models.attention_unetpp import AttentionUNetPP
 from retlib.models.attention_unetpp_resnet34 import AttentionUNetPPResNet34
@@ -25,52 +24,36 @@ from retlib.models.unetpp import UNetPlusPlus
 
 __all__ = [
     "MODEL_TITLES",
-    "aspp_branches",
     "build_model",
     "count_parameters",
     "list_models",
-    "live_taps",
     "model_options",
     "multiply_adds",
 ]
 
-_MODELS: dict[str, Callable[..., nn.Module]] = {
-    "af_unet": AFUNet,
-    "attention_unet": AttentionUNet,
-    "attention_unetpp": AttentionUNetPP,
-    "attention_unetpp_resnet34": AttentionUNetPPResNet34,
-    "convlstm_unet": ConvLSTMUNet,
-    "r2unet": R2UNet,
-    "res_unet": ResUNet50,
-    "resaspp_unet": ResASPPUNet,
-    "resunet": ResUNet,
-    "resunetpp": ResUNetPlusPlus,
-    "segnet": SegNet,
-    "unet": UNet,
-    "unetpp": UNetPlusPlus,
+_NETWORKS: dict[str, tuple[str, Callable[..., nn.Module]]] = {
+    "unet": ("U-Net", UNet),
+    "unetpp": ("UNet++", UNetPlusPlus),
+    "resunet": ("ResUNet", ResUNet),
+    "resunetpp": ("ResUNet++", ResUNetPlusPlus),
+    "attention_unet": ("Attention U-Net", AttentionUNet),
+    "segnet": ("SegNet", SegNet),
+    "r2unet": ("R2U-Net", R2UNet),
+    "convlstm_unet": ("ConvLSTM U-Net", ConvLSTMUNet),
+    "res_unet": ("Res-UNet", ResUNet50),
+    "resaspp_unet": ("ResASPP-UNet", ResASPPUNet),
+    "af_unet": ("AF-UNet", AFUNet),
+    "attention_unetpp": ("Attention U-Net++", AttentionUNetPP),
+    "attention_unetpp_resnet34": ("Attention U-Net++ (ResNet-34)", AttentionUNetPPResNet34),
 }
 
-MODEL_TITLES = {
-    "unet": "U-Net",
-    "unetpp": "UNet++",
-    "resunet": "ResUNet",
-    "resunetpp": "ResUNet++",
-    "attention_unet": "Attention U-Net",
-    "segnet": "SegNet",
-    "r2unet": "R2U-Net",
-    "convlstm_unet": "ConvLSTM U-Net",
-    "res_unet": "Res-UNet",
-    "resaspp_unet": "ResASPP-UNet",
-    "af_unet": "AF-UNet",
-    "attention_unetpp": "Attention U-Net++",
-    "attention_unetpp_resnet34": "Attention U-Net++ (ResNet-34)",
-}
+MODEL_TITLES = {name: title for name, (title, _) in _NETWORKS.items()}
 """Names of the networks in print."""
 
 
 def list_models() -> list[str]:
     """List the names that :func:`build_model` knows, sorted."""
-    return sorted(_MODELS)
+    return sorted(_NETWORKS)
 
 
 def model_options(name: str) -> dict[str, object]:
@@ -79,9 +62,9 @@ def model_options(name: str) -> dict[str, object]:
     Raises:
         ValueError: there is no model of this name.
     """
-    if name not in _MODELS:
+    if name not in _NETWORKS:
         raise ValueError(f"there is no model {name!r}: choose one of {', '.join(list_models())}")
-    parameters = inspect.signature(_MODELS[name]).parameters
+    parameters = inspect.signature(_NETWORKS[name][1]).parameters
     return {key: value.default for key, value in parameters.items() if key != "in_channels"}
 
 
@@ -104,7 +87,7 @@ def build_model(name: str, in_channels: int = 1, **options: object) -> nn.Module
     if unknown:
         choices = ", ".join(f"{key}={value!r}" for key, value in known.items())
         raise ValueError(f"model {name!r} has no option {', '.join(unknown)}: its options are {choices}")
-    return _MODELS[name](in_channels=in_channels, **options)
+    return _NETWORKS[name][1](in_channels=in_channels, **options)
 
 
 def count_parameters(model: nn.Module) -> int:

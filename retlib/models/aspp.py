@@ -1,4 +1,4 @@
-"""Atrous spatial pyramid pooling (DeepLabv3, Chen et al. 2017), and the effective taps of its kernels."""
+"""Atrous spatial pyramid pooling (DeepLabv3, Chen et al. 2017)."""
 
 from __future__ import annotations
 
@@ -92,49 +92,3 @@ def checked_rates(rates: Sequence[int]) -> tuple[int, ...]:
     if not isinstance(rates, Sequence) or isinstance(rates, str) or not rates:
         raise ValueError(f"rates must be a sequence of whole numbers such as {RATES}, not {rates!r}")
     return tuple(positive_int("every rate", rate) for rate in rates)
-
-
-def _inside(rate: int, height: int, width: int) -> list[int]:
-    """Count for each of the 9 taps of a 3x3 kernel the positions where it lies inside a (height, width) map."""
-
-    def along(size: int) -> list[int]:
-        outer = max(positive_int("map size", size) - positive_int("rate", rate), 0)
-        return [outer, size, outer]
-
-    return [rows * columns for rows in along(height) for columns in along(width)]
-
-
-def live_taps(rate: int, height: int, width: int) -> int:
-    """Count the taps of a 3x3 kernel of dilation ``rate`` that lie inside a (height, width) map at some position.
-
-    The others meet zero padding at every position: their weights are never used and never learn.
-    """
-    return sum(count > 0 for count in _inside(rate, height, width))
-
-
-def aspp_branches(
-    size: int | tuple[int, int], rates: Sequence[int] = RATES, output_stride: int = 32
-) -> list[dict[str, float]]:
-    """List how many taps of the 3x3 branches of an ASPP are used for images of a given size.
-
-    Args:
-        size: side of the image, or its height and width, in pixels.
-        rates: dilations of the branches.
-        output_stride: pixels of the image a cell of the map; the map's size is rounded up, as the models pad.
-
-    Returns:
-        One entry a rate: ``rate``, ``map_height``, ``map_width``, ``live_taps`` (of 9) and ``inside``, the
-        share of the 9 * map_height * map_width pairs of a tap and a position that lie inside the map.
-    """
-    height, width = (size, size) if isinstance(size, int) else size
-    rows, columns = (-(-positive_int("size", side) // output_stride) for side in (height, width))
-    return [
-        {
-            "rate": rate,
-            "map_height": rows,
-            "map_width": columns,
-            "live_taps": live_taps(rate, rows, columns),
-            "inside": sum(_inside(rate, rows, columns)) / (9 * rows * columns),
-        }
-        for rate in checked_rates(rates)
-    ]

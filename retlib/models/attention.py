@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from retlib.models.blocks import positive_int
-
 
 class AttentionGate(nn.Module):
     """Attention gate: scales a skip feature x by coefficients in (0, 1) from a gating signal g (equations 1 and 2).
@@ -39,9 +37,6 @@ class AttentionGate(nn.Module):
         output: bool = False,
     ) -> None:
         super().__init__()
-        positive_int("in_channels", in_channels)
-        positive_int("gating_channels", gating_channels)
-        positive_int("inter_channels", inter_channels)
         self.equal = equal
         if equal:
             theta = nn.Conv2d(in_channels, inter_channels, kernel_size=1)
@@ -55,16 +50,8 @@ class AttentionGate(nn.Module):
     def coefficients(self, x: Tensor, g: Tensor) -> Tensor:
         """Compute attention coefficients (N, 1, H, W) in (0, 1) for x (N, in_channels, H, W) and g.
 
-        Raises:
-            ValueError: if g is not (N, gating_channels, H, W), or (H // 2, W // 2) unless ``equal``.
+        ``g`` is (N, gating_channels, H, W), or (N, gating_channels, H / 2, W / 2) unless ``equal``.
         """
-        scale = 1 if self.equal else 2
-        expected = (x.shape[-2] // scale, x.shape[-1] // scale)
-        if tuple(g.shape[-2:]) != expected:
-            raise ValueError(
-                f"g must be {expected[0]} x {expected[1]} for an x of {x.shape[-2]} x {x.shape[-1]}, "
-                f"not {g.shape[-2]} x {g.shape[-1]}"
-            )
         alpha = torch.sigmoid(self.psi(F.relu(self.theta(x) + self.phi(g))))
         return alpha if self.equal else F.interpolate(alpha, size=x.shape[-2:], mode="bilinear", align_corners=False)
 

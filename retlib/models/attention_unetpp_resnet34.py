@@ -18,15 +18,11 @@ the image's own, and differ in the encoder alone. ``stem_stride=2`` is the other
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 
 from retlib.models.attention_unetpp import MULTIPLES, NestedGatedDecoder
 from retlib.models.blocks import PointwiseConv, SegmentationNetwork, positive_int, upsample
-from retlib.models.resnet import five_maps, initialise
-
-BLOCKS = (3, 4, 6, 3)
+from retlib.models.resnet import ResNet
 
 
 class BasicBlock(nn.Module):
@@ -51,35 +47,6 @@ class BasicBlock(nn.Module):
         return self.relu(self.bn2(self.conv2(x)) + shortcut)
 
 
-class ResNet34(nn.Module):
-    """The convolutional part of ResNet-34: a 7x7 stem and four layers of 3, 4, 6 and 3 basic blocks.
-
-    Args:
-        in_channels: channels of the image.
-        widths: channels of the stem and of the four layers; (64, 64, 128, 256, 512) is ResNet-34's own.
-        stem_stride: stride of the stem; 2 is ResNet-34's own.
-    """
-
-    def __init__(
-        self, in_channels: int = 3, widths: Sequence[int] = (64, 64, 128, 256, 512), stem_stride: int = 2
-    ) -> None:
-        super().__init__()
-        self.channels = tuple(widths)
-        stem = widths[0]
-        self.conv1 = nn.Conv2d(in_channels, stem, kernel_size=7, stride=stem_stride, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(stem)
-        self.relu = nn.ReLU(inplace=True)
-        for layer, (blocks, before, channels) in enumerate(zip(BLOCKS, widths[:-1], widths[1:], strict=True)):
-            first = BasicBlock(before, channels, stride=1 if layer == 0 else 2)
-            rest = [BasicBlock(channels, channels, stride=1) for _ in range(blocks - 1)]
-            setattr(self, f"layer{layer + 1}", nn.Sequential(first, *rest))
-        initialise(self)
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """The five maps of a batch (N, in_channels, H, W), each half as fine as the one before; the stem's first."""
-        return five_maps(self, x)
-
-
 class AttentionUNetPPResNet34(SegmentationNetwork):
     """Attention U-Net++ with a residual encoder: the paper's model 'with ResNet'.
 
@@ -100,7 +67,7 @@ class AttentionUNetPPResNet34(SegmentationNetwork):
             raise ValueError(f"stem_stride must be 1 or 2, not {stem_stride}")
         self.cell = MULTIPLES[-1] * stem_stride
         widths = [positive_int("width", width) * multiple for multiple in MULTIPLES]
-        self.encoder = ResNet34(in_channels, widths, stem_stride)
+        self.encoder = ResNet(BasicBlock, in_channels, widths, stem_stride)
         self.decoder = NestedGatedDecoder(widths)
         self.head = nn.Conv2d(width, 1, kernel_size=1)
 

@@ -6,7 +6,7 @@ would cancel, except where a model is to have as many parameters as a reference 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -49,13 +49,10 @@ def encode(stages: Iterable[nn.Module], x: Tensor) -> tuple[list[Tensor], Tensor
 
 
 def conv_bn_relu(
-    in_channels: int, out_channels: int, kernel: int = 3, dilation: int = 1, norm: bool = True, bias: bool = False
+    in_channels: int, out_channels: int, kernel: int = 3, norm: bool = True, bias: bool = False
 ) -> list[nn.Module]:
     """List a convolution that keeps the size, batch normalisation and ReLU; a bias if ``bias`` or not ``norm``."""
-    padding = dilation * (kernel // 2)
-    layers: list[nn.Module] = [
-        nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, bias=bias or not norm)
-    ]
+    layers: list[nn.Module] = [nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=bias or not norm)]
     if norm:
         layers.append(nn.BatchNorm2d(out_channels))
     layers.append(nn.ReLU(inplace=True))
@@ -91,24 +88,17 @@ class PointwiseConv(nn.Conv2d):
 class PreActivationUnit(nn.Module):
     """Residual unit of the deep residual U-Net: twice batch normalisation, ReLU, 3x3 convolution; 1x1 shortcut.
 
-    The stride is in the first convolution and in the shortcut. All convolutions carry a bias.
+    The stride is in the first convolution and in the shortcut. All convolutions carry a bias, and batch normalisation
+    follows the shortcut's.
 
     Args:
         in_channels: channels of the map.
         out_channels: channels of the result.
         stride: factor by which H and W shrink.
         first: leave out the leading normalisation and ReLU, as the unit that sees the image does.
-        shortcut_norm: batch normalisation after the shortcut's convolution.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        stride: int = 1,
-        first: bool = False,
-        shortcut_norm: bool = True,
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, first: bool = False) -> None:
         super().__init__()
         # The ReLU works in place on the normalised copy: x itself stays whole for the shortcut.
         activation = [] if first else [nn.BatchNorm2d(in_channels), nn.ReLU(inplace=True)]
@@ -119,9 +109,7 @@ class PreActivationUnit(nn.Module):
             nn.ReLU(inplace=True),
             nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1),
         )
-        self.shortcut = nn.Sequential(PointwiseConv(in_channels, out_channels, stride))
-        if shortcut_norm:
-            self.shortcut.append(nn.BatchNorm2d(out_channels))
+        self.shortcut = nn.Sequential(PointwiseConv(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, out_channels, ceil(H / stride), ceil(W / stride))."""
@@ -156,20 +144,64 @@ def upsample(x: Tensor, scale: int = 2) -> Tensor:
     return F.interpolate(x, scale_factor=float(scale), mode="bilinear", align_corners=False)
 
 
-def pad_to_multiple(x: Tensor, multiple: int, cells: int = 2) -> tuple[Tensor, tuple[int, int]]:
-    """Pad (N, C, H, W) to whole cells of ``multiple`` pixels, at least ``cells`` of them a side.
+def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[int, int]]:
+    """Pad (N, C, H, W) to whole cells of ``multiple`` pixels, at least two of them a side.
 
     The border value is repeated, half before and half after: zeros would draw an edge that looks like structure. With
     two cells a side the coarsest map has at least 2x2 values, so batch normalisation can train on one image of any
     size. Returns the padded tensor (``x`` itself where nothing is missing) and (top, left) of the image in it.
     """
     height, width = x.shape[-2:]
-    rows = max(-(-height // multiple), cells) * multiple - height
-    columns = max(-(-width // multiple), cells) * multiple - width
+    rows = max(-(-height // multiple), 2) * multiple - height
+    columns = max(-(-width // multiple), 2) * multiple - width
     top, left = rows // 2, columns // 2
     if rows or columns:
         x = F.pad(x, (left, columns - left, top, rows - top), mode="replicate")
     return x, (top, left)
+
+
+class UShapedNetwork(SegmentationNetwork):
+    """Encoder, bridge and decoder of a U-Net: ``depth`` poolings, channels doubling from ``width``, a skip a level.
+
+    Args:
+        in_channels: channels of the image.
+        width: channels of the first stage.
+        depth: number of 2x2 max-poolings.
+        block: builds the convolutions of a stage from its channels in and out.
+        up: builds the layer that doubles H and W, likewise.
+        extra: channels that a decoder stage (0: full resolution) joins beside its skip and the enlarged map, from the
+            channels of all stages and its number; by default none.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        depth: int,
+        block: Callable[[int, int], nn.Module],
+        up: Callable[[int, int], nn.Module],
+        extra: Callable[[Sequence[int], int], int] = lambda widths, stage: 0,
+    ) -> None:
+        super().__init__()
+        self.in_channels = positive_int("in_channels", in_channels)
+        self.depth = positive_int("depth", depth)
+        self.cell = 2**depth
+        widths = [positive_int("width", width) * 2**stage for stage in range(depth + 1)]
+        inputs = [in_channels, *widths[:-1]]
+        self.encoder = nn.ModuleList(block(i, o) for i, o in zip(inputs[:-1], widths[:-1], strict=True))
+        self.bridge = block(inputs[-1], widths[-1])
+        lowest_first = [(stage, widths[stage]) for stage in reversed(range(depth))]
+        self.up = nn.ModuleList(up(2 * w, w) for _, w in lowest_first)
+        self.decoder = nn.ModuleList(block(2 * w + extra(widths, stage), w) for stage, w in lowest_first)
+        self.head = nn.Conv2d(width, 1, kernel_size=1)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Compute logits (N, 1, h, w) of a padded batch (N, in_channels, h, w)."""
+        skips, x = encode(self.encoder, x)
+        x = self.bridge(x)
+        for up, stage in zip(self.up, self.decoder, strict=True):
+            x = stage(join([skips.pop(), up(x)]))
+        return self.head(x)
 
 
 def positive_int(name: str, value: object, least: int = 1) -> int:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from retlib.models.blocks import DoubleConv, SegmentationNetwork, encode, join, one_of, positive_int
+from retlib.models.blocks import DoubleConv, SegmentationNetwork, encode, join, one_of, positive_int, up_convolution
 
 DIRECTIONS = ("backward", "bidirectional")
 GATES = ("sigmoid", "hard_sigmoid")
@@ -50,9 +50,7 @@ class ConvLSTMCell(nn.Module):
 
     def __init__(self, in_channels: int, filters: int, kernel: int = KERNEL, gates: str = "sigmoid") -> None:
         super().__init__()
-        if positive_int("kernel", kernel) % 2 == 0:
-            raise ValueError(f"kernel must be an odd number, not {kernel}")
-        self.filters = positive_int("filters", filters)
+        self.filters = filters
         self.gates = one_of("gates", gates, GATES)
         # Four convolutions in one, in torch's order: input gate, forget gate, candidate, output gate.
         self.input = nn.Conv2d(in_channels, 4 * filters, kernel, padding=kernel // 2)
@@ -178,7 +176,11 @@ class ConvLSTMUNet(SegmentationNetwork):
         self.bridge = DenseBottleneck(widths[-1], 2 * widths[-1], dense_blocks, dropout)
         self.drop_skip = nn.Dropout(dropout)
         below = [self.bridge.out_channels, *reversed(widths[1:])]
-        self.up = nn.ModuleList(up_block(i, o) for i, o in zip(below, reversed(widths), strict=True))
+        # The transposed convolution keeps the bias that its normalisation cancels, as the family's code and counts do.
+        self.up = nn.ModuleList(
+            nn.Sequential(up_convolution(i, o), nn.BatchNorm2d(o), nn.ReLU(inplace=True))
+            for i, o in zip(below, reversed(widths), strict=True)
+        )
         self.merge = nn.ModuleList(Merge(w, direction, gates) for w in reversed(widths))
         self.decoder = nn.ModuleList(
             DoubleConv(merge.out_channels, w, norm=False) for merge, w in zip(self.merge, reversed(widths), strict=True)
@@ -202,18 +204,6 @@ class ConvLSTMUNet(SegmentationNetwork):
         if x.shape[1] == 2:
             x = x[:, 1:] - x[:, :1]  # paired: vessel minus background
         return x
-
-
-def up_block(in_channels: int, out_channels: int) -> nn.Sequential:
-    """2x2 transposed convolution (doubles H and W), batch normalisation and ReLU.
-
-    The convolution keeps the bias that the normalisation cancels, as the family's code and its counts have it.
-    """
-    return nn.Sequential(
-        nn.ConvTranspose2d(in_channels, out_channels, kernel_size=2, stride=2),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
-    )
 
 
 def initialise(model: nn.Module) -> None:

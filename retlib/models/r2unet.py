@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from retlib.models.blocks import SegmentationNetwork, encode, join, one_of, positive_int, true_or_false, up_convolution
+from retlib.models.blocks import UShapedNetwork, one_of, positive_int, true_or_false, up_convolution
 
 NORMS = ("shared", "per_step", "none")
 UPSAMPLING = ("nearest", "transposed")
@@ -115,7 +115,7 @@ class RepeatConv(nn.Module):
         return F.relu(self.norm(self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))))
 
 
-class R2UNet(SegmentationNetwork):
+class R2UNet(UShapedNetwork):
     """U-Net whose blocks are recurrent and residual: ``depth`` poolings, channels doubling from ``width``.
 
     With ``upsampling="nearest"``, width 64, depth 4 and any t, 39,091,265 parameters for one channel in and
@@ -145,15 +145,10 @@ class R2UNet(SegmentationNetwork):
         running_statistics: bool = True,
         upsampling: str = "nearest",
     ) -> None:
-        super().__init__()
-        self.in_channels = positive_int("in_channels", in_channels)
-        self.cell = 2 ** positive_int("depth", depth)
         positive_int("t", t, least=0)
         one_of("norm", norm, NORMS)
         one_of("upsampling", upsampling, UPSAMPLING)
         true_or_false("running_statistics", running_statistics)
-        widths = [positive_int("width", width) * 2**stage for stage in range(depth + 1)]
-        inputs = [in_channels, *widths[:-1]]
 
         def block(before: int, after: int) -> RecurrentResidualBlock:
             return RecurrentResidualBlock(before, after, t, norm, running_statistics)
@@ -163,16 +158,4 @@ class R2UNet(SegmentationNetwork):
                 return up_convolution(before, after)
             return RepeatConv(before, after, norm != "none", running_statistics)
 
-        self.encoder = nn.ModuleList(block(i, o) for i, o in zip(inputs[:-1], widths[:-1], strict=True))
-        self.bridge = block(inputs[-1], widths[-1])
-        self.up = nn.ModuleList(up(2 * w, w) for w in reversed(widths[:-1]))
-        self.decoder = nn.ModuleList(block(2 * w, w) for w in reversed(widths[:-1]))
-        self.head = nn.Conv2d(width, 1, kernel_size=1)
-
-    def logits(self, x: Tensor) -> Tensor:
-        """Compute logits (N, 1, h, w) of a padded batch (N, in_channels, h, w)."""
-        skips, x = encode(self.encoder, x)
-        x = self.bridge(x)
-        for up, stage in zip(self.up, self.decoder, strict=True):
-            x = stage(join([skips.pop(), up(x)]))
-        return self.head(x)
+        super().__init__(in_channels, width, depth, block, up)

@@ -1,9 +1,12 @@
-"""ResNet-50 encoder (He et al. 2016) of any width, with the parameter names of torchvision's ``resnet50``.
+"""ResNet encoders (He et al. 2016) of any width, with the parameter names of torchvision's ``resnet50``.
 
 The stride of a down-sampling bottleneck sits on its 3x3 convolution, as in torchvision ('v1.5').
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,11 +20,11 @@ STRIDE = 32
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (with the stride), 1x1 convolution to ``4 * width`` channels, plus the input, then ReLU."""
+    """1x1, 3x3 (with the stride) convolution to a quarter of the channels, 1x1, plus the input, then ReLU."""
 
-    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        out_channels = EXPANSION * width
+        width = out_channels // EXPANSION
         self.conv1 = nn.Conv2d(in_channels, width, kernel_size=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, kernel_size=3, stride=stride, padding=1, bias=False)
@@ -35,15 +38,53 @@ class Bottleneck(nn.Module):
             self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to (N, 4 * width, H / stride, W / stride)."""
+        """(N, in_channels, H, W) to (N, out_channels, H / stride, W / stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.relu(self.bn2(self.conv2(x)))
         return self.relu(self.bn3(self.conv3(x)) + shortcut)
 
 
-class ResNet50(nn.Module):
-    """The convolutional part of ResNet-50: a stem and four layers of 3, 4, 6 and 3 bottlenecks.
+class ResNet(nn.Module):
+    """The convolutional part of a ResNet: a 7x7 stem and four layers of 3, 4, 6 and 3 blocks.
+
+    Args:
+        block: builds a block from its channels in and out and its stride.
+        in_channels: channels of the image.
+        channels: channels of the stem and of the four layers.
+        stem_stride: stride of the stem; 2 is ResNet's own.
+    """
+
+    def __init__(
+        self,
+        block: Callable[[int, int, int], nn.Module],
+        in_channels: int,
+        channels: Sequence[int],
+        stem_stride: int = 2,
+    ) -> None:
+        super().__init__()
+        self.channels = tuple(channels)
+        stem = self.channels[0]
+        self.conv1 = nn.Conv2d(in_channels, stem, kernel_size=7, stride=stem_stride, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem)
+        self.relu = nn.ReLU(inplace=True)
+        for layer, (count, (before, after)) in enumerate(zip(BLOCKS, pairwise(self.channels), strict=True), 1):
+            first = block(before, after, 1 if layer == 1 else 2)
+            rest = [block(after, after, 1) for _ in range(count - 1)]
+            setattr(self, f"layer{layer}", nn.Sequential(first, *rest))
+        initialise(self)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """The five maps of a batch (N, in_channels, H, W), each half as fine as the one before; the stem's first."""
+        stem = self.relu(self.bn1(self.conv1(x)))
+        maps = [stem, self.layer1(F.max_pool2d(stem, kernel_size=3, stride=2, padding=1))]
+        for layer in (self.layer2, self.layer3, self.layer4):
+            maps.append(layer(maps[-1]))
+        return maps
+
+
+class ResNet50(ResNet):
+    """ResNet-50: its maps are the stem's at 1/2 of the image and those of layers 1 to 4 at 1/4 to 1/32.
 
     Args:
         in_channels: channels of the image.
@@ -59,41 +100,15 @@ class ResNet50(nn.Module):
     """
 
     def __init__(self, in_channels: int = 1, width: int = 64, imagenet: bool = False) -> None:
-        super().__init__()
         positive_int("in_channels", in_channels)
         positive_int("width", width)
         check_imagenet(imagenet, width, in_channels)
-        self.conv1 = nn.Conv2d(in_channels, width, kernel_size=7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.relu = nn.ReLU(inplace=True)
-        channels = width
-        for layer, blocks in enumerate(BLOCKS):
-            bottlenecks = []
-            for block in range(blocks):
-                stride = 2 if block == 0 and layer > 0 else 1
-                bottlenecks.append(Bottleneck(channels, width * 2**layer, stride))
-                channels = EXPANSION * width * 2**layer
-            setattr(self, f"layer{layer + 1}", nn.Sequential(*bottlenecks))
-        self.channels = (width, *(EXPANSION * width * 2**layer for layer in range(len(BLOCKS))))
+        layers = (EXPANSION * width * 2**layer for layer in range(len(BLOCKS)))
+        super().__init__(Bottleneck, in_channels, (width, *layers))
         if imagenet:
             state = imagenet_state_dict("ResNet50_Weights", "ResNet-50")
             state = {name: value for name, value in state.items() if not name.startswith("fc.")}
             self.load_state_dict(adapt_first_convolution(state, "conv1.weight", in_channels))
-        else:
-            initialise(self)
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """The five maps of a batch (N, in_channels, H, W): stem at 1/2, layers 1 to 4 at 1/4 to 1/32."""
-        return five_maps(self, x)
-
-
-def five_maps(encoder: nn.Module, x: Tensor) -> list[Tensor]:
-    """Compute the maps of the stem and the four layers of a ResNet, with its max-pooling before the first layer."""
-    stem = encoder.relu(encoder.bn1(encoder.conv1(x)))
-    maps = [stem, encoder.layer1(F.max_pool2d(stem, kernel_size=3, stride=2, padding=1))]
-    for layer in (encoder.layer2, encoder.layer3, encoder.layer4):
-        maps.append(layer(maps[-1]))
-    return maps
 
 
 def initialise(encoder: nn.Module) -> None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from retlib.models.blocks import PreActivationUnit, SegmentationNetwork, join, positive_int, true_or_false, upsample
+from retlib.models.blocks import PreActivationUnit, SegmentationNetwork, join, positive_int, upsample
 
 POOLINGS = 3
 
@@ -16,28 +16,25 @@ class ResUNet(SegmentationNetwork):
 
     Encoder of ``width``, 2 and 4 times ``width`` channels (64, 128, 256), bridge of 8 times (512), and a decoder that
     enlarges, joins the encoder's map and applies a unit, back to ``width``; a 1x1 convolution ends it. The first unit
-    starts with its convolution, without normalisation and ReLU. 8,223,809 parameters for three channels in,
-    8,220,993 without ``shortcut_norm``.
+    starts with its convolution, without normalisation and ReLU. 8,223,809 parameters for three channels in.
 
     The paper leaves open how maps are enlarged (here: bilinear), whether convolutions carry a bias (here: all do) and
-    whether the shortcut is normalised (an option).
+    whether the shortcut is normalised (here: it is).
 
     Args:
         in_channels: channels of the image.
         width: channels at full resolution.
-        shortcut_norm: batch normalisation after the 1x1 convolution of each shortcut.
     """
 
-    def __init__(self, in_channels: int = 1, width: int = 64, shortcut_norm: bool = True) -> None:
+    def __init__(self, in_channels: int = 1, width: int = 64) -> None:
         super().__init__()
         self.in_channels = positive_int("in_channels", in_channels)
         self.cell = 2**POOLINGS
-        norm = true_or_false("shortcut_norm", shortcut_norm)
         widths = [positive_int("width", width) * 2**stage for stage in range(POOLINGS + 1)]
-        self.encoder = nn.ModuleList([PreActivationUnit(in_channels, width, first=True, shortcut_norm=norm)])
-        self.encoder.extend(PreActivationUnit(i, o, stride=2, shortcut_norm=norm) for i, o in pairwise(widths[:-1]))
-        self.bridge = PreActivationUnit(widths[-2], widths[-1], stride=2, shortcut_norm=norm)
-        self.decoder = nn.ModuleList(PreActivationUnit(2 * w + w, w, shortcut_norm=norm) for w in reversed(widths[:-1]))
+        self.encoder = nn.ModuleList([PreActivationUnit(in_channels, width, first=True)])
+        self.encoder.extend(PreActivationUnit(i, o, stride=2) for i, o in pairwise(widths[:-1]))
+        self.bridge = PreActivationUnit(widths[-2], widths[-1], stride=2)
+        self.decoder = nn.ModuleList(PreActivationUnit(2 * w + w, w) for w in reversed(widths[:-1]))
         self.head = nn.Conv2d(width, 1, kernel_size=1)
 
     def logits(self, x: Tensor) -> Tensor:

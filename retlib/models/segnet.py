@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from retlib.models.blocks import SegmentationNetwork, positive_int
+from retlib.models.blocks import SegmentationNetwork, conv_bn_relu, positive_int
 from retlib.models.imagenet import adapt_first_convolution, check_imagenet, imagenet_state_dict
 from retlib.models.resnet import initialise
 
@@ -46,7 +46,7 @@ class SegNet(SegmentationNetwork):
         channels = in_channels
         for multiple, count in STAGES:
             for _ in range(count):
-                layers += _conv_bn_relu(channels, multiple * width)
+                layers += conv_bn_relu(channels, multiple * width, bias=True)
                 channels = multiple * width
             layers.append(nn.MaxPool2d(kernel_size=2, stride=2, return_indices=True))
         self.encoder = nn.Sequential(*layers)
@@ -58,10 +58,10 @@ class SegNet(SegmentationNetwork):
             last = STAGES[stage - 1][0] * width if stage > 0 else width
             layers = []
             for _ in range(count - 1):
-                layers += _conv_bn_relu(channels, multiple * width)
+                layers += conv_bn_relu(channels, multiple * width, bias=True)
                 channels = multiple * width
             if stage > 0:
-                layers += _conv_bn_relu(channels, last)
+                layers += conv_bn_relu(channels, last, bias=True)
                 channels = last
             self.decoder.append(nn.Sequential(*layers))
         # Both before the head: a head of He's scale would start with logits in the tens.
@@ -85,9 +85,3 @@ class SegNet(SegmentationNetwork):
         for stage in self.decoder:
             x = stage(F.max_unpool2d(x, places.pop(), kernel_size=2, stride=2))
         return self.head(x)
-
-
-def _conv_bn_relu(in_channels: int, out_channels: int) -> list[nn.Module]:
-    """3x3 convolution with a bias, batch normalisation and ReLU, the triple of torchvision's ``vgg16_bn``."""
-    conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1)
-    return [conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)]

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from retlib.data import estimate_fov
+from retlib.data.sample import require_photograph
 
 _BRIGHT = 40  # gray levels above which a margin or a surround is not the camera's black
 _EVEN = 12  # gray levels by which the pixels of a bright margin may differ
@@ -52,13 +53,6 @@ def find_fov(image: np.ndarray) -> np.ndarray:
     lit = _lit_part(inner)
     fov[window][lit] = _fov_of_part(np.ascontiguousarray(inner[lit]))
     return fov
-
-
-def require_photograph(image: np.ndarray) -> None:
-    """Raise a ValueError unless the array is uint8 (H, W, 3)."""
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        given = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ValueError(f"a photograph has to be uint8 (H, W, 3), got {given}")
 
 
 def eyes_side_by_side(image: np.ndarray) -> int | None:

@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from retlib.data import FundusSample
+from retlib.data.sample import require_photograph
 from retlib.device import pick_device
 from retlib.inference import area_opening, predict_logits, probabilities, remove_small_components
 from retlib.predict.doubts import find_doubts, measure_quality
-from retlib.predict.fov import FieldOfViewError, eyes_side_by_side, find_fov, require_photograph, searched_region
+from retlib.predict.fov import FieldOfViewError, eyes_side_by_side, find_fov, searched_region
 from retlib.predict.fundus_check import FundusCheck, NotAFundusError, check_fundus
 from retlib.predict.weights import ModelCard, read_weights, shipped_weights
 

@@ -66,7 +66,7 @@ class Parameters(Settings):
     @classmethod
     def _existing_root(cls, root: str | None) -> str | None:
         if root is not None and not Path(root).expanduser().is_dir():
-            raise ValueError("there is no such folder; `retlib data where` says where data is looked for")
+            raise ValueError("there is no such folder; `retlib data status` says where data is looked for")
         return None if root is None else str(Path(root).expanduser().absolute())
 
 

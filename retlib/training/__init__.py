@@ -7,23 +7,8 @@ on the CPU, as one that was not.
 
 from __future__ import annotations
 
-from retlib.training.batches import Batch, RawBatch, TrainingDataset
-from retlib.training.loader import load_batches
-from retlib.training.loop import Trained, build_optimiser, build_schedule, fit
+from retlib.training.loop import Trained, fit
 from retlib.training.sampling import cut_patch, random_corner
 from retlib.training.settings import Patches, TrainingSettings
 
-__all__ = [
-    "Batch",
-    "Patches",
-    "RawBatch",
-    "Trained",
-    "TrainingDataset",
-    "TrainingSettings",
-    "build_optimiser",
-    "build_schedule",
-    "cut_patch",
-    "fit",
-    "load_batches",
-    "random_corner",
-]
+__all__ = ["Patches", "Trained", "TrainingSettings", "cut_patch", "fit", "random_corner"]

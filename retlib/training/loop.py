@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from retlib.device import autocast
 from retlib.losses import build_loss
@@ -100,7 +100,10 @@ def fit(
     # Optimiser, schedule, moving average of the weights (which is then validated and kept).
     optimiser = build_optimiser(model, settings)
     schedule = build_schedule(optimiser, settings, settings.epochs * dataset.steps)
-    averaged = None if settings.average_weights is None else AveragedModel(model, use_buffers=True)
+    averaged = None
+    if settings.average_weights is not None:
+        decayed = get_ema_multi_avg_fn(settings.average_weights)
+        averaged = AveragedModel(model, multi_avg_fn=decayed, use_buffers=True)
     kept = model if averaged is None else averaged.module
 
     # Start, or resume from the checkpoint: after an epoch, or after some steps of one.
@@ -191,7 +194,7 @@ def _step(model, averaged, batch: Batch, loss_of, optimiser, schedule, settings,
         nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
     optimiser.step()
     if averaged is not None:
-        update_average(averaged, model, settings.average_weights)
+        averaged.update_parameters(model)
     if schedule is not None and settings.schedule != "plateau":
         schedule.step()
     scores.add(loss, logits, batch, mask)
@@ -257,26 +260,6 @@ def build_schedule(optimiser: torch.optim.Optimizer, settings: TrainingSettings,
         every = max(1, round(steps / settings.epochs * options.get("every", 1)))
         return torch.optim.lr_scheduler.StepLR(optimiser, step_size=every, gamma=options.get("factor", 0.5))
     return None
-
-
-@torch.no_grad()
-def update_average(averaged: AveragedModel, model: nn.Module, decay: float) -> None:
-    """Update the exponential moving average of parameters and buffers; the first update copies them.
-
-    torch's own ``update_parameters`` computes the same, but makes the CPU wait for the GPU at every step.
-    """
-    averages = [*averaged.module.parameters(), *averaged.module.buffers()]
-    pairs = list(zip(averages, [*model.parameters(), *model.buffers()], strict=True))
-    if averaged.n_averaged == 0:  # a tensor on the CPU: no wait for the GPU
-        for average, value in pairs:
-            average.copy_(value)
-    else:
-        floating = [pair for pair in pairs if pair[0].is_floating_point()]
-        torch._foreach_lerp_([average for average, _ in floating], [value for _, value in floating], 1 - decay)
-        for average, value in pairs:
-            if not average.is_floating_point():  # the number of batches that batch normalisation has seen
-                average.copy_(average * decay + value * (1 - decay))
-    averaged.n_averaged += 1
 
 
 def region_mask(batch: Batch, region: str) -> torch.Tensor | None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from retlib.augmentation import count_copies, list_augmentations
+from retlib.augmentation import list_transforms
 from retlib.settings import Settings
 
 Side = Annotated[int, Field(ge=1)]
@@ -63,14 +63,14 @@ class TrainingSettings(Settings):
     @field_validator("augmentation")
     @classmethod
     def _known_augmentation(cls, name: str) -> str:
-        if name not in list_augmentations():
-            raise ValueError(f"unknown augmentation {name!r}; known: {', '.join(list_augmentations())}")
+        list_transforms(name)
         return name
 
     @property
     def copies(self) -> int:
         """Count the augmented copies beside each original."""
-        return count_copies(self.augmentation, self.augmented_copies)
+        each = self.augmented_copies == "each"
+        return len(list_transforms(self.augmentation)) if each else self.augmented_copies
 
     @property
     def looks_at_validation(self) -> str | None:

@@ -73,16 +73,6 @@ def test_status_of_a_part(mirror):
     assert "missing: and 1 more" in output
 
 
-def test_where(monkeypatch, tmp_path: Path):
-    assert run("where")[0] == 1
-    assert "set RETLIB_DATA" in run("where")[1]
-    monkeypatch.setenv("RETLIB_DATA", str(tmp_path))
-    assert run("where") == (0, f"{tmp_path}\nchosen by the environment variable RETLIB_DATA\n")
-    code, output = run("where", "--root", tmp_path / "nowhere")
-    assert code == 0
-    assert output == f"{tmp_path / 'nowhere'}\nchosen by the option --root; this folder does not exist\n"
-
-
 def test_verify_authentic_files(data_root: Path):
     assert run("verify", "drive", "chase_db1", "--root", data_root) == (
         0,
@@ -167,5 +157,5 @@ def test_help_and_version():
     assert "data" in runner.invoke(app, ["--help"]).stdout
     code, output = run("--help")
     assert code == 0
-    for command in ("status", "verify", "fetch", "where", "pack", "unpack"):
+    for command in ("status", "verify", "fetch", "pack", "unpack"):
         assert command in output

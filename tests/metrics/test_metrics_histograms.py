@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as hnp
 from scipy.special import expit, logit
 from sklearn import metrics as sk
 
-from retlib.metrics import METRICS, ScoreHistograms, evaluate, histogram_edges, threshold_to_logit
-from retlib.metrics.edges import bin_counts
+from retlib.metrics import METRICS, ScoreHistogram, ScoreHistograms, evaluate
+from retlib.metrics.edges import bin_counts, histogram_edges, threshold_to_logit
 
 FAST = METRICS[:-1]
 
@@ -42,9 +42,9 @@ def test_edges_rise_and_hold_zero_and_the_thresholds(score_maps):
 def test_edges_split_each_class_evenly(score_maps):
     logits, vessels, _ = score_maps(1, shape=(400, 400))
     parts = logits[0][vessels[0]], logits[0][~vessels[0]]
-    edges = histogram_edges(*parts, quantiles=64)
+    edges = histogram_edges(*parts)
     for part in parts:
-        assert bin_counts(part, edges).max() <= math.ceil(part.size / 63) + 1
+        assert bin_counts(part, edges).max() <= math.ceil(part.size / 511) + 1
 
 
 def test_a_score_equal_to_an_edge_falls_in_the_bin_above():
@@ -82,7 +82,6 @@ def test_the_probability_of_a_pixel_as_threshold_keeps_that_pixel(score):
         (([np.nan], [0.0]), {}, "vessel_logits holds NaN"),
         (([0.0], [1, 2]), {}, "background_logits has type int64"),
         (([0.0], [1.0]), {"thresholds": (1.0,)}, r"threshold is 1.0.*inside \(0, 1\)"),
-        (([0.0], [1.0]), {"quantiles": 1}, "quantiles is 1: expected at least 2"),
     ],
 )
 def test_bad_edges_are_refused(arguments, options, words):
@@ -113,7 +112,8 @@ def test_uniform_bins_of_probabilities_would_not_do(score_maps):
     logits, vessels, _ = score_maps(1, scale=8, shape=(300, 300))
     uniform = logit(np.linspace(0, 1, 1001)[1:-1]).astype(np.float32)
     exact = sk.roc_auc_score(vessels[0].ravel(), logits[0].ravel())
-    assert abs(histograms(logits, vessels, edges=uniform).select().auc() - exact) > 0.01
+    background, vessel = (bin_counts(logits[0][vessels[0] == label], uniform) for label in (False, True))
+    assert abs(ScoreHistogram(uniform, vessel, background, ("image",)).auc() - exact) > 0.01
     assert abs(histograms(logits, vessels).select().auc() - exact) < 1e-5
 
 
@@ -205,15 +205,14 @@ def test_counts_are_exact_at_the_thresholds_asked_for(score_maps, scale):
     assert everything.fn == everything.tn == 0 and everything.total == sum(fov.sum() for fov in fovs)
 
 
-def test_a_threshold_between_edges_is_refused_or_moved_to_the_nearest(score_maps):
+def test_a_threshold_between_edges_is_refused_and_the_nearest_is_named(score_maps):
     pooled = histograms(*score_maps(1)).select()
     with pytest.raises(ValueError, match=r"threshold is 0\.123, between two edges.*0\.12\d+ and 0\.12\d+") as caught:
         pooled.counts(0.123)
     assert not caught.value.__context__
     used = pooled.nearest_threshold(0.123)
     assert abs(used - 0.123) < 0.01 and used in pooled.thresholds
-    assert pooled.counts(0.123, nearest=True) == pooled.counts(used)
-    assert pooled.metrics(0.123, nearest=True)["dice"] == pooled.metrics(used)["dice"]
+    assert pooled.metrics(used)["dice"] == pooled.counts(used).dice
     for bad in (1.0, 1.2, -0.1, float("nan")):
         with pytest.raises(ValueError, match="threshold"):
             pooled.counts(bad)

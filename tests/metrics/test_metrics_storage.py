@@ -93,9 +93,9 @@ def test_bad_images_are_named(score_maps):
     with pytest.raises(ValueError, match="names is empty"):
         ScoreHistograms.from_logits([], [], [])
     with pytest.raises(ValueError, match="strictly increasing"):
-        histograms(logits, vessels, edges=np.array([1, 1], np.float32))
+        ScoreHistograms(("a",), np.array([1, 1], np.float32), np.zeros((1, 2, 2, 3), np.int32))
     with pytest.raises(ValueError, match="edges is float64"):
-        histograms(logits, vessels, edges=np.array([1.0, 2.0]))
+        ScoreHistograms(("a",), np.array([1.0, 2.0]), np.zeros((1, 2, 2, 3), np.int32))
 
 
 def test_twenty_images_take_milliseconds(score_maps, tmp_path):

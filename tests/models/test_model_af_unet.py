@@ -7,7 +7,6 @@ import torch
 from torch.nn import functional as F
 
 from retlib.models import build_model, count_parameters
-from retlib.models.af_unet import Fusion
 
 
 @pytest.mark.parametrize(
@@ -56,44 +55,31 @@ def test_without_weight_on_the_shallow_features_it_is_unet(skips, training):
     torch.testing.assert_close(model.train(training)(x), plain.train(training)(x), atol=1e-5, rtol=1e-5)
 
 
-def test_the_fusions_of_the_paper_sized_net():
+def test_the_asymmetric_skips_of_the_paper_sized_net():
     model = build_model("af_unet", width=2)
-    assert [(level.same, level.shallow) for level in model.fusions()] == [
-        ("encoder.3", ("encoder.2",)),
-        ("encoder.2", ("encoder.1",)),
-        ("encoder.1", ("encoder.0",)),
-        ("encoder.0", ()),
-    ]
-    dense = build_model("af_unet", width=2, skips="dense").fusions()
-    assert dense[0] == Fusion(
-        level=4,
-        up="up.0",
-        same="encoder.3",
-        shallow=("encoder.0", "encoder.1", "encoder.2"),
-        pooling=(8, 4, 2),
-        decoder="decoder.0",
-    )
-    assert [len(level.shallow) for level in dense] == [3, 2, 1, 0]
+    assert [list(model.finer(stage)) for stage in range(4)] == [[], [0], [1], [2]]
+    dense = build_model("af_unet", width=2, skips="dense")
+    assert [list(dense.finer(stage)) for stage in range(4)] == [[], [0], [0, 1], [0, 1, 2]]
 
 
 @pytest.mark.parametrize("skips", ["next", "dense"])
 @pytest.mark.parametrize("depth", [1, 3, 4])
 @torch.no_grad()
-def test_a_forward_pass_fuses_what_the_model_tells(skips, depth):
+def test_a_forward_pass_joins_what_the_model_tells(skips, depth):
     torch.manual_seed(0)
     model = build_model("af_unet", width=4, depth=depth, skips=skips).eval()
     outputs, inputs = {}, {}
-    for level in model.fusions():
-        for name in (level.up, level.same, *level.shallow, level.decoder):
+    for name, module in model.named_modules():
+        if name.count(".") == 1:
 
             def listen(_module, args, out, name=name):
                 inputs[name], outputs[name] = args[0], out
 
-            model.get_submodule(name).register_forward_hook(listen)
+            module.register_forward_hook(listen)
     model(torch.rand(1, 1, 61, 75))
-    assert [level.level for level in model.fusions()] == list(range(depth, 0, -1))
-    for level in model.fusions():
-        shallow = [F.max_pool2d(outputs[name], k) for name, k in zip(level.shallow, level.pooling, strict=True)]
-        expected = torch.cat([outputs[level.same], *shallow, outputs[level.up]], dim=1)
-        assert torch.equal(inputs[level.decoder], expected)
-        assert outputs[level.decoder].shape == outputs[level.same].shape
+    for step, stage in enumerate(reversed(range(depth))):
+        same = outputs[f"encoder.{stage}"]
+        finer = [F.max_pool2d(outputs[f"encoder.{index}"], 2 ** (stage - index)) for index in model.finer(stage)]
+        expected = torch.cat([same, *finer, outputs[f"up.{step}"]], dim=1)
+        assert torch.equal(inputs[f"decoder.{step}"], expected)
+        assert outputs[f"decoder.{step}"].shape == same.shape

@@ -99,15 +99,6 @@ def test_normalisation_and_output_are_options_of_both_gates():
         torch.testing.assert_close(full.eval()(x, g), full.output(full.coefficients(x, g) * x))
 
 
-@pytest.mark.parametrize(("equal", "size"), [(False, 8), (True, 4)])
-def test_a_signal_of_the_wrong_size_is_one_clear_error(equal, size):
-    expected = 8 if equal else 4
-    with pytest.raises(ValueError, match=rf"g must be {expected} x {expected} for an x of 8 x 8, not {size} x {size}"):
-        AttentionGate(3, 5, 4, equal=equal)(torch.rand(1, 3, 8, 8), torch.rand(1, 5, size, size))
-    with pytest.raises(ValueError, match="inter_channels must be a whole number of at least 1, not 0"):
-        AttentionGate(3, 5, 0)
-
-
 @pytest.mark.parametrize("gates", ["coarser", "equal"])
 @torch.no_grad()
 def test_each_gate_sees_its_skip_and_its_signal(gates):

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from retlib.models import build_model, count_parameters
 from retlib.models.attention_unetpp import NestedGatedDecoder
-from retlib.models.attention_unetpp_resnet34 import ResNet34
+from retlib.models.attention_unetpp_resnet34 import BasicBlock
+from retlib.models.resnet import ResNet
 from retlib.study.network_figure import map_sizes
 
 
@@ -139,7 +140,7 @@ def test_at_full_width_the_encoder_equals_torchvisions_resnet34(training):
     torch.manual_seed(0)
     # In double precision, where the order of a sum does not show.
     reference = resnet34(weights=None).double().train(training)
-    encoder = ResNet34().double().train(training)
+    encoder = ResNet(BasicBlock, 3, (64, 64, 128, 256, 512)).double().train(training)
     state = {key: value for key, value in reference.state_dict().items() if not key.startswith("fc.")}
     encoder.load_state_dict(state)  # strict: names and shapes are the same
     x = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(1)).double()

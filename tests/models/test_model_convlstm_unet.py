@@ -129,11 +129,6 @@ def test_on_a_single_pixel_the_cell_is_torchs_lstm():
         torch.testing.assert_close(left.flatten(1), right, atol=1e-12, rtol=1e-12)
 
 
-def test_an_even_kernel_is_refused():
-    with pytest.raises(ValueError, match="kernel must be an odd number, not 2"):
-        ConvLSTMCell(1, 1, 2)
-
-
 def test_backward_starts_with_the_upsampled_map_and_ends_with_the_skip():
     torch.manual_seed(0)
     skip, up = torch.randn(2, 2, 4, 5, 6, dtype=torch.float64)

@@ -122,7 +122,7 @@ def test_the_paper_profile_is_what_the_paper_states():
 def test_the_tenth_epoch_without_improvement_halves_the_rate():
     import torch
 
-    from retlib.training import build_optimiser, build_schedule
+    from retlib.training.loop import build_optimiser, build_schedule
 
     settings = PAPER.runs("paper")[PLAIN].training
     optimiser = build_optimiser(torch.nn.Linear(1, 1), settings)

@@ -31,7 +31,7 @@ def test_kernel_names_and_imports_are_no_parameters() -> None:
         ({"seeds": []}, ["seeds"]),
         ({"seeds": True}, ["seeds"]),
         ({"device": "gpu"}, ["device", "cuda"]),
-        ({"data_root": "/no/such/folder"}, ["data_root", "retlib data where"]),
+        ({"data_root": "/no/such/folder"}, ["data_root", "retlib data status"]),
         ({"measure": "missing"}, ["measure"]),
         ({"seeds": "0; 1"}, ["seeds", "distinct", "'0; 1'"]),
         ({"seeds": "None"}, ["seeds", "distinct"]),

@@ -8,8 +8,9 @@ import torch
 
 from retlib.data import load_dataset
 from retlib.preprocessing import InputSettings, prepare, to_input
-from retlib.training import Patches, TrainingDataset, TrainingSettings, cut_patch, load_batches, random_corner
-from retlib.training.batches import stack_samples, to_batch
+from retlib.training import Patches, TrainingSettings, cut_patch, random_corner
+from retlib.training.batches import TrainingDataset, stack_samples, to_batch
+from retlib.training.loader import load_batches
 from retlib.training.sampling import count_by_rows, derive_seed, grid_corners, plan_epoch, validation_patches
 
 INPUTS = InputSettings(preprocessing=("green",), size=(64, 64))
@@ -58,10 +59,9 @@ def test_an_epoch_holds_originals_and_copies(samples) -> None:
 
 
 def test_one_copy_a_transform(samples) -> None:
-    from retlib.augmentation import augment, build_augmentation, count_transforms
+    from retlib.augmentation import augment, build_augmentation, list_transforms
 
-    count = count_transforms("af-unet")
-    assert count == 4
+    assert len(list_transforms("af-unet")) == 4
     plan = plan_epoch(samples, settings(copies="each", augmentation="af-unet"), seed=3, epoch=1)
     expected = [(i, t) for i in range(5) for t in (None, 0, 1, 2, 3)]
     assert sorted([(d.sample, d.transform) for d in plan], key=str) == sorted(expected, key=str)

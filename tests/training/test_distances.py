@@ -11,7 +11,9 @@ from retlib.data import load_dataset
 from retlib.losses import build_loss, signed_distances
 from retlib.models import build_model
 from retlib.preprocessing import InputSettings, Prepared, prepare
-from retlib.training import Patches, TrainingDataset, TrainingSettings, fit, load_batches
+from retlib.training import Patches, TrainingSettings, fit
+from retlib.training.batches import TrainingDataset
+from retlib.training.loader import load_batches
 from retlib.training.loop import region_mask
 
 CPU = torch.device("cpu")

@@ -18,8 +18,9 @@ from torch import nn
 
 from retlib.data import load_dataset
 from retlib.preprocessing import InputSettings, Prepared, normalise, prepare
-from retlib.training import RawBatch, TrainingDataset, TrainingSettings, fit, load_batches, loader
-from retlib.training.loader import MOST_WORKERS, choose_workers
+from retlib.training import TrainingSettings, fit, loader
+from retlib.training.batches import RawBatch, TrainingDataset
+from retlib.training.loader import MOST_WORKERS, choose_workers, load_batches
 
 CPU = torch.device("cpu")
 INPUTS = InputSettings(size=(64, 64))

@@ -1,41 +1,15 @@
-"""The moving average of the weights, and the scores of an epoch."""
+"""The scores of an epoch."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 
-from retlib.training import Batch
-from retlib.training.loop import Scores, update_average
+from retlib.training.batches import Batch
+from retlib.training.loop import Scores
 
 CPU = torch.device("cpu")
 SHAPE = (2, 1, 32, 32)
-
-
-def net() -> torch.nn.Module:
-    """Parameters, and statistics of the batches."""
-    torch.manual_seed(5)
-    layers = (nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Conv2d(4, 1, 1))
-    return nn.Sequential(*layers).to(memory_format=torch.channels_last).train()
-
-
-def test_the_average_is_torchs_own() -> None:
-    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
-    model = net()
-    ours = AveragedModel(model, use_buffers=True)
-    torchs = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
-    for _ in range(4):
-        with torch.no_grad():
-            model(torch.rand(SHAPE))
-            for parameter in model.parameters():
-                parameter.add_(torch.rand_like(parameter))
-        update_average(ours, model, 0.9)
-        torchs.update_parameters(model)
-    assert ours.n_averaged == torchs.n_averaged == 4
-    expected = torchs.state_dict()
-    assert all(torch.equal(value, expected[name]) for name, value in ours.state_dict().items())
 
 
 @pytest.mark.parametrize("masked", [False, True])

@@ -10,7 +10,8 @@ import torch
 from retlib.data import load_dataset
 from retlib.models import build_model
 from retlib.preprocessing import InputSettings, prepare
-from retlib.training import TrainingSettings, build_optimiser, build_schedule, fit
+from retlib.training import TrainingSettings, fit
+from retlib.training.loop import build_optimiser, build_schedule
 
 INPUTS = InputSettings(preprocessing=("green", "clahe"), size=(64, 64))
 BASE = {"epochs": 3, "batch_size": 2, "loss": {"bce": 1.0, "dice": 1.0}, "learning_rate": 1e-2}
