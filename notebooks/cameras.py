@@ -66,6 +66,7 @@ CHANGES = {
     "scale": "changes of scale from 0.5 to 1.6",
     "averaged": "averaged weights",
     "larger": "a working size of 800 pixels in place of 640",
+    "smaller": "a working size of 512 pixels in place of 640",
     "together": "all that is kept, together",
 }
 

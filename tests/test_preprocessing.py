@@ -147,10 +147,11 @@ def test_augmentation_is_seeded_and_keeps_the_parts_together(sample, name: str) 
     square = Prepared(painted[:100], sample.vessels[:100], sample.fov[:100])
     pipeline = build_augmentation(name)
     copies = [augment(pipeline, square, seed) for seed in range(12)]
+    least = 3 if name == "cameras" else 4  # blur spreads a vessel of one pixel
     for copy in copies:
         assert copy.vessels.dtype == bool and copy.fov.dtype == bool
         if copy.vessels.any() and not copy.vessels.all():
-            assert copy.image[copy.vessels].mean() > 4 * copy.image[~copy.vessels].mean()
+            assert copy.image[copy.vessels].mean() > least * copy.image[~copy.vessels].mean()
     again = augment(pipeline, square, 5)
     assert all(np.array_equal(a, b) for a, b in zip(copies[5], again, strict=True))
     assert len({copy.image.tobytes() for copy in copies}) > 3
