@@ -49,10 +49,13 @@ def encode(stages: Iterable[nn.Module], x: Tensor) -> tuple[list[Tensor], Tensor
 
 
 def conv_bn_relu(
-    in_channels: int, out_channels: int, kernel: int = 3, norm: bool = True, bias: bool = False
+    in_channels: int, out_channels: int, kernel: int = 3, dilation: int = 1, norm: bool = True, bias: bool = False
 ) -> list[nn.Module]:
     """List a convolution that keeps the size, batch normalisation and ReLU; a bias if ``bias`` or not ``norm``."""
-    layers: list[nn.Module] = [nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=bias or not norm)]
+    padding = dilation * (kernel // 2)
+    layers: list[nn.Module] = [
+        nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, bias=bias or not norm)
+    ]
     if norm:
         layers.append(nn.BatchNorm2d(out_channels))
     layers.append(nn.ReLU(inplace=True))
