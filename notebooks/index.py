@@ -174,7 +174,7 @@ styler.format({"full-size verdicts": str})
 # | Which network is better, all else equal? | [One protocol](one_protocol.ipynb) |
 # | What does scoring the black frame, or a threshold chosen on test images, change? | [Effect of protocol flaws](protocol_faults.ipynb) |
 # | How much is architecture, how much is recipe? | [Training-recipe ablation](recipe.ipynb) |
-# | What happens on another camera? | [Cross-dataset](transfer.ipynb) |
+# | What happens on another camera? | [Cross-dataset](transfer.ipynb), [A network for unseen cameras](cameras.ipynb) |
 # | Segment a photograph of my own | [Segment your own image](../book/predict.md), [Model card](model_card.ipynb) |
 # | What is each network, and how do I build it? | [Model zoo](models.ipynb), [API](../book/api/index.md) |
 # | Run it again, add a paper | [Batch reproduction](../book/reproduce.md), [How to add a paper](../book/add-a-paper.md) |
