@@ -132,7 +132,7 @@ def test_the_slider_over_the_threshold_moves_all_scores(browser: object, tmp_pat
         page.keyboard.press("ArrowRight")
     reached = float(page.locator("output").inner_text())
     assert reached == pytest.approx(0.7, abs=0.01)
-    expected = histogram.metrics(reached, nearest=True)
+    expected = histogram.metrics(histogram.nearest_threshold(reached))
     assert row(0) == pytest.approx([expected[name] for name in names], abs=5e-5) and row(1) == list(point.values())
     assert f"Dice {expected['dice']:.3f}" in slider.get_attribute("aria-valuetext")
     dot = page.locator("svg").first.locator("path.moving")
