@@ -214,18 +214,23 @@ def execute(
             f"notebooks/{notebook.name} has no parameter {', '.join(unknown)}; it takes {', '.join(known) or 'none'}"
         )
     output.parent.mkdir(parents=True, exist_ok=True)
+    options = {
+        "parameters": dict(parameters or {}),
+        "cwd": str(cwd or notebook.parent),
+        "kernel_name": "python3",
+        "progress_bar": progress,
+        "stdout_file": sys.stdout if echo else None,
+        "stderr_file": sys.stderr if echo else None,
+    }
     start = time.perf_counter()
     try:
-        papermill.execute_notebook(
-            notebook,
-            output,
-            parameters=dict(parameters or {}),
-            cwd=str(cwd or notebook.parent),
-            kernel_name="python3",
-            progress_bar=progress,
-            stdout_file=sys.stdout if echo else None,
-            stderr_file=sys.stderr if echo else None,
-        )
+        try:
+            papermill.execute_notebook(notebook, output, **options)
+        except RuntimeError as error:
+            # Jupyter looks for free ports before the kernel takes them; another kernel may have been faster.
+            if "died before replying to kernel_info" not in str(error):
+                raise
+            papermill.execute_notebook(notebook, output, **options)
     except PapermillExecutionError as error:
         trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
         raise NotebookError(

@@ -323,3 +323,20 @@ def test_a_book_without_an_address_says_how_to_set_it(checkout: Path, capsys: py
     # Icons are in the page, and neither the script that would draw them nor the fonts are loaded.
     assert "fontawesome.js" not in page and '<i class="fa' not in page and page.count("svg-inline--fa") > 10
     assert not list((checkout / "_build" / "html" / "_static").glob("scripts/fontawesome*"))
+
+
+def test_a_kernel_whose_port_was_taken_is_started_again(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import papermill
+
+    write_notebook(checkout, "print('here')")
+    tries, start = [], papermill.execute_notebook
+
+    def taken_at_first(*arguments: object, **options: object) -> object:
+        tries.append(1)
+        if len(tries) == 1:
+            raise RuntimeError("Kernel died before replying to kernel_info")
+        return start(*arguments, **options)
+
+    monkeypatch.setattr(papermill, "execute_notebook", taken_at_first)
+    build(checkout, only=["one"])
+    assert len(tries) == 2
