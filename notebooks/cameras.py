@@ -47,7 +47,6 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 from matplotlib_inline.backend_inline import set_matplotlib_formats
-from scipy.special import expit
 
 from retlib import audit
 from retlib.data.registry import COLLECTIONS
@@ -155,21 +154,19 @@ style(table.rename_axis("trained on").reset_index(), "Mean Dice by training data
 def rule_scores(record: Record) -> dict[str, float]:
     """Compute the mean Dice over the images of a record's test set by each rule."""
     histograms = record.histograms().select("fov", pooled=False)
-    marked_vessel, marked_background = (
-        np.cumsum(part[:, ::-1], axis=1)[:, ::-1] for part in (histograms.vessel, histograms.background)
-    )
-    vessels = histograms.vessel.sum(axis=1, keepdims=True)
-    by_edge = 2 * marked_vessel[:, 1:] / (marked_vessel[:, 1:] + marked_background[:, 1:] + vessels)  # (images, edges)
-    chances = expit(histograms.edges.astype(float))
-    inside = np.concatenate([chances[:1], (chances[1:] + chances[:-1]) / 2, chances[-1:]])  # of each bin
+    vessels, background = (part.sum(axis=1, keepdims=True) for part in (histograms.vessel, histograms.background))
+    false_positive_rate, recall, thresholds = histograms.roc_curve()  # (images, thresholds)
+    marked = recall * vessels + false_positive_rate * background
+    score = 2 * recall * vessels / (marked + vessels)
+    edges = histograms.thresholds
+    inside = np.concatenate([edges[:1], (edges[1:] + edges[:-1]) / 2, edges[-1:]])  # probability of each bin's pixels
     expected = (histograms.vessel + histograms.background) @ inside
-    area = (marked_vessel + marked_background)[:, 1:]
-    by_area = np.abs(area - expected[:, None]).argmin(axis=1)
+    by_area = np.abs(marked - expected[:, None]).argmin(axis=1)
     return {
-        "of the training images": by_edge[:, np.abs(chances - record.content["threshold"]).argmin()].mean(),
-        "one half": by_edge[:, np.abs(chances - 0.5).argmin()].mean(),
-        "of each image, by its expected area": np.take_along_axis(by_edge, by_area[:, None], axis=1).mean(),
-        "best for the data set (needs labels)": by_edge.mean(axis=0).max(),
+        "of the training images": score[:, np.abs(thresholds - record.content["threshold"]).argmin()].mean(),
+        "one half": score[:, np.abs(thresholds - 0.5).argmin()].mean(),
+        "of each image, by its expected area": np.take_along_axis(score, by_area[:, None], axis=1).mean(),
+        "best for the data set (needs labels)": score.mean(axis=0).max(),
     }
 
 

@@ -159,8 +159,8 @@ like = [
     name
     for name, config in cameras.source.runs("lite").items()
     if config.also
-    and (config.inputs, config.training.augmentation, config.training.average_weights, config.pretraining is None)
-    == (same.inputs, same.training.augmentation, same.training.average_weights, same.pretraining is None)
+    and (config.model, config.model_options, config.inputs) == (same.model, same.model_options, same.inputs)
+    and config.training.model_copy(update={"epochs": same.training.epochs}) == same.training
 ]
 unseen = by_set(cameras.scores().query("run in @like and region == 'fov' and average == 'image'"))
 

@@ -26,7 +26,8 @@ def planned_steps(config: RunConfig) -> int | None:
 
     None where the training is on all tiles of a grid: how many there are is known only with the images.
     """
-    parts = [(config.training, len(config.split_training()[0]))]
+    further = sum(len(selection.names()) for selection in config.also)
+    parts = [(config.training, len(config.split_training()[0]) + further)]
     if config.pretraining is not None:
         parts.append((config.pretraining.training, len(config.pretraining.train.names())))
     total = 0

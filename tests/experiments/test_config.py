@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from retlib.study import RunConfig, Selection
 from retlib.study.config import NUMERICS
 from retlib.study.runner import load_training
+from retlib.study.steps import planned_steps
 from tests.experiments.conftest import PHANTOMS, tiny
 
 
@@ -87,6 +90,10 @@ def test_further_training_images_are_all_trained_on() -> None:
     assert [sample.name for sample in training] == [sample.name for sample in first] + list(both.also[0].names())
     assert not {sample.name for sample in validation} & set(both.also[0].names())
     assert set(both.fingerprints()) == {"train", both.also[0].label, both.test[0].label}
+    settings = both.training
+    assert planned_steps(both) == settings.epochs * math.ceil(
+        2 * len(training) / settings.batch_size
+    )  # and a copy of each
 
 
 def test_stare_is_paired_with_its_fingerprint_without_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
