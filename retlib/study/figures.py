@@ -105,7 +105,8 @@ def show_errors(axis: Axes, errors: np.ndarray, title: str) -> None:
 def show_image(axis: Axes, image: np.ndarray, title: str) -> None:
     """Draw a photograph or a label, without ticks, in coordinates of its own pixels.
 
-    One that is larger than its place in the figure is thinned to it first: drawing takes time by the pixels given.
+    One that has more than two pixels for each of its place in the figure is reduced to two first, as many as a sharp
+    screen shows: drawing takes time by the pixels given.
 
     Args:
         axis: of a grid of axes.
@@ -121,7 +122,7 @@ def show_image(axis: Axes, image: np.ndarray, title: str) -> None:
         low, high = image.min(), image.max()
     drawn = axis.figure.bbox
     grid = axis.get_gridspec()
-    scale = min(drawn.height / grid.nrows / height, drawn.width / grid.ncols / width)
+    scale = 2 * min(drawn.height / grid.nrows / height, drawn.width / grid.ncols / width)
     if scale < 1:
         thinned = resize(image, (math.ceil(height * scale), math.ceil(width * scale)))
         image = thinned if image.ndim == 3 else thinned[..., 0]

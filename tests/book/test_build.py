@@ -156,6 +156,7 @@ def test_an_unknown_notebook_lists_the_choices(checkout: Path) -> None:
         build(checkout, only=["two"])
 
 
+PICTURES = ("image/png", "image/jpeg")
 FIGURE = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
 
 
@@ -199,10 +200,10 @@ def test_a_photograph_gets_lighter_and_stays_the_same_to_the_eye(checkout: Path)
 
 
 def pictures(path: Path) -> list[bytes]:
-    """PNG files in the outputs of an executed notebook."""
+    """PNG and JPEG files in the outputs of an executed notebook."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    found = ["".join(out.get("data", {}).get("image/png", "")) for cell in cells for out in cell.get("outputs", [])]
-    return [base64.b64decode(text) for text in found if text]
+    data = [out.get("data", {}) for cell in cells for out in cell.get("outputs", [])]
+    return [base64.b64decode("".join(kinds[kind])) for kinds in data for kind in kinds if kind in PICTURES]
 
 
 def test_the_summary_comes_first(checkout: Path) -> None:

@@ -56,10 +56,10 @@ def test_charts_are_drawn_and_pictures_are_sharp(build_folder: Path) -> None:
     for path in sorted((build_folder / "src" / "notebooks").glob("*.ipynb")):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             for out in cell.get("outputs", []):
-                if png := out.get("data", {}).get("image/png"):
+                for kind in {"image/png", "image/jpeg"} & out.get("data", {}).keys():
                     place = f"{path.name}: {''.join(cell['source'])[:80]}"
-                    with Image.open(io.BytesIO(base64.b64decode("".join(png)))) as picture:
-                        width = out["metadata"].get("image/png", {}).get("width")
+                    with Image.open(io.BytesIO(base64.b64decode("".join(out["data"][kind])))) as picture:
+                        width = out["metadata"].get(kind, {}).get("width")
                         assert width is not None and picture.width >= min(2 * width - 1, book.WIDEST), place
 
 

@@ -51,8 +51,8 @@ def test_a_large_photograph_is_thinned_by_area_to_its_place(columns: int) -> Non
     image = np.zeros((800, 400, 3), np.uint8)
     image[:, ::2] = 200
     drawn = shown(image, columns=columns)
-    assert drawn.get_array().shape == (100, 50, 3)
-    assert (drawn.get_array() == 100).all()  # every eighth column would be all dark or all bright
+    assert drawn.get_array().shape == (200, 100, 3)  # two pixels for each of its place
+    assert (drawn.get_array() == 100).all()  # every fourth column would be all dark or all bright
     assert drawn.get_extent() == [-0.5, 399.5, 799.5, -0.5]
     assert drawn.axes.get_title() == "title" and not drawn.axes.axison
 
@@ -67,9 +67,9 @@ def test_thinning_changes_no_scale_of_greys() -> None:
     channel = np.full((400, 400), 90, np.uint8)
     channel[0, 0], channel[1, 1] = 10, 250
     drawn = shown(channel)
-    assert drawn.get_array().shape == (100, 100) and drawn.get_clim() == (10, 250)
+    assert drawn.get_array().shape == (200, 200) and drawn.get_clim() == (10, 250)
     label = np.zeros((400, 400), bool)
-    label[:, 200:202] = True  # two of four columns
+    label[:, 200:201] = True  # one of two columns
     drawn = shown(label)
     assert drawn.get_clim() == (0, 255) and set(np.unique(drawn.get_array())) == {0, 128}
     assert shown(~np.zeros((8, 8), bool)).get_array().min() == 255  # white, though nothing is black beside it
