@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Colab lacks these, or has another version than the one in constraints.txt.
+# What Colab has of these stays, unless its albumentations is another than the one in constraints.txt.
 PACKAGES = ("albumentations", "albucore", "simsimd", "stringzilla", "pooch")
 
 
@@ -32,7 +32,9 @@ def set_up(root: Path = ROOT) -> None:
     """
     present = {each.name.lower(): each.version for each in metadata.distributions()}
     versions = pinned(root)
-    missing = [f"{name}=={versions[name]}" for name in PACKAGES if present.get(name) != versions[name]]
+    fits = present.get("albumentations") == versions["albumentations"]
+    wanted = [name for name in PACKAGES if name not in present or (not fits and present[name] != versions[name])]
+    missing = [f"{name}=={versions[name]}" for name in wanted]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
     subprocess.run([*pip, str(root), *missing], check=True)
     os.chdir(root / "notebooks")

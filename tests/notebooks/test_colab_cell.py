@@ -86,11 +86,24 @@ def test_on_colab_nothing_heavy_is_moved(recorded: list, content: Path, monkeypa
     assert not {"-U", "--upgrade", "--force-reinstall"} & set(install)
 
 
-def test_what_colab_has_is_left_alone(recorded: list, content: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("changed", "installed"),
+    [
+        ({}, []),
+        ({"stringzilla": "0.0.1", "pooch": "0.0.1"}, []),  # its albumentations works with what is there
+        ({"pooch": None}, ["pooch"]),
+        ({"albumentations": "0.0.1"}, ["albumentations"]),
+        ({"albumentations": None, "albucore": "0.0.1"}, ["albumentations", "albucore"]),
+    ],
+)
+def test_what_colab_has_is_left_alone(
+    recorded: list, content: Path, monkeypatch: pytest.MonkeyPatch, changed: dict, installed: list[str]
+) -> None:
     pins = colab.pinned()
-    pretend_colab(monkeypatch, {name: pins[name] for name in colab.PACKAGES} | {"albucore": "0.0.1"})
+    versions = {name: pins[name] for name in colab.PACKAGES} | changed
+    pretend_colab(monkeypatch, {name: version for name, version in versions.items() if version is not None})
     run_cell(content)
-    assert [word for word in recorded[1] if "==" in word] == [f"albucore=={pins['albucore']}"]
+    assert [word for word in recorded[1] if "==" in word] == [f"{name}=={pins[name]}" for name in installed]
 
 
 def test_a_second_run_does_not_clone_again(recorded: list, content: Path, monkeypatch: pytest.MonkeyPatch) -> None:
