@@ -43,6 +43,7 @@ parameters = check_parameters(globals())
 
 # %% tags=["hide-input", "remove-output"]
 import json
+from typing import Literal
 
 import cv2
 import matplotlib.pyplot as plt
@@ -62,7 +63,7 @@ from retlib.predict.weights import fill, read_state
 from retlib.preprocessing import InputSettings, to_grid
 from retlib.study import Record, figures, in_short, open_study, results, runner
 from retlib.study.baselines import METHODS, baseline_scores, train_baselines
-from retlib.study.config import EpochsConfig, RescoredConfig
+from retlib.study.config import NUMERICS, Recorded, RunConfig, ScoringSettings
 from retlib.study.environment import environment
 from retlib.study.records import find_or_make
 from retlib.study.scoring import choose_threshold, score_test
@@ -170,10 +171,46 @@ def record_costs(record):
 
 
 # %% tags=["hide-input", "remove-output"]
+class OfRun(Recorded):
+    """Name a run, and the profile, numerics and scoring of the record that is made from it."""
+
+    profile: str
+    numerics: int = NUMERICS
+    scoring: ScoringSettings
+    run: RunConfig
+
+    @classmethod
+    def of(cls, run, **settings):
+        return cls(profile=run.profile, scoring=run.scoring, run=run, **settings)
+
+    def explicit_fields(self):
+        run = self.run.model_copy(update={"numerics": self.numerics})
+        return self.model_dump(mode="json", exclude={"run", "profile", "scoring"}) | {"run": run.explicit_fields()}
+
+    def selections(self):
+        return self.run.selections()
+
+
+class RescoredConfig(OfRun):
+    """Score the predictions of a run against labels that are resized to ``grid`` (H, W)."""
+
+    kind: Literal["rescored"] = "rescored"
+    grid: tuple[int, int]
+
+
+class EpochsConfig(OfRun):
+    """Train a run again and score its test images after every ``every``-th epoch and after the last."""
+
+    kind: Literal["epochs"] = "epochs"
+    every: int
+
+
 def planned(study, runs):
     """Plan these records: the first seed of every run against resized labels, and that of the first run by epochs."""
     first = [config for name in runs for config in study.configs(name)[:1]]
-    return [*map(RescoredConfig.of, first), *map(EpochsConfig.of, first[:1])]
+    grid = (80, 80) if study.parameters.profile == "smoke" else (512, 512)  # synthetic images are smaller
+    rescored = [RescoredConfig.of(config, grid=grid) for config in first]
+    return rescored + [EpochsConfig.of(config, every=max(1, config.training.epochs // 10)) for config in first[:1]]
 
 
 def rescore(config, study):

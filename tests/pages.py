@@ -24,5 +24,5 @@ def functions_of(page: str) -> SimpleNamespace:
         if isinstance(node, ast.Assign) and not all(isinstance(t, ast.Name) and t.id.isupper() for t in node.targets):
             continue
         with contextlib.suppress(NameError):
-            exec(compile(ast.Module([node], []), page, "exec"), names)
+            exec(compile(ast.Module([node], []), page, "exec", dont_inherit=True), names)
     return SimpleNamespace(**names)

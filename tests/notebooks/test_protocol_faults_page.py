@@ -14,7 +14,6 @@ from sklearn import metrics as sk
 from retlib.data import FundusSample
 from retlib.inference import probabilities
 from retlib.study import Record, RunConfig, Store, StudyFile
-from retlib.study.config import EpochsConfig, RescoredConfig
 from retlib.study.notebook import Study
 from retlib.study.parameters import Parameters
 from retlib.study.scoring import score_test
@@ -156,10 +155,10 @@ def test_labels_that_keep_their_size_cost_nothing(study: Study) -> None:
     run = first_run(study)
     sound = study.store.find(run)
     shared = {"profile": run.profile, "scoring": run.scoring, "run": run}
-    same = faults.rescore(RescoredConfig(**shared, grid=(64, 72)), study)
+    same = faults.rescore(faults.RescoredConfig(**shared, grid=(64, 72)), study)
     costs = faults.extra_costs(same, sound)
     assert costs["faulty"].tolist() == pytest.approx(costs["sound"].tolist())
-    other = faults.rescore(RescoredConfig(**shared, grid=(48, 40)), study)
+    other = faults.rescore(faults.RescoredConfig(**shared, grid=(48, 40)), study)
     costs = faults.extra_costs(other, sound)
     assert (costs["faulty"] - costs["sound"]).abs().max() > 1e-4
     assert other.id != same.id != sound.id
@@ -168,7 +167,7 @@ def test_labels_that_keep_their_size_cost_nothing(study: Study) -> None:
 
 def test_the_last_epoch_is_the_run_itself(study: Study) -> None:
     run = first_run(study)
-    record, sound = study.store.find(EpochsConfig.of(run)), study.store.find(run)
+    record, sound = study.store.find(faults.EpochsConfig.of(run, every=1)), study.store.find(run)
     rows = record.content["epochs"]
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert rows[-1]["threshold"] == pytest.approx(sound.content["threshold"])
@@ -184,7 +183,7 @@ def test_a_run_that_stops_by_validation_is_refused(study: Study) -> None:
     training = run.training.model_copy(update={"keep": "best"})
     changed = run.model_copy(update={"training": training, "validation": 0.25})
     with pytest.raises(ValueError, match="last epoch counts"):
-        faults.score_epochs(EpochsConfig.of(changed), study)
+        faults.score_epochs(faults.EpochsConfig.of(changed, every=1), study)
 
 
 # --- records -----------------------------------------------------------------------------------------------------
@@ -199,7 +198,7 @@ def test_nothing_is_made_when_training_is_off(study: Study) -> None:
 def test_without_weights_nothing_is_rescored(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = first_run(study)
     monkeypatch.setenv("RETLIB_CACHE", str(tmp_path))
-    config = RescoredConfig(profile=run.profile, scoring=run.scoring, run=run, grid=(50, 50))
+    config = faults.RescoredConfig(profile=run.profile, scoring=run.scoring, run=run, grid=(50, 50))
     assert faults.rescore(config, study) is None
 
 
