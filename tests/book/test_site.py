@@ -18,8 +18,6 @@ import yaml
 from address import github_origin, is_placeholder
 from PIL import Image
 
-from tests.conftest import real_data_root
-
 ROOT = Path(__file__).parents[2]
 COLAB = "https://colab.research.google.com/github/"
 
@@ -89,13 +87,11 @@ def test_the_colab_cell_is_not_shown(site: Path) -> None:
 
 
 def test_the_book_is_light(site: Path) -> None:
-    """A page with the photographs of the data sets, where this machine has them, may weigh a little more."""
-    heaviest = 2.5e6 if real_data_root() is None else 3e6
     pages = check_site.read_site(site)
     assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) < 25e6
     for path in pages:
         images = set(re.findall(r'src="([^":]+\.(?:svg|png|jpg))"', path.read_text(encoding="utf-8")))
-        assert path.stat().st_size + sum((path.parent / name).stat().st_size for name in images) < heaviest, path.name
+        assert path.stat().st_size + sum((path.parent / name).stat().st_size for name in images) < 2.5e6, path.name
 
 
 # --- buttons -----------------------------------------------------------------------------------------------------
