@@ -42,111 +42,152 @@ from retlib.study import check_parameters
 parameters = check_parameters(globals())
 
 # %% tags=["remove-cell"]
+from pathlib import Path
+
 import pandas as pd
-from IPython.display import display
+import yaml
+from IPython.display import Markdown, display
 
 import retlib
 from retlib import audit
 from retlib.papers import list_papers
 from retlib.study import in_short, ledger, open_study, style
 from retlib.study.paper_audit import audit_paper
-from retlib.study.results import best_profile, same_profile, summarise
-from retlib.study.tables import DASH, number_text
+from retlib.study.results import best_profile, difference, same_profile, summarise
+from retlib.study.tables import DASH
 
 studies = {key: open_study(key, parameters) for key in list_papers()}
 papers = {key: study.paper for key, study in studies.items()}
 lines = pd.concat([ledger(study) for study in studies.values()], ignore_index=True)
 JUDGED = ["reproduced", "higher", "lower"]
 SETS = {"drive": "DRIVE", "chase_db1": "CHASE_DB1", "hrf": "HRF", "stare": "STARE"}
+citation = Path(retlib.__file__).parents[1] / "CITATION.cff"  # in a checkout
+metadata = yaml.safe_load(citation.read_text(encoding="utf-8")) if citation.is_file() else {}
 
 # %% tags=["hide-input"]
+COMPARED = {  # what the proposed network is compared with, and its name in print
+    "resaspp-unet": ("drive-unet", "U-Net"),
+    "af-unet": ("drive-unet", "U-Net"),
+    "attention-unetpp": ("hrf-unet", "U-Net"),
+}
+SIZE = {"paper": "full size", "lite": "preview", "smoke": "smoke"}
+
+
+def dice_of(key, *runs):
+    """Read the Dice of some runs of a paper, all of one profile; None where one of them has no record."""
+    scores = studies[key].scores()
+    rows = same_profile(scores[scores["as_scored"] & (scores["metric"] == "dice")], runs)
+    return rows if set(rows["run"]) == set(runs) else None
+
+
+def size_of(rows):
+    """Word the size of the runs behind some scores: ``preview, 3 seeds``."""
+    seeds = rows.groupby("run")["seed"].nunique().min()
+    return f"{SIZE[rows['profile'].iloc[0]]}, {seeds} seed{'s' if seeds > 1 else ''}"
+
+
+def mean_of(rows, run):
+    return rows.loc[rows["run"] == run, "value"].mean()
+
+
 measured = lines[(lines["kind"] == "table cell") & lines["verdict"].notna()]
 judged = measured[measured["verdict"].isin(JUDGED)]
+by_paper = judged["paper"].value_counts().reindex(papers, fill_value=0).sort_values(ascending=False, kind="stable")
 impossible = lines[lines["verdict"] == "impossible as printed"]
+findings = [
+    f"{len(impossible)} printed numbers of {impossible['paper'].nunique()} papers are arithmetically impossible: no set of "
+    "photographs gives them."
+]
 
-protocol = open_study("one-protocol", parameters).scores().query("role in ['table', 'fold']")
-dice = protocol[protocol["complete"] & protocol["as_scored"] & (protocol["metric"] == "dice")]
-means = (
-    summarise(best_profile(dice, each="group"), by=["dataset", "model"])["value"]
-    if len(dice)
-    else pd.Series(dtype=float)
-)
-best = {name: means[name].idxmax() for name in SETS if name in means.index}
+kept = "drive-r2unet-per-step"
+if (rows := dice_of("r2u-net", "drive-r2unet", kept)) is not None:
+    findings.append(
+        f"R2U-Net's collapse is an artefact of evaluation: its trainings score {mean_of(rows, 'drive-r2unet'):.2f} Dice as "
+        f"reported, and {mean_of(rows, kept):.2f} where batch normalisation keeps the statistics of each recurrence apart, "
+        f"which changes no weight ({size_of(rows)})."
+    )
+
+protocol = open_study("one-protocol", parameters)
+scores = protocol.scores().query("role in ['table', 'fold']")
+dice = scores[scores["complete"] & scores["as_scored"] & (scores["metric"] == "dice")]
+if len(dice):
+    means = summarise(best_profile(dice, each="group"), by=["dataset", "model"])["value"]
+    top = {name: means[name].nlargest(2) for name in SETS if name in means.index}
+    if {values.index[0] for values in top.values()} == {"unet"}:
+        parameters_of = protocol.records().query("role in ['table', 'fold']")["parameters"] / 1e6
+        lead = [values.iloc[0] - values.iloc[1] for values in top.values()]
+        findings.append(
+            f"Under one protocol, in previews of {parameters_of.min():.2f} to {parameters_of.max():.2f} million parameters, no "
+            f"network has a higher Dice than the plain U-Net on {', '.join(SETS[key] for key in top)}; the second best is "
+            f"{min(lead):.4f} to {max(lead):.4f} below it."
+        )
 
 crossed = open_study("transfer", parameters).scores()
 crossed = crossed[(crossed["region"] == "fov") & (crossed["average"] == "image") & (crossed["metric"] == "dice")]
-at = (
-    crossed.groupby(["run", "test"])["value"].mean().reset_index()
-    if len(crossed)
-    else pd.DataFrame(columns=["run", "test", "value"])
-)
-at["set"] = at["test"].str.split(":").str[0]
-plain = at[at["run"].isin(SETS) & at["set"].isin(SETS)]
-home = plain[plain["run"] == plain["set"]].set_index("set")["value"]
-lost = (plain["set"].map(home) - plain["value"])[plain["run"] != plain["set"]].dropna()
+crossed = crossed[crossed["run"].isin(SETS)].assign(set=crossed["test"].str.split(":").str[0])
+if len(crossed):
+    at = crossed[crossed["set"].isin(SETS)].groupby(["run", "set"])["value"].mean().unstack()
+    lost = pd.Series([at.loc[name, name] - at.loc[run, name] for run in at.index for name in at.index if run != name])
+    findings.append(
+        f"On photographs of another camera a network loses {lost.min():.2f} to {lost.max():.2f} Dice ({size_of(crossed)})."
+    )
 
 if parameters.profile == "smoke":
     display(in_short("This is a smoke run on synthetic images: nothing is judged."))
 else:
-    rows = measured.groupby("paper").size()
-    findings = [
-        f"Version {retlib.__version__}. {len(papers)} papers, {len(lines)} printed numbers and claims; {len(judged)} of "
-        f"{len(measured)} table cells have been judged by a full-size run, the others have a preview.",
-        f"{len(impossible)} printed numbers of {impossible['paper'].nunique()} papers are arithmetically impossible: no set of "
-        "photographs gives them.",
-    ]
-    if len(set(best.values())) == 1 and len(best) > 1:
-        name = next(iter(best.values()))
-        findings.append(
-            f"Under one protocol, at half a million parameters each, the plain {'U-Net' if name == 'unet' else name} has the highest Dice on "
-            f"{', '.join(SETS[key] for key in best)}."
-        )
-    if len(lost):
-        findings.append(
-            f"A network that meets another camera loses {number_text(lost.min(), '.2f')} to {number_text(lost.max(), '.2f')} Dice."
-        )
-    display(in_short(findings[0], "\n".join(f"- {sentence}" for sentence in findings[1:])))
+    released = metadata.get("date-released", "not released")
+    counted = ", ".join(f"{papers[key].short} {count}" for key, count in by_paper.items() if count)
+    status = (
+        f"Version {retlib.__version__} of {released}. {len(papers)} papers, {len(lines)} printed numbers and claims; "
+        f"{len(judged)} of {len(measured)} table cells have been judged by a full-size run ({counted}), the others have a preview."
+    )
+    display(in_short(status, "\n".join(f"- {sentence}" for sentence in findings)))
 
 # %% [markdown]
 # ## Does paper X hold?
 
 # %% tags=["hide-input"]
-COMPARED = {  # the proposed network, and what it is compared with
-    "resaspp-unet": ("drive-resaspp-unet", "drive-unet", "U-Net"),
-    "af-unet": ("drive-af-unet", "drive-unet", "U-Net"),
-    "r2u-net": ("drive-r2unet", "drive-r2unet-per-step", "the same trainings, statistics kept per recurrence"),
-    "attention-unetpp": ("hrf-attention-unetpp-resnet34", "hrf-unet", "U-Net"),
-}
 background = audit.load_background(studies["af-unet"].store.path)
 matrix = {}
-for key, paper in papers.items():
+for key in by_paper.index:
+    paper = papers[key]
     own = lines[lines["paper"] == key]
     regions = [
         row.share.region.split(" (")[0]
         for row in audit_paper(paper, background)
         if row.kind == "measured" and row.share and row.share.region and row.label != "all rows"
     ]
+    regions = [
+        region for region in regions if " or " not in region
+    ] or regions  # a row that leaves it open decides nothing
     wrong = int((own["verdict"] == "impossible as printed").sum())
     page = key.replace("-", "_")
-    compared = DASH
-    if key in COMPARED:
-        proposed, other, words = COMPARED[key]
-        scores = studies[key].scores()
-        scores = same_profile(scores[scores["as_scored"] & (scores["metric"] == "dice")], [proposed, other])
-        if scores["run"].nunique() == 2:
-            value = summarise(scores, by=["run", "metric"])["value"].droplevel("metric")
-            compared = f"{value[proposed]:.3f} ({words}: {value[other]:.3f}), {'full size' if scores['profile'].iloc[0] == 'paper' else 'preview'}"
+    proposed = next(iter(paper.proposed.values()))
+    answer, rows, printed = "not compared", dice_of(key, proposed), paper.printed(proposed, "dice")
+    if key in COMPARED and (both := dice_of(key, proposed, COMPARED[key][0])) is not None:
+        other, words = COMPARED[key]
+        rows, gain = both, difference(both[both["run"] == other], both[both["run"] == proposed])
+        answer = "open" if not gain.beyond_noise else "yes" if gain.value > 0 else "no"
+        answer += f" ({words}: {mean_of(both, other):.3f})"
+    if key == "r2u-net":
+        answer = "collapses as reported, by an artefact"
     counts = own.loc[own["kind"] == "table cell", "verdict"].value_counts()
     verdict = ", ".join(f"{counts[name]} {name}" for name in JUDGED if name in counts)
     matrix[f'<a href="{page}.html">{paper.short}</a>'] = {
+        "above its baseline?": answer,
+        "Dice": DASH if rows is None else f"{mean_of(rows, proposed):.3f}",
+        "in the paper": DASH if printed is None else printed.text,
+        "our runs": DASH if rows is None else size_of(rows),
+        "table cells": f'<a href="verdicts.html#verdicts-{key}">{verdict or "preview only"}</a>',
         "numbers fit together?": f"{wrong} impossible" if wrong else "yes",
         "region implied": "; ".join(dict.fromkeys(regions)) or "not determined",
-        "our Dice, proposed network": compared,
-        "full-size verdicts": f'<a href="verdicts.html#verdicts-{key}">{verdict or "preview only"}</a>',
     }
 frame = pd.DataFrame.from_dict(matrix, orient="index")
-styler = style(frame, "Five papers, one row each. Every name and verdict leads to its page.")
-styler.format({"full-size verdicts": str})
+caption = (
+    "The proposed network of each paper. Open: the interval of the difference, over images and seeds, holds zero or the seeds"
+    " disagree; with one seed it covers the choice of images alone."
+)
+style(frame, caption).format({"table cells": str})
 
 # %% [markdown]
 # ## What it looks like
@@ -156,11 +197,11 @@ styler.format({"full-size verdicts": str})
 #
 # <div class="compare" data-label="Photograph, and the error map of the prediction">
 # <img src="../_static/example-photograph.jpg" alt="A fundus photograph: an orange disc with dark branching vessels that leave a bright optic disc.">
-# <img src="../_static/example-errors.png" alt="The error map of the same photograph: detected vessels in dark grey, missed ones in orange, false positives in blue along vessel borders.">
+# <img src="../_static/example-errors.png" alt="The error map of the same photograph: detected vessels in dark gray, missed ones in orange, false positives in blue along vessel borders.">
 # </div>
 #
 # *Left: photograph Image_12R of CHASE_DB1 (Kingston University, [CC BY 4.0](https://creativecommons.org/licenses/by/4.0/)),
-# reduced. Right: detected vessels in dark grey, missed ones in orange, false positives in blue. [Segment your own
+# reduced. Right: detected vessels in dark gray, missed ones in orange, false positives in blue. [Segment your own
 # image](../book/predict.md).*
 #
 # ## Where to go
@@ -170,13 +211,13 @@ styler.format({"full-size verdicts": str})
 # | How is a table read, what is a preview? | [How to read this book](../book/how-to-read.md), [Glossary](../book/glossary.md) |
 # | By which rule is a number judged? | [Protocol](../book/protocol.md) |
 # | Every printed number and claim, in one place | [Every claim and its verdict](verdicts.ipynb) |
-# | Do the printed numbers fit together? | [The audit](audit.ipynb) |
-# | Which network is better, all else equal? | [One protocol](one_protocol.ipynb) |
+# | Do the printed numbers fit together? | [Do the printed numbers fit together?](audit.ipynb) |
+# | Which network is better, all else equal? | [One protocol for all networks](one_protocol.ipynb) |
 # | What does scoring the black frame, or a threshold chosen on test images, change? | [Effect of protocol flaws](protocol_faults.ipynb) |
 # | How much is architecture, how much is recipe? | [Training-recipe ablation](recipe.ipynb) |
-# | What happens on another camera? | [Cross-dataset](transfer.ipynb), [A network for unseen cameras](cameras.ipynb) |
+# | What happens on another camera? | [Cross-dataset: trained on one data set, tested on the others](transfer.ipynb), [A network for unseen cameras](cameras.ipynb) |
 # | Segment a photograph of my own | [Segment your own image](../book/predict.md), [Model card](model_card.ipynb) |
-# | What is each network, and how do I build it? | [Model zoo](models.ipynb), [API](../book/api/index.md) |
+# | What is each network, and how do I build it? | [Model zoo](models.ipynb), [The library](../book/api/index.md) |
 # | Run it again, add a paper | [Batch reproduction](../book/reproduce.md), [How to add a paper](../book/add-a-paper.md) |
 #
 # ## Two commands
@@ -198,4 +239,10 @@ styler.format({"full-size verdicts": str})
 #
 # ## Cite
 #
-# The file `CITATION.cff` of the repository has the entry; please cite the papers, too ([References](../book/references.md)).
+# Please cite the papers, too ([References](../book/references.md)).
+
+# %% tags=["hide-input"]
+if metadata:
+    authors = " and ".join(author["name"] for author in metadata["authors"])
+    entry = f"{authors}. *{metadata['title']}*. Version {metadata['version']}, {metadata['date-released']}. Software, {metadata['license']} licence."
+    display(Markdown(entry))

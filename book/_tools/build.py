@@ -58,11 +58,11 @@ def stage(output: Path, root: Path = ROOT) -> Path:
     return source
 
 
-def summary_first(path: Path) -> None:
-    """Move the summary box of a page, the output of a cell that needs the records, to below the introduction."""
+def arrange_opening(path: Path) -> None:
+    """Put the summary box of a page below its introduction, and fold the cells that set the page up into one."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
     cells = notebook["cells"]
-    for cell in cells:
+    for cell in cells:  # the box is the output of a cell that needs the records
         for output in cell.get("outputs", []):
             text = "".join(output.get("data", {}).get("text/markdown", ""))
             if 'class="in-short"' in text:
@@ -70,8 +70,22 @@ def summary_first(path: Path) -> None:
                 introduction = next(place for place, other in enumerate(cells) if other["cell_type"] == "markdown")
                 box = {"cell_type": "markdown", "id": "in-short", "metadata": {}, "source": text}
                 cells.insert(introduction + 1, box)
-                path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-                return
+                break
+    sections = [place for place, cell in enumerate(cells) if re.search("^## ", "".join(cell["source"]), re.MULTILINE)]
+    folded = [cell for cell in cells[: min(sections, default=0)] if _sets_up(cell)]
+    if folded:
+        first, *others = folded
+        first["source"] = "\n\n".join("".join(cell["source"]).strip() for cell in folded)
+        prompts = {f"code_prompt_{verb}": f"{verb.title()} parameters and set-up" for verb in ("show", "hide")}
+        first["metadata"] = {"tags": ["hide-input", "remove-output"], "mystnb": prompts}
+        notebook["cells"] = [cell for cell in cells if not any(cell is other for other in others)]
+    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _sets_up(cell: dict[str, Any]) -> bool:
+    """Tell whether a cell's code is folded and the page shows no output of it."""
+    tags = cell["metadata"].get("tags", [])
+    return "hide-input" in tags and (not cell.get("outputs") or "remove-output" in tags)
 
 
 def lighter(png: str) -> tuple[str, str]:
@@ -174,7 +188,7 @@ def execute_all(
 def render(source: Path, output: Path, root: Path = ROOT) -> Path:
     """Render the staged book with warnings as errors, finish its pages and put it in ``output/html``."""
     for notebook in (source / "notebooks").glob("*.ipynb"):
-        summary_first(notebook)
+        arrange_opening(notebook)
     site = output / "site"
     shutil.rmtree(site, ignore_errors=True)
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(source)]

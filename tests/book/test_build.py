@@ -220,6 +220,31 @@ def test_the_summary_comes_first(checkout: Path) -> None:
     assert article.index("<h1>One") < article.index("It works.") < article.index("how many")
 
 
+def test_the_cells_that_set_a_page_up_are_folded_into_one(tmp_path: Path) -> None:
+    def code(source: str, *tags: str, outputs: tuple = ()) -> dict:
+        return {"cell_type": "code", "source": source, "metadata": {"tags": list(tags)}, "outputs": list(outputs)}
+
+    shown = {"output_type": "stream", "name": "stdout", "text": "shown"}
+    text = [{"cell_type": "markdown", "source": source, "metadata": {}} for source in ("# One", "## Results")]
+    cells = [
+        text[0],
+        code("a = 1", "parameters", "hide-input"),
+        code("b = 2\n", "hide-input", "remove-output", outputs=(shown,)),
+        code("c = 3", "hide-input", outputs=(shown,)),
+        code("d = 4"),
+        text[1],
+        code("e = 5", "hide-input"),
+    ]
+    path = tmp_path / "one.ipynb"
+    path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    book.arrange_opening(path)
+    after = json.loads(path.read_text())["cells"]
+    assert [cell["source"] for cell in after] == ["# One", "a = 1\n\nb = 2", "c = 3", "d = 4", "## Results", "e = 5"]
+    assert after[1]["metadata"]["mystnb"]["code_prompt_show"] == "Show parameters and set-up"
+    book.arrange_opening(path)
+    assert json.loads(path.read_text())["cells"] == after
+
+
 # --- finished pages -------------------------------------------------------------------------------------------------
 
 

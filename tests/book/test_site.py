@@ -45,7 +45,8 @@ def test_every_notebook_was_executed(build_folder: Path) -> None:
     assert [path.stem for path in notebooks] == [path.stem for path in pairing.scripts(ROOT)]
     for path in notebooks:
         code = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
-        assert [cell["execution_count"] for cell in code if cell["source"]] == list(range(1, len(code) + 1)), path.name
+        counts = [cell["execution_count"] for cell in code if cell["source"]]  # with gaps: set-up is one cell
+        assert None not in counts and counts == sorted(counts), path.name
         assert not [out for cell in code for out in cell["outputs"] if out.get("name") == "stderr"]
 
 
