@@ -61,6 +61,7 @@ JUDGED = [
 
 # %% tags=["hide-input"]
 judged = lines[lines["verdict"].isin(JUDGED)]
+in_tables = judged[judged["kind"] == "table cell"]
 impossible = lines[lines["verdict"] == "impossible as printed"]
 claims = lines[(lines["kind"] == "claim") & lines["verdict"].isin(["holds", "holds in part", "fails"])]
 if parameters.profile == "smoke":
@@ -68,9 +69,10 @@ if parameters.profile == "smoke":
 else:
     display(
         in_short(
-            f"{len(judged)} printed numbers of {judged['paper'].nunique()} papers have been judged at full size: "
-            f"{(judged['verdict'] == 'reproduced').sum()} are reproduced, we measure more in "
-            f"{(judged['verdict'] == 'higher').sum()} cases and less in {(judged['verdict'] == 'lower').sum()}.",
+            f"{len(in_tables)} cells of the tables of {in_tables['paper'].nunique()} papers have been judged at full size: "
+            f"{(in_tables['verdict'] == 'reproduced').sum()} are reproduced, we measure more in "
+            f"{(in_tables['verdict'] == 'higher').sum()} cases and less in {(in_tables['verdict'] == 'lower').sum()}. Another "
+            f"{len(judged) - len(in_tables)} numbers, of the text, are judged by the same runs.",
             f"{len(impossible)} printed numbers of {impossible['paper'].nunique()} papers are arithmetically impossible.",
             f"Of the claims that could be decided {(claims['verdict'] == 'holds').sum()} hold, "
             f"{(claims['verdict'] == 'holds in part').sum()} hold in part and {(claims['verdict'] == 'fails').sum()} fail.",
@@ -78,7 +80,7 @@ else:
     )
 
 # %% [markdown]
-# ## One row a paper
+# ## Verdicts by paper
 #
 # The columns of counts speak of table cells; *claims* are those of the text that something decides. Facts about data sets
 # (how many images, how large) are counted apart, since they say nothing about a method.
@@ -101,7 +103,7 @@ links = {
     key: f'<a href="{key.replace("-", "_")}.html">{paper.short}</a> (<a href="#verdicts-{key}">lines</a>)'
     for key, paper in papers.items()
 }
-style(summary.rename(index=links), "Verdicts by paper.")
+style(summary.rename(index=links).rename_axis(columns=None), "Verdicts by paper.")
 
 # %% [markdown]
 # ## How to read the lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -41,18 +42,16 @@ def style(frame: pd.DataFrame, caption: str, decimals: int = 4) -> Styler:
         decimals: digits after the point.
     """
     frame = frame.rename(columns=LABELS)
-    form, formats = f".{decimals}f", {}
+    formats = {}
     for column in frame.columns:
-        if column == "difference" and pd.api.types.is_float_dtype(frame[column]):
-            formats[column] = lambda value: signed(value, decimals)
-        elif any(isinstance(value, tuple) for value in frame[column]):
-            formats[column] = lambda value: (
-                DASH
-                if not isinstance(value, tuple)
-                else f"{number_text(value[0], form)} to {number_text(value[1], form)}"
-            )
+        form = f".{decimals}f"
+        # A table of changes holds differences alone, see `steps_table`.
+        if frame.index.name == "change" or column == "difference":
+            form = f"+{form}"
+        if any(isinstance(value, tuple) for value in frame[column]):
+            formats[column] = partial(_interval_text, form=form)
         elif pd.api.types.is_float_dtype(frame[column]):
-            formats[column] = lambda value: number_text(value, form)
+            formats[column] = partial(number_text, form=form)
         else:
             formats[column] = _text
     # A fixed uuid: pandas draws a random one, and a page that is built twice should be the same page.
@@ -86,8 +85,18 @@ def record_link(text: Any, records: Any) -> Any:
 
 
 def number_text(value: float, form: str = ".4f") -> str:
-    """Format a number for people: a real minus sign, an em dash for NaN, a space between thousands (``",.0f"``)."""
-    return DASH if math.isnan(value) else format(value, form).replace("-", MINUS).replace(",", " ")
+    """Format a number for people: a real minus sign, an em dash for NaN, a space between thousands (``",.0f"``).
+
+    What rounds to zero has no sign.
+    """
+    text = format(value, form)
+    if not text.strip("+-0.,"):
+        text = text.lstrip("+-")
+    return DASH if math.isnan(value) else text.replace("-", MINUS).replace(",", " ")
+
+
+def _interval_text(value: object, form: str) -> str:
+    return f"{number_text(value[0], form)} to {number_text(value[1], form)}" if isinstance(value, tuple) else DASH
 
 
 def signed(value: float, decimals: int = 4) -> str:

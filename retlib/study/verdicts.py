@@ -172,17 +172,20 @@ def verdict_sentence(lines: pd.DataFrame) -> str:
     cells = lines[lines["kind"] == "table cell"]
     counts = cells["verdict"].value_counts()
     judged = ", ".join(f"{counts[name]} {name}" for name in ("reproduced", "higher", "lower") if name in counts)
-    full = int(cells["verdict"].isin(["reproduced", "higher", "lower"]).sum())
+    full = cells[cells["verdict"].isin(["reproduced", "higher", "lower"])]
+    single = int((~full["basis"].str.contains(" seeds")).sum())
     parts = [
-        f"{full} of {int(cells['verdict'].notna().sum())} table cells judged at full size"
-        + (f": {judged}" if full else "")
+        f"{len(full)} of {int(cells['verdict'].notna().sum())} table cells judged at full size"
+        + (f" ({'all' if single == len(full) else single} from one seed)" if single else "")
+        + (f": {judged}" if len(full) else "")
     ]
     if impossible := int((lines["verdict"] == "impossible as printed").sum()):
         parts.append(f"{impossible} printed numbers arithmetically impossible")
     if preview := counts.get("preview only", 0):
-        parts.append(f"{preview} cells with a preview only")
+        parts.append(f"{preview} cell{'s' if preview > 1 else ''} with a preview only")
     claims = lines[lines["kind"] == "claim"]["verdict"].value_counts()
-    decided = [f"{claims[name]} {name}" for name in CLAIM_VERDICTS if name in claims]
+    words = {name: name.replace("holds", "hold").replace("fails", "fail") for name in CLAIM_VERDICTS}
+    decided = [f"{n} {words[name] if n > 1 else name}" for name in CLAIM_VERDICTS if (n := claims.get(name, 0))]
     return "; ".join(parts) + "." + (f" Claims of the text: {', '.join(decided)}." if decided else "")
 
 
@@ -259,6 +262,8 @@ def _comparison(study: Study, claim: Claim) -> dict[str, Any]:
         return None if paired is None else (paired.value, paired.low, paired.high)
 
     ours = [finding.holds for finding in paper.test_claim(bare, value_of, curve_of, difference_of)]
+    if set(ours) == {None}:
+        return line | {"verdict": "not run"}
     profile, seeds = records["profile"].iloc[0], sorted(set(records["seed"]))
     never = set(records.loc[~records["learned"].astype(bool), "seed"])
     return line | {
