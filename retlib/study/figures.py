@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from retlib.study.notebook import Study
 
 NO_RECORD = "No record yet: run this notebook with the parameter train='missing'."
-ERROR_NAMES = {TRUE_VESSEL: "vessel, found", MISSED: "vessel, missed", FALSE_ALARM: "false alarm"}
+ERROR_NAMES = {TRUE_VESSEL: "vessel, found", MISSED: "vessel, missed", FALSE_ALARM: "false positive"}
 
 EXPLORED = {"sensitivity": "sensitivity", "specificity": "specificity", "dice": "Dice"}
 
@@ -63,7 +63,7 @@ def training_curves(records: Mapping[str, Record]) -> Figure:
 
 
 def case_figure(titles: Mapping[str, np.ndarray], photographs: Mapping[str, FundusSample] | None = None) -> Figure:
-    """Error maps side by side; with photographs, a row a case: photograph, truth, prediction, error map.
+    """Error maps side by side; with photographs, a row per case: photograph, label, prediction, error map.
 
     Args:
         titles: title of a case -> its error map, uint8 (H, W).
@@ -76,7 +76,7 @@ def case_figure(titles: Mapping[str, np.ndarray], photographs: Mapping[str, Fund
         for row, (title, errors) in zip(axes, titles.items(), strict=True):
             sample = photographs[title]
             show_image(row[0], sample.image, title)
-            show_image(row[1], sample.vessels, "truth")
+            show_image(row[1], sample.vessels, "label")
             show_image(row[2], np.isin(errors, (TRUE_VESSEL, FALSE_ALARM)), "prediction")
             show_errors(row[3], errors, "errors")
     else:

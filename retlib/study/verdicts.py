@@ -15,7 +15,7 @@ from retlib.study import Claim, Paper, Printed, Record, Row, Table, results
 from retlib.study.claims import COSTS, compare_facts
 from retlib.study.notebook import Study
 from retlib.study.printed import is_missing
-from retlib.study.tables import DASH, LABELS, outcome, parameters_of
+from retlib.study.tables import DASH, LABELS, number_text, outcome, parameters_of
 
 CLAIM_VERDICTS = ("holds", "holds in part", "fails")
 COLUMNS = (
@@ -233,7 +233,8 @@ def _comparison(study: Study, claim: Claim) -> dict[str, Any]:
         configs = paper.runs("paper")
         counts = {run: parameters_of(configs[run]) for run in runs if run in configs}
         ours = [finding.holds for finding in paper.test_claim(bare, lambda run, metric: counts.get(run))]
-        listed = ", ".join(f"{run} {count:,}".replace(",", " ") for run, count in counts.items())
+        named = {run: entry.about or run for run, entry in paper.plan("paper").items()}
+        listed = "; ".join(f"{named[run]} {number_text(count, ',.0f')}" for run, count in counts.items())
         note = f"Parameters of the networks at full size, counted without training: {listed}."
         return line | {"measured": outcome(ours), "verdict": _claim_verdict(ours), "note": note}
     records = results.same_profile(study.records(), runs)
