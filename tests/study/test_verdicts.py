@@ -224,7 +224,7 @@ def test_what_needs_no_run_is_decided_without_one(toy: Path) -> None:
     lines = lines_of(toy)
     counted, decided = lines[COUNTED], lines[DECIDED]
     assert (counted["measured"], counted["verdict"]) == ("holds in 1 of 2", "holds in part")
-    assert pd.isna(counted["profile"]) and re.search(r"big (\d[\d ]*), other (\d[\d ]*)", counted["note"])
+    assert pd.isna(counted["profile"]) and re.search(r"b (\d[\d ]*); c (\d[\d ]*)", counted["note"])
     assert (decided["verdict"], decided["note"]) == ("fails", "There are none.") and pd.isna(decided["reported"])
 
 
