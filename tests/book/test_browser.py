@@ -35,6 +35,12 @@ TOO_WIDE = """() => {
     .slice(0, 3).map(node => node.tagName + ' ' + node.className + ': ' + node.textContent.trim().slice(0, 60));
 }"""
 
+# Pictures whose sides are not reduced alike.
+STRETCHED = """() => [...document.querySelectorAll('article img')]
+  .filter(image => image.naturalWidth && image.clientWidth > 20)
+  .filter(i => Math.abs(i.clientWidth / i.clientHeight / i.naturalWidth * i.naturalHeight - 1) > .03)
+  .map(image => image.getAttribute('src'))"""
+
 
 @pytest.mark.parametrize("size", WIDTHS.values(), ids=WIDTHS.keys())
 def test_every_page_is_sound(browser: object, site: Path, size: tuple[int, int]) -> None:
@@ -53,6 +59,7 @@ def test_every_page_is_sound(browser: object, site: Path, size: tuple[int, int])
         page.wait_for_function("[...document.images].every(image => image.complete)")
         empty = page.evaluate("[...document.images].filter(i => !i.naturalWidth).map(i => i.getAttribute('src'))")
         found += [f"image did not load: {source}" for source in empty]
+        found += [f"image is stretched: {source}" for source in page.evaluate(STRETCHED)]
         page_width = page.evaluate("document.documentElement.scrollWidth")
         if page_width > size[0]:
             found.append(f"the page is {page_width} pixels wide: {page.evaluate(TOO_WIDE)}")
