@@ -201,7 +201,7 @@ one_camera = (
     f"gains on {' and '.join(gained_on) or 'no set'}; the mean Dice of these sets is {number_text(alone[others].mean())}, against "
     f"{number_text(dice.loc[BASE, others].mean())}."
 )
-display(Markdown(one_camera if others else NO_RECORD))
+display(Markdown(one_camera if others else ""))
 
 # %% [markdown]
 # ## How it was run
