@@ -24,7 +24,10 @@ if "google.colab" in sys.modules:
 # # Do the printed numbers fit together?
 #
 # {glue:text}`papers_impossible` of the {glue:text}`papers` papers print numbers of their own that are arithmetically
-# impossible; and most tables tell, without a word of text, whether the black frame around the retina was scored.
+# impossible; and most tables tell, without a word of text, whether the black frame around the retina was scored. Of all rows
+# and statements that were checked, {glue:text}`count_bound` are arithmetically impossible, by a proof that needs the printed numbers and
+# the labels alone; {glue:text}`count_text` more contradict the table of their paper; and {glue:text}`count_records` more are implausible given
+# our records.
 #
 # A row of a results table is over-determined. Accuracy, sensitivity and specificity determine the share of vessel pixels
 # in the region that was scored, and with that share every other score. This page checks the five papers, the rows that
@@ -87,7 +90,20 @@ NAMES = {
     "attention-unetpp": "Attention U-Net++",
 }
 KINDS = {"measured": "own rows", "claim": "statements of the text", "quoted": "quoted rows"}
-WORDS = {verdict: verdict for verdict in audit.VERDICTS} | {audit.IMPOSSIBLE: "arithmetically impossible"}
+# Verdicts of the page: what `retlib audit` calls impossible, by what the verdict rests on. From the mildest to the hardest.
+BROKEN = {
+    "records": "implausible given our records",
+    "text": "text contradicts the table",
+    "bound": "arithmetically impossible",
+}
+WORDS = [audit.CONSISTENT, audit.ONLY_MEAN, *BROKEN.values()]
+
+
+def verdict_of(checks):
+    """Name the hardest verdict of some checks; None where there are none."""
+    found = [BROKEN[check.basis] if check.verdict == audit.IMPOSSIBLE else check.verdict for check in checks]
+    return max(found, key=WORDS.index, default=None)
+
 
 # %% [markdown]
 # ## Results
@@ -118,7 +134,7 @@ rows = pd.DataFrame(
         "lowest": interval(row).get("low"),
         "highest": interval(row).get("high"),
         "region that fits": row.share.region if row.share else "",
-        "verdict": WORDS.get(row.verdict),
+        "verdict": verdict_of(row.checks),
         "checks": row.checks,
     }
     for source, found in audits.items()
@@ -128,11 +144,12 @@ rows = pd.DataFrame(
 # %%
 counts = pd.crosstab([rows["source"], rows["kind"]], rows["verdict"])
 counts = counts.reindex(rows["source"].unique(), level="source")
-counts = counts.reindex(columns=WORDS.values(), fill_value=0)
+counts = counts.reindex(columns=WORDS, fill_value=0)
+SHORT = [audit.CONSISTENT, "only as a mean", "implausible", "contradicts table", "impossible"]
 style(
-    counts.reset_index(),
+    counts.reset_index().rename(columns=dict(zip(WORDS, SHORT, strict=True))),
     "Rows, statements and whole tables by verdict; without those that print too few scores to check. "
-    "Quoted rows were printed by others first.",
+    "Implausible: given our records. Impossible: arithmetically. Quoted rows were printed by others first.",
 )
 
 # %%
@@ -191,7 +208,8 @@ def part(of):
 
 
 numbers = {"papers": len(papers)}
-not_quoted = rows[rows["kind"].ne("quoted rows") & rows["verdict"].eq(WORDS[audit.IMPOSSIBLE])]
+not_quoted = rows[rows["kind"].ne("quoted rows") & rows["verdict"].eq(BROKEN["bound"])]
+numbers |= {f"count_{basis}": int(rows["verdict"].eq(words).sum()) for basis, words in BROKEN.items()}
 numbers["papers_impossible"] = not_quoted["source"].nunique()
 for key in ("drive", "stare"):
     shares = background.shares.get(key)
@@ -215,8 +233,8 @@ for title in ("DRIVE", "STARE"):
     whole = rows[rows["source"].eq("AF-UNet") & rows["kind"].eq("tables as a whole") & rows["data set"].eq(title)]
     numbers[f"af_{title.lower()}_one"] = listed(whole["verdict"])
 numbers["conclusion_verdict"] = listed(conclusion["verdict"])
-broken = rows[rows["source"].eq("AF-UNet") & rows["data set"].eq("DRIVE") & rows["verdict"].eq(WORDS[audit.IMPOSSIBLE])]
-numbers["af_drive_impossible"] = f"{listed(broken['row'])} is {WORDS[audit.IMPOSSIBLE]}"
+broken = rows[rows["source"].eq("AF-UNet") & rows["data set"].eq("DRIVE") & rows["verdict"].eq(BROKEN["bound"])]
+numbers["af_drive_impossible"] = f"{listed(broken['row'])} is {BROKEN['bound']}"
 checks = [
     check
     for found in rows[rows["source"].eq("ConvLSTM study") & rows["kind"].eq("own rows")]["checks"]
@@ -234,14 +252,14 @@ for name, value in numbers.items():
 # ## Each paper
 #
 # In the figures a dot is the vessel share that a row implies, and its colour is the verdict on that row, from all checks
-# of the row. A row may imply the right share and still be impossible, when its Dice contradicts its other scores. Lines are
+# of the row. A row may imply the right share and still be arithmetically impossible, when its Dice contradicts its other scores. Lines are
 # the shares of the labels, bands the range over single photographs.
 
 # %% tags=["hide-input"]
-MARKERS = dict(zip(WORDS.values(), ("o", "s", "X"), strict=True))
+MARKERS = dict(zip(WORDS, "osDPX", strict=True))
 LINES = {"frame": ("-", "labels, whole frame"), "fov": ("--", "labels, inside the FOV")}
 PALETTE = sns.color_palette("colorblind")
-COLOURS = dict(zip(WORDS.values(), (PALETTE[0], PALETTE[1], PALETTE[3]), strict=True))
+COLOURS = dict(zip(WORDS, (PALETTE[0], PALETTE[1], PALETTE[9], PALETTE[7], PALETTE[3]), strict=True))
 TITLES = {shares.title: shares for shares in background.shares.values()}
 
 
@@ -271,7 +289,7 @@ def draw_shares(source, limit=0.26):
             axis.axvspan(*TITLES[title].single[key], color=colour, alpha=0.12, linewidth=0)
             axis.axvline(TITLES[title].pooled[key], color=colour, linestyle=line, linewidth=1.2)
         for place, (_, row) in enumerate(group.iterrows()):
-            colour, value = COLOURS[row["verdict"]] if row["verdict"] in COLOURS else "grey", row["vessel share"]
+            colour, value = COLOURS[row["verdict"]] if row["verdict"] in COLOURS else "gray", row["vessel share"]
             if value > limit:
                 axis.plot(limit, place, ">", color=colour, markersize=7, clip_on=False, zorder=3)
                 axis.annotate(
@@ -287,7 +305,7 @@ def draw_shares(source, limit=0.26):
         axis.set_title(title, loc="left")
         axis.grid(axis="y", linewidth=0.4)
     axes[-1, 0].set_xlabel("share of vessel pixels")
-    handles = [plt.Line2D([], [], color=COLOURS[v], marker=MARKERS[v], linestyle="", label=v) for v in WORDS.values()]
+    handles = [plt.Line2D([], [], color=COLOURS[v], marker=MARKERS[v], linestyle="", label=v) for v in WORDS]
     handles += [
         plt.Line2D([], [], color=colour, linestyle=line, label=label)
         for (line, label), colour in zip(LINES.values(), (PALETTE[2], PALETTE[4]), strict=True)
@@ -305,27 +323,21 @@ def show_shares(source):
 
 
 def list_checks(source, verdicts):
-    """Checks of one source with these verdicts, the hardest first: the numbers, and what the verdict rests on."""
-    rests = {"bound": "proven bound", "records": "our records", "text": "the table", "rounding": "a matrix exists"}
+    """Checks of one source with these verdicts, the hardest first, and their numbers."""
     lines = rows[rows["source"].eq(source)].explode("checks").dropna(subset="checks")
-    lines = lines[[check.verdict in verdicts for check in lines["checks"]]]
     lines = lines.assign(
         arithmetic=[check.arithmetic.split("; averaging")[0].replace(" - ", " − ") for check in lines["checks"]],
-        verdict=[WORDS[check.verdict] for check in lines["checks"]],
-        by=[rests.get(check.basis, "no record") for check in lines["checks"]],
+        verdict=[verdict_of([check]) for check in lines["checks"]],
     )
-    lines = once(lines)
-    lines = lines.sort_values("verdict", key=lambda column: -column.map(list(WORDS.values()).index), kind="stable")
+    lines = once(lines[lines["verdict"].isin(verdicts)])
+    lines = lines.sort_values("verdict", key=lambda column: -column.map(WORDS.index), kind="stable")
     lines["row"] = name(lines)
-    return lines[["row", "data set", "arithmetic", "verdict", "by"]].reset_index(drop=True)
+    return lines[["row", "data set", "arithmetic", "verdict"]].reset_index(drop=True)
 
 
-def show_inconsistent(source, *verdicts):
-    """Rows of one source that no confusion matrix gives."""
-    lines = list_checks(source, verdicts or (audit.ONLY_MEAN, audit.IMPOSSIBLE))
-    which, end = (f", {WORDS[verdicts[0]]}", "") if verdicts else ("", ", or with one another")
-    # What differs comes first: the ids of a table's cells are made of the beginning of its caption.
-    return style(lines, f"{source}{which}: rows inconsistent with any confusion matrix{end}.")
+def show_inconsistent(source, verdicts=WORDS[1:], which="that are not consistent"):
+    """Checks of one source with these verdicts, by default all but the consistent ones."""
+    return style(list_checks(source, verdicts), f"{source}: checks {which}.")
 
 
 # %% [markdown]
@@ -339,10 +351,10 @@ plt.show()
 show_shares("ResASPP-UNet")
 
 # %%
-show_inconsistent("ResASPP-UNet", audit.IMPOSSIBLE)
+show_inconsistent("ResASPP-UNet", WORDS[2:], "that averaging over images does not explain")
 
 # %% tags=["hide-output"]
-show_inconsistent("ResASPP-UNet", audit.ONLY_MEAN)
+show_inconsistent("ResASPP-UNet", [audit.ONLY_MEAN], "that hold only as a mean over images")
 
 # %% [markdown]
 # ### AF-UNet
@@ -355,10 +367,10 @@ plt.show()
 show_shares("AF-UNet")
 
 # %%
-show_inconsistent("AF-UNet", audit.IMPOSSIBLE)
+show_inconsistent("AF-UNet", WORDS[2:], "that averaging over images does not explain")
 
 # %% tags=["hide-output"]
-show_inconsistent("AF-UNet", audit.ONLY_MEAN)
+show_inconsistent("AF-UNet", [audit.ONLY_MEAN], "that hold only as a mean over images")
 
 # %% [markdown]
 # ### R2U-Net report
@@ -386,7 +398,7 @@ draw_shares("ConvLSTM study")
 plt.show()
 
 # %%
-style(list_checks("ConvLSTM study", audit.VERDICTS), "ConvLSTM study: all checks.")
+style(list_checks("ConvLSTM study", WORDS), "ConvLSTM study: all checks.")
 
 # %% [markdown]
 # ### Attention U-Net++
@@ -395,7 +407,7 @@ style(list_checks("ConvLSTM study", audit.VERDICTS), "ConvLSTM study: all checks
 # other.
 
 # %%
-style(list_checks("Attention U-Net++", audit.VERDICTS), "Attention U-Net++: all checks.")
+style(list_checks("Attention U-Net++", WORDS), "Attention U-Net++: all checks.")
 
 # %% [markdown]
 # ### Published results
@@ -433,17 +445,20 @@ style(
 # $$p = \frac{1 - \mathrm{Acc}}{(1 - \mathrm{R}) + \mathrm{R}\,(1/\mathrm{P} - 1)}.$$
 #
 # The confusion matrices that round to a row form a polytope in the shares of TP, FN, FP and TN; the range of any other
-# score is found at its corners (`retlib.audit.Matrices`). A row gets one of three verdicts:
+# score is found at its corners (`retlib.audit.Matrices`). A row gets the hardest verdict of its checks:
 #
 # - **consistent**: some confusion matrix rounds to all the numbers that take part.
 # - **only as a mean over images**: none does, but a mean of scores over images need not obey the identities of one
 #   confusion matrix, and the distance is no larger than averaging made it in our own records.
-# - **arithmetically impossible**: the numbers break a bound that is proven for every mean over images, or lie further off
-#   than averaging over images moved them in any of our records. The tables show which of the two.
+# - **implausible given our records**: the numbers lie further off than averaging over images moved them in any of our records.
+# - **text contradicts the table**: a sentence gives another number than the paper's own table for the same score.
+# - **arithmetically impossible**: the numbers break a bound that is proven for every mean over images.
+#
+# `retlib audit` calls the last three *impossible* and names what each rests on.
 #
 # Each check makes an assumption. A row whose paper names the official test images is compared with their labels; a row
-# from the literature, or of validation images, with any photographs of its data set. *Impossible* means that the
-# assumption and the numbers contradict each other: a number may be mistyped, rows may come from different images or
+# from the literature, or of validation images, with any photographs of its data set. *Arithmetically impossible* means that
+# the assumption and the numbers contradict each other: a number may be mistyped, rows may come from different images or
 # regions, or a label may have been resized before it was scored. The arithmetic does not show which.
 #
 # How far averaging moves an identity depends on the network: most on photographs where it fails. So a row is compared

@@ -28,12 +28,8 @@ if "google.colab" in sys.modules:
 # (`training.amp_cpu: true`), and with units for it (`amx_bf16` among the flags in `/proc/cpuinfo`) two cores do most of
 # them in minutes to hours. Without such units bfloat16 is emulated, and slower than float32.
 
-# %% [markdown]
-# ## Parameters
-#
+# %% tags=["parameters", "hide-input"]
 # papermill replaces these by name. Nothing is measured or trained here, and no data set is needed.
-
-# %% tags=["parameters"]
 data_root: str = None  # folder of the data sets; accepted as on every page, not read here
 records: str = None  # folder of the records; None: the book's own
 
@@ -137,11 +133,21 @@ def costs(plans):
     return table.drop(columns=["step", "recorded"])
 
 
+NAMES = {"specks": "small components removed", "phantoms": "synthetic images only"}  # runs whose names say little
+
+
 def show(table, caption):
     """Style a table of costs without the columns that nobody has measured."""
     table = table.dropna(axis=1, how="all")
-    table = table.assign(steps=[f"{n:,.0f}" if n == n else "—" for n in table["steps"]])
-    return style(table, caption, decimals=2)
+    table = table.assign(
+        steps=[f"{n:,.0f}" if n == n else "—" for n in table["steps"]],
+        runs=[", ".join(NAMES.get(run, run) for run in runs.split(", ")) for runs in table["runs"]],
+    )
+    return style(
+        table.rename(columns=lambda name: name.replace("s per step", "s/step").replace("hours", "h")),
+        caption,
+        decimals=2,
+    )
 
 
 # %% [markdown]
@@ -149,13 +155,19 @@ def show(table, caption):
 
 # %%
 of_papers = costs([(paper.short, paper.runs("paper")) for paper in map(load_paper, list_papers())])
-show(of_papers, "Full-size runs of the papers. Em dash: not measured. Columns without any measurement are left out.")
+show(of_papers, "Full-size runs of the papers. Em dash: not measured.")
 
 # %% [markdown]
 # ## Studies of our own
 
 # %% tags=["hide-output"]
-of_studies = costs([(study.title, study.runs("paper")) for study in map(load_study, list_studies())])
+PAGES = {
+    "recipe": "Training-recipe ablation",
+    "transfer": "Cross-dataset: trained on one data set, tested on the others",
+    "shipped": "Model card: the network of retlib predict",
+}  # where a study has another title than its page
+studies = {PAGES.get(key, load_study(key).title): load_study(key).runs("paper") for key in list_studies()}
+of_studies = costs(studies.items())
 show(of_studies, "Full-size runs of our own studies.")
 
 # %% [markdown]
@@ -173,6 +185,8 @@ for key, title in COLUMNS.items():
 display(Markdown("\n".join(dict.fromkeys(machines)) or "No dry run has been made yet."))
 
 # %% [markdown]
+# ## How to re-run
+#
 # `make rehearse` makes the dry runs of the papers that are missing, in about a quarter of an hour. With names of papers or
 # studies it makes only these, and where there is a GPU it fills the GPU's column and leaves the others as they are:
 #

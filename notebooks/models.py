@@ -104,13 +104,19 @@ summary = display(in_short("No record yet."), display_id=True)  # filled in belo
 # %% [markdown]
 # ## Build one
 #
-# A name and options give a `torch.nn.Module`. It takes images of any height and width and returns one logit a pixel; a
+# A name and options give a `torch.nn.Module`. It takes images of any height and width and returns one logit per pixel; a
 # sigmoid makes it a probability. Options are listed by `model_options` and explained in the API.
 
 # %%
 model = build_model("unet", in_channels=3, width=16, depth=3)
 logits = model(torch.zeros(1, 3, 584, 565))  # a photograph of DRIVE's size
-tuple(logits.shape), count_parameters(model), multiply_adds(model, 3, 584, 565), model_options("unet")
+built = {
+    "shape of the logits": " × ".join(map(str, logits.shape)),
+    "parameters": count(count_parameters(model)),
+    "multiply-adds": count(multiply_adds(model, 3, 584, 565)),
+    "options and their defaults": ", ".join(f"{name} {value}" for name, value in model_options("unet").items()),
+}
+style(pd.DataFrame({"": list(built), "value": list(built.values())}), "A U-Net of width 16 and depth 3.")
 
 # %% [markdown]
 # ## The networks
@@ -228,20 +234,15 @@ table = pd.DataFrame(
         "Dice": shown["value"].map(number_text),
         "95 % interval": [(row.low, row.high) if pd.notna(row.value) else None for row in shown.itertuples()],
         "parameters": shown["parameters"].map(count),
-        "10⁹ multiply-adds": shown["multiply-adds, 10^9"].map(lambda value: number_text(value, ".2f")),
-        "receptive field, pixels": shown["receptive field"],
+        "10⁹ mult.-adds": shown["multiply-adds, 10^9"].map(lambda value: number_text(value, ".2f")),
+        "field, px": shown["receptive field"],
         "CPU s": shown["CPU s"].map(lambda value: number_text(value, ".2f")),
     }
 )
 basis = ", ".join(dict.fromkeys(shown["basis"].dropna())) or "no record yet"
 machine = timed.get("network_machine", {})
-clock = f" Seconds: {machine['processor']}, {machine['date']}, `benchmarks.json` of the records." if machine else ""
-style(
-    table,
-    f"The networks on the leaderboard: Dice on DRIVE ({basis}); one pass over {size[0]} × {size[1]} pixels.{clock}".replace(
-        "`", ""
-    ),
-)
+clock = f" CPU seconds: {machine['processor']}." if machine else ""
+style(table, f"Dice on DRIVE ({basis}); one pass over {size[0]} × {size[1]} pixels.{clock}")
 
 # %% [markdown]
 # ## In the papers
@@ -273,14 +274,14 @@ table = pd.DataFrame(
         "options": papers["options"],
         "image": [f"{row.channels} × {row.pixels[0]} × {row.pixels[1]}" for row in papers.itertuples()],
         "parameters": papers["parameters"].map(count),
-        "10⁹ multiply-adds": papers["multiply-adds, 10^9"].map(lambda value: number_text(value, ".1f")),
-        "receptive field, pixels": papers["receptive field"],
+        "10⁹ mult.-adds": papers["multiply-adds, 10^9"].map(lambda value: number_text(value, ".1f")),
+        "field, px": papers["receptive field"],
     }
 )
-style(table, "The networks as the papers have them. Options that are defaults are left out.")
+style(table, "The networks at the size of the papers' runs. Default options are left out.")
 
 # %% [markdown]
-# The **receptive field** is the width of the square of pixels on which one output pixel can depend. It is read off the
+# The **receptive field** (*field*) is the width of the square of pixels on which one output pixel can depend. It is read off the
 # network: all kernels are made positive, poolings average, and the gradient of an output pixel is followed back to a
 # long strip of an image, for each place of that pixel within a cell of the coarsest map; the widest counts. A network
 # that pools over a whole map, attends to it, or normalises by its statistics, sees the **whole image**: both ends of

@@ -93,8 +93,8 @@ METRICS = {
     "accuracy": "Acc",
     "mcc": "MCC",
     "cldice": "clDice",
-    "betti0_error": "Betti-0 error",
-    "recall_thin": "thin-vessel recall",
+    "betti0_error": "Betti-0",
+    "recall_thin": "thin recall",
 }
 
 
@@ -210,9 +210,8 @@ else:
 # ## Leaderboards
 #
 # AUC is the area under the ROC curve, AP average precision, Se sensitivity, Sp specificity, Acc accuracy, MCC Matthews'
-# correlation coefficient ([definitions](../book/protocol.md)). The Betti-0 error is the error in the number of connected
-# components, and thin-vessel recall the share of the label's centre line that is found where vessels are at most two pixels
-# wide. A binary annotation has no AUC. Intervals are folded below the leaderboards.
+# correlation coefficient ([definitions](../book/protocol.md)). *Betti-0* is the error in the number of connected components,
+# and *thin recall* the share of the label's centre line that is found where vessels are at most two pixels wide. A binary annotation has no AUC. Intervals are folded below the leaderboards.
 
 
 # %%
@@ -314,7 +313,7 @@ def paired_tests(values, pairs=None):
         pairs: names of models.
 
     Returns:
-        A line a pair: first, second, difference (mean of first minus second), wins (share of images on which first is
+        A line per pair: first, second, difference (mean of first minus second), wins (share of images on which first is
         higher, ties counting half), p, adjusted, significant (adjusted at most 0.05).
     """
     lines = []
@@ -472,6 +471,8 @@ for dataset, title in DATASETS.items():
 observers = pd.DataFrame(lines)
 errors = ["observer's Betti-0 error", "networks' lowest", "networks' highest"]
 reading = observers.assign(**{name: observers[name].map(lambda error: f"{error:.1f}") for name in errors if lines})
+shorter = {"networks with a higher Dice": "networks above", "significantly higher": "significantly above"}
+reading = reading.rename(columns=shorter | {"observer's Betti-0 error": "observer's Betti-0"})
 style(reading, "Networks and the second observer, against the first observer's labels.")
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Three panels for thin, medium and wide vessels on DRIVE: recall of the centre line with its interval for each network, filter and the second observer."}, "figure": {"caption": "Recall of the label's centre line by vessel width, DRIVE, with 95 % intervals.", "name": "fig-protocol-width"}}
@@ -502,9 +503,9 @@ else:
     print(NO_RECORD)
 
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Vessels of the first DRIVE test image, every connected component in a colour of its own and the largest in grey: by the labels, by the second observer, and by the best network, which has many small components."}, "figure": {"caption": "The connected components of one image of DRIVE: the largest in grey, every other one in a colour and drawn wider than it is.", "name": "fig-protocol-pieces"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Vessels of the first DRIVE test image, every connected component in a colour of its own and the largest in gray: by the labels, by the second observer, and by the best network, which has many small components."}, "figure": {"caption": "The connected components of one image of DRIVE: the largest in gray, every other one in a colour and drawn wider than it is.", "name": "fig-protocol-pieces"}}
 def colour_components(mask):
-    """Colour the connected components (8 neighbours) of a mask on white, the largest in grey: float (H, W, 3)."""
+    """Colour the connected components (8 neighbours) of a mask on white, the largest in gray: float (H, W, 3)."""
     parts, number = ndimage.label(mask, np.ones((3, 3)))
     image = np.ones((*mask.shape, 3))
     if number:
@@ -630,19 +631,23 @@ display(Markdown("\n".join(lines)))
 
 # %%
 own = results.best_profile(study.scores().query("role == 'control'"))
-own = own.assign(run="our network " + own["run"].str.removeprefix("drive-"))
+OURS = {
+    run: f"our U-Net, {study.source.config(run, parameters.profile).training.patches.size}-pixel patches"
+    for run in controls
+}
+own = own.assign(run=own["run"].map(OURS))
 ours = list(own["run"].unique())
 own_means = results.summarise(own.query("region == 'fov' and average == 'image'"), by=["run", "metric"])
 reference = next(row for row in audit.list_published() if row.reference)
+LITTLE = reference.label.split(",")[0]  # the weights are its authors'
 own_values = own_means["value"].unstack("metric").reindex(index=ours, columns=METRICS)
 models = shown(own_values).astype(object)
 if not SMOKE:  # never beside synthetic images
-    models.loc[f"{reference.label} (quoted)"] = pd.Series(reference.scores["drive"]).rename(METRICS)
+    models.loc[f"{LITTLE} (quoted)"] = pd.Series(reference.scores["drive"]).rename(METRICS)
 style(models, "Our own networks (one seed each) and the reference model on DRIVE, mean over the test images.")
 
 # %% tags=["hide-input"]
-about = {f"our network {run.removeprefix('drive-')}": plan[run].about for run in controls}
-display(Markdown("\n".join(f"- {title[0].upper()}{title[1:]}: {text}." for title, text in about.items())))
+display(Markdown("\n".join(f"- {title[0].upper()}{title[1:]}: {plan[run].about}." for run, title in OURS.items())))
 
 # %% tags=["hide-input", "hide-output"] mystnb={"code_prompt_show": "Show the 95 % intervals", "code_prompt_hide": "Hide the intervals"}
 intervals = interval_table(
@@ -656,7 +661,7 @@ judged_goals = []
 for metric, goal in GOALS.items():
     least = metric != "betti0_error"
     line = {"score": METRICS[metric], "goal": f"{'above' if least else 'below'} {goal:g}"}
-    line[reference.label] = None if SMOKE else reference.scores["drive"].get(metric)
+    line[LITTLE] = None if SMOKE else reference.scores["drive"].get(metric)
     for title, value in own_values[metric].items():  # as it is, not as it is rounded for reading
         judged = "not known" if np.isnan(value) else "met" if (value > goal if least else value < goal) else "missed"
         line[title] = f"{score_text(value, metric)}, {judged}"
@@ -667,8 +672,8 @@ style(pd.DataFrame(judged_goals), "Goals for our own networks on DRIVE. No numbe
 # ## Published results
 #
 # As printed in their sources, not measured under this protocol. An asterisk marks a number that was noted down without the
-# source at hand. *Implied region* is what a row's own numbers say of the pixels that were scored, by [the
-# audit](audit.ipynb).
+# source at hand. *Implied region* is what a row's own numbers say of the pixels that were scored: see [Do the
+# printed numbers fit together?](audit.ipynb)
 
 # %% tags=["hide-input", "hide-output"] mystnb={"code_prompt_show": "Show the published results", "code_prompt_hide": "Hide the published results"}
 background = audit.load_background(study.store.path)
@@ -748,7 +753,7 @@ style(table, "Options that bring each network to about half a million parameters
 # - With one seed, as on HRF and STARE, nothing is known of how much another training run would differ.
 # - [Effect of protocol flaws](protocol_faults.ipynb) shows how these numbers would change under other ways of scoring.
 #
-# ## Run it again
+# ## How to re-run
 #
 # ```bash
 # retlib reproduce one-protocol --profile lite
@@ -784,9 +789,9 @@ elif len(winners):
         lines.append(text)
     if own_values["dice"].notna().any():
         best = own_values["dice"].idxmax()
+        goals = "; ".join(f"{line['score']} {line['goal']}: {line[best].split(', ')[1]}" for line in judged_goals)
         lines.append(
             f"The best of our own networks on DRIVE, trained for longer and not ranked, has a Dice of {own_values.loc[best, 'dice']:.4f} "
-            f"(reference model {reference.scores['drive']['dice']}) and meets "
-            f"{sum(line[best].endswith(', met') for line in judged_goals)} of {len(GOALS)} goals."
+            f"(a preview, one seed; reference model {reference.scores['drive']['dice']}). The goals set for it: {goals}."
         )
 summary.update(in_short(*lines or [NO_RECORD]))

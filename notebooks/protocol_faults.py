@@ -411,7 +411,7 @@ style(outside.reset_index(names="network"), "DRIVE: pixels of the surround that 
 scores = results.join([study.scores(), baseline_scores(study)])
 scores = scores[(scores["dataset"] == "drive") & scores["role"].isin(["table"]) & (scores["region"] == "fov")]
 scores = results.best_profile(scores[scores["average"] == "image"], each="group")
-folders = scores.groupby("model", sort=False)["record"].unique()  # model -> its records, one a seed
+folders = scores.groupby("model", sort=False)["record"].unique()  # model -> its records, one per seed
 
 
 def mean_curve(model, kind, grid):
@@ -518,10 +518,10 @@ else:
 # - An epoch that is chosen on test images was measured on one network, whose Dice no longer changes at the end of a one-cycle
 #   schedule. Under a constant learning rate the choice may add more.
 #
-# ## Run it again
+# ## How to re-run
 #
 # ```bash
-# python book/_tools/pairing.py run protocol_faults -p profile lite -p train missing
+# make reproduce PAPER=protocol_faults PROFILE=lite
 # ```
 
 

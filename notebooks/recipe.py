@@ -106,7 +106,7 @@ summary = display(in_short(NO_RECORD), display_id=True)  # filled in below, once
 # ## One change at a time
 #
 # The base is run with every seed, each change of it with the first one. The records are read into one table of scores, one
-# row an image and metric, and [the rule](#the-rule) compares every change with the base on the same held-out images.
+# row per image and metric, and [the rule](#the-rule) compares every change with the base on the same held-out images.
 
 # %% tags=["hide-input"]
 plan = load_study("recipe")
@@ -114,7 +114,7 @@ study = open_study("recipe", parameters)
 first = study.parameters.seeds[0]
 configs = plan.runs(parameters.profile, first)  # refused where one of them names a test image
 study.train(["base"])
-study.train([run for run in configs if run != "base"], seeds=[first])
+trained = study.train([run for run in configs if run != "base"], seeds=[first])
 
 # %%
 FACTORS = {  # what a change of these fields is called; a change of several factors at once is a combination
@@ -171,7 +171,6 @@ changes = describe_changes(configs)  # factor of each run, and whether it change
 effects = rule.effects(scores, epochs, changes)  # change minus base, a row for each change and metric
 judged = rule.judge(effects)  # run -> gain, loss or undecided
 adopted = rule.adopt(effects, changes)  # factor -> run, or None where the base stays
-effects.head()
 
 # %% tags=["hide-input"]
 changes["change"] = {run: item.about for run, item in plan.plan(profile).items() if run in changes.index}
@@ -202,7 +201,7 @@ else:
     )
 summary.update(in_short(sentence))
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "One row per change of the recipe and one panel per metric: the change on each held-out image as a small dot and their mean as a large one, beside a grey band around zero, which is the noise of the seeds. Most means lie within the band."}, "figure": {"caption": "Each change minus the base: single held-out images (small dots), their mean (large), and the noise band of the seeds (grey). An arrow stands for a mean beyond the panel.", "name": "fig-recipe-forest"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "One row per change of the recipe and one panel per metric: the change on each held-out image as a small dot and their mean as a large one, beside a gray band around zero, which is the noise of the seeds. Most means lie within the band."}, "figure": {"caption": "Each change minus the base: single held-out images (small dots), their mean (large), and the noise band of the seeds (gray). An arrow stands for a mean beyond the panel.", "name": "fig-recipe-forest"}}
 COLOURS = {  # Okabe and Ito: told apart with every common kind of colour vision
     "better": "#0072B2",
     "worse": "#D55E00",
@@ -243,7 +242,9 @@ effects["shown"] = [
 ] + marks
 table = effects.pivot(index="run", columns="metric", values="shown").reindex(index=changes.index, columns=METRICS)
 table = changes[["factor", "change"]].join(table).assign(judged=judged.reindex(changes.index))
-style(table.reset_index(drop=True), f"Each change of the recipe minus the base (profile {profile}, one seed a change).")
+style(
+    table.reset_index(drop=True), f"Each change of the recipe minus the base (profile {profile}, one seed per change)."
+)
 
 # %% [markdown]
 # A change can lie far outside the band and still decide nothing in a metric, because the rule also asks for the same sign on
@@ -394,7 +395,7 @@ plt.show()
 #
 # Dice on the patches that are being trained on. Augmented patches are harder, so a lower curve is not a worse network.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "One panel for each factor: Dice on the training patches over the share of the epochs that has passed, grey for the seeds of the base and coloured for its changes. Curves rise steeply and level off."}, "figure": {"caption": "Dice on the training patches over the share of the epochs; the seeds of the base in grey. Changes of inference alone have the curve of the base.", "name": "fig-recipe-curves"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "One panel for each factor: Dice on the training patches over the share of the epochs that has passed, gray for the seeds of the base and coloured for its changes. Curves rise steeply and level off."}, "figure": {"caption": "Dice on the training patches over the share of the epochs; the seeds of the base in gray. Changes of inference alone have the curve of the base.", "name": "fig-recipe-curves"}}
 curves = {key: part for key, part in epochs.groupby(["run", "seed"]) if key[0] == "base" or key[1] == first}
 drawn = changes[~changes["inference_only"] & changes.index.isin([run for run, _ in curves])]
 if drawn.empty:
@@ -506,11 +507,11 @@ else:
             f"- **Few images.** With {images} held-out images a paired signed-rank test cannot give a p below "
             f"{least:.3g}, so {passes} the usual level of {statistics.ALPHA:g}, and Holm's correction for "
             f"{comparisons} comparisons asks for {statistics.ALPHA / comparisons:.2g}. The rule is a decision rule, not a test.\n"
-            f"- **Gains by luck.** The noise band, from {len(base['dice'])} seeds, lets another run of the base pass as a gain "
+            f"- **Chance findings.** The noise band, from {len(base['dice'])} seeds, lets another run of the base pass as a gain "
             f"in one metric with a chance of {chance:.1%}; over all comparisons that makes up to "
-            f"{comparisons * chance:.1f} gains by luck, fewer because all images have to agree.\n"
-            f"- **One seed a change.** Another seed of a change could move it by as much as the band is wide.\n"
-            "- **One change at a time.** How changes add up is known for one combination only; what ships rests on four images "
+            f"{comparisons * chance:.1f} chance findings, fewer because all images have to agree.\n"
+            f"- **One seed per change.** Another seed of a change could move it by as much as the band is wide.\n"
+            "- **One change at a time.** How changes add up is known for one combination only, from four images "
             "and one seed."
         )
     )
@@ -518,9 +519,7 @@ else:
 # %% [markdown]
 # ## How to re-run
 #
+# ```bash
+# retlib reproduce recipe --profile lite
+# retlib reproduce recipe --profile paper --device cuda    # ten times the steps
 # ```
-# make reproduce PAPER=recipe PROFILE=lite
-# ```
-#
-# executes this notebook and trains what has no record. `PROFILE=paper` takes ten times the steps, `PROFILE=smoke` tries the
-# whole page on synthetic images in a minute.

@@ -24,7 +24,7 @@ if "google.colab" in sys.modules:
 # # Records
 #
 # Every run behind a number of this book: what was run, on which machine, and what it measured on every image. Result tables
-# lead here. The files themselves lie in `book/records`, one folder a run.
+# lead here. The files themselves lie in `book/records`, one folder per run.
 
 # %% tags=["parameters", "hide-cell"]
 # papermill replaces these by name.
@@ -48,18 +48,31 @@ import pandas as pd
 import yaml
 from IPython.display import HTML
 
+from retlib.models import MODEL_TITLES
 from retlib.papers import list_papers
 from retlib.studies import list_studies
 from retlib.study import open_study, style
+from retlib.study.baselines import METHODS
 from retlib.study.results import never_learned
 from retlib.study.tables import DASH, Html, number_text
 
+KINDS = {"rescored": "scored against resized labels", "epochs": "scored by epochs"}
 studies = {key: open_study(key, parameters) for key in [*list_papers(), *list_studies()]}
 store = next(iter(studies.values())).store
 names = {}  # id of a record -> the runs that it stands for
 for key, study in studies.items():
     for run, _, record in study.found():
         names.setdefault(record.id, []).append(f"{key}: {run}")
+
+
+def title(record):
+    """Name a record: its runs, or what it is where no plan names it."""
+    config = record.content["config"]
+    known = METHODS.get(config.get("method"), KINDS.get(config.get("kind"), "not planned"))
+    if "run" in config:
+        known = f"{MODEL_TITLES[config['run']['model']]}, {known}"
+    return "; ".join(names.get(record.id, [known]))
+
 
 # %%
 shown = [record for record in store if (record.profile == "smoke") == (parameters.profile == "smoke")]
@@ -70,7 +83,7 @@ for record in shown:
     rows.append(
         {
             "record": Html(f'<a href="#r-{record.id}">{record.id[:8]}</a>'),
-            "run": "; ".join(names.get(record.id, [config.get("kind") or "not planned"])),
+            "run": title(record),
             "profile": record.profile,
             "seed": str(config.get("seed", DASH)),
             "tested on": test or DASH,
@@ -84,7 +97,9 @@ table = pd.DataFrame(rows, columns=["record", "run", "profile", "seed", "tested 
 
 # %% tags=["hide-input"]
 style(
-    table.sort_values(["run", "profile", "seed"]).reset_index(drop=True), "All records.", decimals=3
+    table.sort_values(["run", "profile", "seed"], key=lambda column: column.str.lower()).reset_index(drop=True),
+    "All records.",
+    decimals=3,
 ).set_table_attributes('class="retlib-table ledger"')
 
 # %% [markdown]
@@ -141,9 +156,8 @@ def describe(record):
         default_flow_style=None,
         width=110,
     )
-    title = "; ".join(names.get(record.id, [str(content["config"].get("kind", ""))]))
     return (
-        f'<details class="record"><summary><code>{record.id}</code> {html.escape(title)}</summary><div id="r-{record.id}">'
+        f'<details class="record"><summary><code>{record.id}</code> {html.escape(title(record))}</summary><div id="r-{record.id}">'
         f"{curve(content.get('history', []))}<pre>{images(record)}</pre><pre>{html.escape(text)}</pre></div></details>"
     )
 

@@ -28,12 +28,8 @@ if "google.colab" in sys.modules:
 # inputs and the same number of threads, after a test has shown that they give the same numbers. Ratios carry over to other
 # machines; seconds do not. Every limit was written down before the first measurement.
 
-# %% [markdown]
-# ## Parameters
-#
+# %% tags=["parameters", "hide-input"]
 # papermill replaces these by name. Nothing is measured or trained here, and no data set is needed.
-
-# %% tags=["parameters"]
 data_root: str = None  # folder of the data sets; accepted as on every page, not read here
 records: str = None  # folder of the records; None: the book's own
 
@@ -43,6 +39,7 @@ from retlib.study import check_parameters
 parameters = check_parameters(globals())
 
 # %% tags=["hide-input"]
+import functools
 import heapq
 import json
 import math
@@ -54,6 +51,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
+from retlib.models import MODEL_TITLES
 from retlib.papers import list_papers, load_paper
 from retlib.studies import load_study
 from retlib.study import Store, figures
@@ -117,17 +115,23 @@ machines = {}  # each machine and day -> load of every measurement
 for line in benchmarks["lines"].values():
     if line["machine"]:
         machines.setdefault(machine_text(line["machine"], line["date"]), []).append(line["machine"]["load"])
+PAGES = {  # as the file of measurements names them
+    "notebooks/one_protocol.html": "One protocol for all networks",
+    "notebooks/verdicts.html": "Every claim and its verdict",
+    "book/verdicts.html": "Every claim and its verdict",
+}
 letters = {where: chr(ord("A") + index) for index, where in enumerate(machines)}
 
 
 def row(line):
     """Write one line of the table."""
+    note = functools.reduce(lambda text, page: text.replace(page, PAGES[page]), PAGES, line["note"])
     unit, compares = line["unit"], line["compares"]
     rounds = f" ({number(line['range'][0])} to {number(line['range'][1])})" if line["range"] else ""
     bound = f"at least {line['limit']:g} times" if compares else f"at most {line['limit']:g} {unit}"
     verdict = "—" if pd.isna(line["limit"]) else "yes" if met[line.name] else "NO"
     return {
-        "what": line["name"] + (f" ({line['note']})" if line["note"] else ""),
+        "what": line["name"] + (f" ({note})" if note else ""),
         "ours": "—" if pd.isna(line["ours"]) else f"{number(line['ours'])} {unit}{'' if compares else rounds}",
         "theirs": "—" if pd.isna(line["theirs"]) else f"{number(line['theirs'])} {unit}",
         "times faster": number(line["ratio"]) + (rounds if compares else ""),
@@ -151,7 +155,7 @@ display(Markdown(f"{met[judged].sum()} of {judged.sum()} limits are met; {missin
 # which divides in float32, to 1e-6. scikit-learn is used in two ways: one function per metric, and the faster way, one
 # confusion matrix from which the seven scores of counts follow.
 #
-# **Training.** The U-Net of the one protocol, 160x160 patches, batch 8, on synthetic images. The plain loop is PyTorch as
+# **Training.** The U-Net of [One protocol for all networks](one_protocol.ipynb), 160x160 patches, batch 8, on synthetic images. The plain loop is PyTorch as
 # most repositories of the field write it: a Dataset that cuts and augments patches with albumentations, a DataLoader, NCHW
 # float32, `loss.item()` and scores at every step. Where repositories differ, the faster way was taken: photographs are in
 # memory, and the faster one of no workers and two workers counts. Both compute the same loss and gradient. The row in
@@ -166,8 +170,8 @@ display(Markdown(f"{met[judged].sum()} of {judged.sum()} limits are met; {missin
 # %% [markdown]
 # ## Seconds of each network
 #
-# One forward pass over a synthetic image at DRIVE's working size, float32, fresh weights: the networks of the one protocol,
-# with about half a million parameters each. CPU seconds are summed over threads.
+# One forward pass over a synthetic image at DRIVE's working size, float32, fresh weights: the networks of
+# [One protocol for all networks](one_protocol.ipynb), with about half a million parameters each. CPU seconds are summed over threads.
 
 # %%
 seconds = pd.DataFrame.from_dict(benchmarks["network_seconds"], orient="index")
@@ -178,7 +182,7 @@ seconds = seconds.sort_values("wall_s")
 titles = {"wall_s": "seconds", "cpu_s": "CPU seconds", "relative": "CPU seconds, U-Net = 1"}
 where = benchmarks["network_machine"]
 caption = f"A forward pass of each network. Machine: {machine_text(where, where['date'])}, load {where['load']:g}."
-style(seconds.rename(columns=titles).rename_axis("network").reset_index(), caption, decimals=3)
+style(seconds.rename(index=MODEL_TITLES, columns=titles).rename_axis("network").reset_index(), caption, decimals=3)
 
 # %% [markdown]
 # ## Cost curves
@@ -265,7 +269,7 @@ def extrapolate(curve, against, x, quantity="seconds"):
 # %% [markdown]
 # ## Ten thousand images
 #
-# On the machine of the cost curves, with the U-Net of the one protocol.
+# On the machine of the cost curves, with the U-Net of [One protocol for all networks](one_protocol.ipynb).
 
 # %%
 count = 10_000
@@ -296,7 +300,7 @@ costs(rows, f"{count:,} photographs of DRIVE's size.")
 # ## Ten papers
 #
 # Papers like the ones in this book, on average. A dry run of each full-size run (a few steps) was timed on a CPU, see
-# [full-size runs](full_size.ipynb); the hours here are those of its steps in float32.
+# [Full-size runs: cost](full_size.ipynb); the hours here are those of its steps in float32.
 
 # %%
 keys = list_papers()
@@ -362,7 +366,7 @@ rows = [
 costs(rows, "Every table row of the papers at full size, one seed.")
 
 # %% [markdown]
-# ## Measuring again
+# ## How to re-run
 #
 # ```console
 # make bench                                           # tests/benchmarks, utilisation, seconds of each network
@@ -370,5 +374,5 @@ costs(rows, "Every table row of the papers at full size, one seed.")
 # python -m tests.benchmarks.cost_curves --again       # the cost curves
 # ```
 #
-# On a quiet machine, please. Each line keeps its machine, date and load; `python -m tests.benchmarks.bench --help` lists the
+# Measure on a quiet machine. Each line keeps its machine, date and load; `python -m tests.benchmarks.bench --help` lists the
 # options.

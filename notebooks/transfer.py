@@ -98,7 +98,9 @@ def basis():
     """Word what the networks' numbers rest on: profile, seeds, runs that never learned, staleness."""
     rows = scores[scores["kind"] == "network"]
     never = rows.loc[~rows["learned"], "record"].nunique()
-    return results.basis_text(shown, rows["seed"].nunique(), never, bool(rows["stale"].any()))
+    seeds = rows["seed"].nunique()
+    text = results.basis_text(shown, seeds, never, bool(rows["stale"].any()))
+    return text.replace(shown, f"{shown}, 1 seed", 1) if seeds == 1 else text
 
 
 def few_images():
@@ -126,7 +128,7 @@ def changes(frame):
 
 
 def difference_figure(frame, what):
-    """Draw differences of Dice and AUC as dots with their intervals, a line a pair."""
+    """Draw differences of Dice and AUC as dots with their intervals, one line per pair."""
     if frame.empty:
         return print(NO_RECORD)
     axes = plt.figure(figsize=(10, 1.2 + 0.26 * len(frame))).subplots(1, 2, sharey=True)
@@ -345,7 +347,7 @@ style(table, f"95 % bootstrap intervals of the differences, over images and seed
 # pre-trained networks look like those without.
 
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "A grid of error maps, a row for each training and a column for each tested image: found vessels in dark grey, missed vessels in orange and false alarms in blue."}, "figure": {"caption": "Error maps of one image of each data set (columns), by what the network was trained on (rows).", "name": "fig-transfer-errors"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "A grid of error maps, a row for each training and a column for each tested image: found vessels in dark gray, missed vessels in orange and false positives in blue."}, "figure": {"caption": "Error maps of one image of each data set (columns), by what the network was trained on (rows).", "name": "fig-transfer-errors"}}
 def first_map(trained, test):
     """Look up the name, error map and Dice of the first test image; None without a record."""
     rows = networks[(networks["group"] == trained) & (networks["test"] == test) & (networks["metric"] == "dice")]
@@ -422,7 +424,7 @@ style(configuration(study.source, "drive-after-phantoms").reset_index(), caption
 # - One small network and one recipe. The numbers of the `lite` profile are a preview.
 # - Six images of HRF, or eight of CHASE_DB1, decide few comparisons.
 #
-# ## How to run it again
+# ## How to re-run
 #
 # ```bash
 # retlib reproduce transfer --profile lite
@@ -461,8 +463,9 @@ if len(alone):
         f"{alone['phantom']:.4f} on synthetic images that it never saw."
     )
 if lines:
-    lines.append(f"The numbers are of {networks['record'].nunique()} runs ({basis()}).")
-    if scores["seed"].nunique() == 1:
+    preview = "a preview, " if shown == "lite" else ""
+    lines.append(f"The numbers are of {networks['record'].nunique()} runs ({preview}{basis()}).")
+    if networks["seed"].nunique() == 1:
         lines[-1] += " With one seed, nothing is known of how much another training run would differ."
 if shown == "smoke":
     lines = ["This is a smoke run on synthetic images: the pipeline works, and no number here means anything."]

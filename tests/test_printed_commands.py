@@ -153,11 +153,6 @@ def test_make(command: str) -> None:
             check_notebook(shlex.split(line))
 
 
-@pytest.mark.parametrize("command", [line for line in COMMANDS if "pairing.py run" in line])
-def test_pairing(command: str) -> None:
-    check_notebook(shlex.split(command))
-
-
 def check_notebook(words: list[str]) -> None:
     """Check that ``... run KEY -p NAME VALUE`` names a notebook and values that it takes."""
     key, options = words[words.index("run") + 1], words[words.index("run") + 2 :]
@@ -213,7 +208,7 @@ def test_installing() -> None:
 def test_no_command_is_left_out() -> None:
     known = (
         r"(timeout .*)?retlib (predict|audit|data|reproduce) |make |papermill |python -m |(pip|conda) "
-        r"|python book/_tools/pairing.py run |'?RETLIB_DATA=\S+ dask |dask scheduler|cd notebooks$|export "
+        r"|'?RETLIB_DATA=\S+ dask |dask scheduler|cd notebooks$|export "
         r"|test -f |rm -rf "
     )
     assert [command for command in COMMANDS if not re.match(known, command)] == []

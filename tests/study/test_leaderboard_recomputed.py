@@ -26,8 +26,8 @@ RANKED = ("auc", "average_precision")
 COUNTED = ("dice", "iou", "sensitivity", "specificity", "accuracy", "mcc")
 METRICS = (*COUNTED, *RANKED, "cldice", "betti0_error", "recall_thin")
 COLUMNS = {"Dice": "dice", "IoU": "iou", "AUC": "auc", "AP": "average_precision", "Se": "sensitivity"}
-COLUMNS |= {"Sp": "specificity", "Acc": "accuracy", "MCC": "mcc", "clDice": "cldice", "Betti-0 error": "betti0_error"}
-COLUMNS |= {"thin-vessel recall": "recall_thin"}
+COLUMNS |= {"Sp": "specificity", "Acc": "accuracy", "MCC": "mcc", "clDice": "cldice", "Betti-0": "betti0_error"}
+COLUMNS |= {"thin recall": "recall_thin"}
 DRAWS = 4000
 
 
