@@ -77,8 +77,10 @@ def names_of(paper):
 
 
 def images_named(label):
-    """Name the test images of a record: stare:all/fold1of5-test is STARE, test part."""
+    """Name the test images of a record: stare:all/fold1of5-test is STARE, test part; synthetic ones keep their label."""
     dataset, part = label.split(":")
+    if dataset == "phantom":
+        return label
     return f"{dataset.upper()}, {'all photographs' if part == 'all' else 'test part'}"
 
 
@@ -294,10 +296,10 @@ across = best_profile(scores[(scores["region"] == "frame") & (scores["average"] 
 across = across[
     across["run"].isin(RUNS["table"]) & across["metric"].isin(["auc", "dice", "sensitivity", "specificity"])
 ]
-across = across.assign(run=across["run"].map(NAMES), test=across["test"].map(images_named))
 summary = summarise(across, by=["run", "test", "metric"])
 tested = summary["value"].unstack("metric")
 tested["our run"] = summary["profile"].groupby(["run", "test"]).first().map(SIZES)
+tested = tested.rename(index=NAMES, level="run").rename(index=images_named, level="test")
 style(tested.rename_axis(columns=None), "Trained on one data set, scored on both (whole frame, mean over images).")
 
 # %% [markdown]
