@@ -156,8 +156,8 @@ style(
 #
 # Two networks with the same training, paired by image and by seed. The interval draws images and seeds; a step whose
 # interval holds zero, or whose seeds disagree in sign, is open. More than attention changes between U-Net or SegNet and the
-# paper's models: the decoder and the number of filters do too. A wider network was trained neither by the paper nor, so
-# far, here where the row is empty.
+# paper's models: the decoder and the number of filters do too. The paper trains no network with four times the filters; an
+# empty row means that we have no record of one yet.
 
 # %%
 style(changes, "Dice: difference in the paper's table, where both rows are the paper's own, and in ours.")
@@ -294,7 +294,7 @@ if found:
         curves = pd.DataFrame(record.history).set_index("epoch")
         axis.plot(curves["train_loss"], label="training")
         axis.plot(curves["validation_loss"], "--", label="validation")
-        axis.axvline(record.content["training"]["kept_epoch"], color="grey", ls=":", label="weights that are scored")
+        axis.axvline(record.content["training"]["kept_epoch"], color="gray", ls=":", label="weights that are scored")
         axis.set(title=f"{title} ({record.profile})", xlabel="epoch")
     axes[0, 0].set_ylabel("loss")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
@@ -309,10 +309,10 @@ display(Markdown(f"The paper: *{paper.claim('loss-start').statement}* *{paper.cl
 # ## Qualitative results
 #
 # The held-out images with the highest, the median and the lowest Dice of the model with ResNet. Where this machine has
-# the data the photograph, the truth and the prediction stand beside the error map. Photographs: HRF, {cite:t}`Budai2013`,
+# the data the photograph, the label and the prediction stand beside the error map. Photographs: HRF, {cite:t}`Budai2013`,
 # Friedrich-Alexander-Universität Erlangen-Nürnberg, CC BY 4.0, reduced in size.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Error maps of three HRF images: detected vessels in grey, missed vessels in orange, most of them thin, and false positives in blue."}, "figure": {"caption": "Our counterpart of the paper's Figure 3: best, median and worst held-out image.", "name": "fig-attention-unetpp-cases"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Error maps of three HRF images: detected vessels in gray, missed vessels in orange, most of them thin, and false positives in blue."}, "figure": {"caption": "Our counterpart of the paper's Figure 3: best, median and worst held-out image.", "name": "fig-attention-unetpp-cases"}}
 set_matplotlib_formats("retina")
 figures.show_cases(study, RESIDUAL)
 
@@ -379,7 +379,7 @@ for (level, column), size in maps.items():
         for earlier in range(column)
     ]
 kinds = {"map of the encoder": "#cfe3f3", "node of the decoder": "#fbe3c4"}
-figure = network_figure(boxes, arrows, kinds, {STEP: ("grey", "-"), GATE: ("grey", "--")})
+figure = network_figure(boxes, arrows, kinds, {STEP: ("gray", "-"), GATE: ("gray", "--")})
 room = 0.45  # inches above the first row, for its bent arrows
 figure.axes[0].set_ylim(top=figure.axes[0].get_ylim()[1] + room)
 figure.set_figheight(figure.get_figheight() + room)
@@ -440,12 +440,22 @@ trained = fit(
 )
 fundus = load_dataset("phantom", "test", **small.train.options)[0]
 logits = predict_logits(trained.model, fundus, small.inputs)
-evaluate(1 / (1 + np.exp(-logits)), fundus.vessels, fundus.fov)
+shown = evaluate(1 / (1 + np.exp(-logits)), fundus.vessels, fundus.fov)
+style(
+    pd.DataFrame([shown]).rename(columns={"mcc": "MCC"}),
+    "A network trained for a few steps, scored on one synthetic image: it shows the pipeline and is no result.",
+)
 
 # %% [markdown]
-# ## Run it again
+# ## How to re-run
 #
 # ```bash
 # make reproduce PAPER=attention-unetpp PROFILE=lite      # the previews, minutes a run on two CPU cores
 # make reproduce PAPER=attention-unetpp PROFILE=paper     # full size: a GPU, or many hours on a CPU
+# ```
+#
+# The same through papermill, here as a smoke run, which needs no data set:
+#
+# ```bash
+# papermill notebooks/attention_unetpp.ipynb out.ipynb --cwd notebooks -p profile smoke -p train missing
 # ```

@@ -108,8 +108,13 @@ steps = FACTORS | OUR_OWN
 metrics = {"AUC": "auc", "Dice": "dice", "sensitivity": "sensitivity", "specificity": "specificity"}
 effects = {title: tables.steps_table(study, steps, metric) for title, metric in metrics.items()}
 concluded = effects["AUC"].loc[list(FACTORS)].dropna(subset="conclusion")
-basis = concluded["rests on"]
-outcomes = [f"{text}, with {', '.join(part.index)}" for text, part in concluded.groupby("conclusion", sort=False)]
+basis = zip(concluded["rests on"], concluded["seeds"], strict=True)
+basis = dict.fromkeys(text + ", one seed" * (not isinstance(seeds, tuple)) for text, seeds in basis)
+FOUND = {"lower": "AUC falls with", "higher": "AUC rises with", "open": "AUC does not clearly change with"}
+outcomes = [
+    f"{FOUND[word]}: {', '.join(part.index)}."
+    for word, part in concluded.groupby(concluded["conclusion"].map(lambda text: text.split(",")[0]), sort=False)
+]
 
 if parameters.profile == "smoke":
     display(
@@ -132,8 +137,7 @@ else:
             f"At the paper's specificity of {printed['specificity'].text} our {record.profile} run detects "
             f"{100 * reached['specificity']['sensitivity']:.1f} % of the vessel pixels, the paper's network "
             f"{100 * target['sensitivity']:.1f} %.",
-            f"The study says that all of its factors help. By AUC in our runs ({'; '.join(set(basis))}): "
-            f"{'; '.join(outcomes)}.",
+            f"The study says that all of its factors help. In our runs ({'; '.join(basis)}) {' '.join(outcomes)}",
         ]
     display(in_short(*sentences))
 
@@ -316,9 +320,9 @@ else:
 # ## Qualitative results
 #
 # The test images with the highest, the median and the lowest Dice. Where this machine has the data the photograph, the
-# truth and the prediction stand beside the error map.
+# label and the prediction stand beside the error map.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Error maps of three DRIVE test images: detected vessels in grey, missed vessels in orange, mostly thin ones, and false positives in blue."}, "figure": {"caption": "Our counterpart of the paper's Figure 1: best, median and worst DRIVE test image.", "name": "fig-convlstm-cases"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Error maps of three DRIVE test images: detected vessels in gray, missed vessels in orange, mostly thin ones, and false positives in blue."}, "figure": {"caption": "Our counterpart of the paper's Figure 1: best, median and worst DRIVE test image.", "name": "fig-convlstm-cases"}}
 set_matplotlib_formats("retina")
 figures.show_cases(study, MAIN)
 
@@ -357,7 +361,8 @@ style(
 )
 
 # %% tags=["hide-input"]
-noted = {row.cells[0]: row.note for row in paper.tables["Introduction"].rows if row.note}
+rows = [row for row in paper.tables["Introduction"].rows if row.note and row.cells[0] in set(wide["reference"])]
+noted = {row.cells[0]: row.note for row in rows}
 display(Markdown("\n".join(f"- {reference} {note}" for reference, note in noted.items())))
 
 # %% [markdown]
@@ -399,10 +404,10 @@ style(table, "Parameters of the network and of its variants, one channel in.")
 # %% [markdown]
 # ### What the network sees
 #
-# Patches of the equalised grey image, with a new augmentation each time. Where this machine has DRIVE they are cut from its
+# Patches of the equalised gray image, with a new augmentation each time. Where this machine has DRIVE they are cut from its
 # first training photograph, elsewhere from a synthetic fundus image.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Three small square patches of a grey fundus image with dark vessels, and below each an augmented copy, flipped or rotated."}, "figure": {"caption": "Patches as the network sees them in training: above the patch, below one draw of its augmentation.", "name": "fig-convlstm-patches"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Three small square patches of a gray fundus image with dark vessels, and below each an augmented copy, flipped or rotated."}, "figure": {"caption": "Patches as the network sees them in training: above the patch, below one draw of its augmentation.", "name": "fig-convlstm-patches"}}
 if study.root is not None:
     sample = load_dataset("drive", "training", study.root)[0]
 else:
@@ -449,12 +454,22 @@ trained = fit(
 )
 photograph = load_dataset("phantom", "test", **small.train.options)[0]
 logits = predict_logits(trained.model, photograph, small.inputs)
-evaluate(1 / (1 + np.exp(-logits)), photograph.vessels, photograph.fov)
+shown = evaluate(1 / (1 + np.exp(-logits)), photograph.vessels, photograph.fov)
+style(
+    pd.DataFrame([shown]).rename(columns={"mcc": "MCC"}),
+    "A network trained for a few steps, scored on one synthetic image: it shows the pipeline and is no result.",
+)
 
 # %% [markdown]
-# ## Run it again
+# ## How to re-run
 #
 # ```bash
 # make reproduce PAPER=convlstm-unet PROFILE=lite      # the previews, minutes a run on two CPU cores
 # make reproduce PAPER=convlstm-unet PROFILE=paper     # full size: hours on a CPU with bfloat16 units, or a GPU
+# ```
+#
+# The same through papermill, here as a smoke run, which needs no data set:
+#
+# ```bash
+# papermill notebooks/convlstm_unet.ipynb out.ipynb --cwd notebooks -p profile smoke -p train missing
 # ```

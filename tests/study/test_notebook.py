@@ -178,7 +178,8 @@ def test_a_control_trained_inside_the_fov_is_drawn_there_alone(repository: Path,
     study = open_study("resaspp-unet", Parameters(), repository / "notebooks")
     functions_of("resaspp_unet").show_roc(study, ["drive-unet"], "8", ["drive-unet-reference"])
     named = {title: [curve.split(" (")[0] for curve in curves] for title, curves in drawn["panels"].items()}
-    assert named == {"whole frame": ["drive-unet"], "inside the FOV": ["drive-unet", "drive-unet-reference"]}
+    unet, reference = "U-Net on DRIVE", "A small U-Net on DRIVE by standard training"
+    assert named == {"whole frame": [unet], "inside the FOV": [unet, reference]}
     pixels = {title: curves.popitem()[1].vessel.sum() for title, curves in drawn["panels"].items()}
     assert pixels["inside the FOV"] <= pixels["whole frame"]
     assert list(drawn["points"]) == ["whole frame"] and len(drawn["points"]["whole frame"]) == 3

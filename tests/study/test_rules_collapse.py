@@ -86,7 +86,7 @@ def test_every_run_profile_and_seed_has_its_ending():
     rows = [history([0.6, 0.8]), history([0.6, 0.8], curve([0.05, 0.01]), seed=1), history([0.1], profile="paper")]
     table = page.endings_of(pd.concat(rows))
     assert table[["profile", "seed", "epochs"]].values.tolist() == [["lite", 0, 2], ["lite", 1, 2], ["paper", 0, 1]]
-    assert table["outcome"].tolist() == ["holds up", "stays low", "stays low"]
+    assert table["outcome"].tolist() == ["no collapse", "stays low", "stays low"]
     assert table.loc[1, ["training Dice", "highest Dice", "last Dice"]].tolist() == [0.8, 0.05, 0.01]
     assert table["background"].tolist() == pytest.approx([0.9] * 3)
     nothing = pd.DataFrame(columns=["run", "profile", "seed", "epoch"])
