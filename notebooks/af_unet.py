@@ -544,8 +544,4 @@ style(
 # make reproduce PAPER=af-unet PROFILE=paper     # full size: hours on a CPU with bfloat16 units, or a GPU
 # ```
 #
-# The same through papermill, here as a smoke run, which needs no data set:
-#
-# ```bash
-# papermill notebooks/af_unet.ipynb out.ipynb --cwd notebooks -p profile smoke -p train missing
-# ```
+# [How to read this book](../book/how-to-read.md) shows the same through papermill.

@@ -57,7 +57,7 @@ from retlib.models import build_model
 from retlib.preprocessing import prepare
 from retlib.study import (
     ERROR_COLOURS,
-    FALSE_ALARM,
+    FALSE_POSITIVE,
     MISSED,
     beside_ours,
     figures,
@@ -329,7 +329,7 @@ if record is not None:
     figures.show_errors(axes[0, 0], errors, f"{name} ({record.profile})")
     if sample is not None:
         painted = figures.on_map(sample.image, errors).copy()
-        for kind in (MISSED, FALSE_ALARM):
+        for kind in (MISSED, FALSE_POSITIVE):
             painted[errors == kind] = ERROR_COLOURS[kind]
         axes[0, 1].imshow(painted, interpolation="nearest")
         figures.title_image(axes[0, 1], "over the photograph")
@@ -454,8 +454,4 @@ style(
 # make reproduce PAPER=attention-unetpp PROFILE=paper     # full size: a GPU, or many hours on a CPU
 # ```
 #
-# The same through papermill, here as a smoke run, which needs no data set:
-#
-# ```bash
-# papermill notebooks/attention_unetpp.ipynb out.ipynb --cwd notebooks -p profile smoke -p train missing
-# ```
+# [How to read this book](../book/how-to-read.md) shows the same through papermill.

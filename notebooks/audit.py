@@ -44,9 +44,9 @@ if "google.colab" in sys.modules:
 #   All rows of a table should share one value; the verdict is: {glue:text}`af_drive_one` on DRIVE,
 #   {glue:text}`af_stare_one` on STARE. Of the DRIVE rows, {glue:text}`af_drive_impossible` by itself: the Dice exceeds every
 #   value that precision and recall allow.
-# - **R2U-Net report.** The rows of its table, one for each epoch, imply {glue:text}`r2u_drive`
+# - **R2U-Net.** The rows of its table, one for each epoch, imply {glue:text}`r2u_drive`
 #   ({glue:text}`r2u_drive_region`). Each row is consistent with a confusion matrix: {glue:text}`r2u_consistent`.
-# - **ConvLSTM study.** Its row on DRIVE implies {glue:text}`convlstm_drive` ({glue:text}`convlstm_drive_region`). Checks
+# - **ConvLSTM U-Net.** Its row on DRIVE implies {glue:text}`convlstm_drive` ({glue:text}`convlstm_drive_region`). Checks
 #   passed: {glue:text}`convlstm_checks`.
 # - **Attention U-Net++.** It prints Dice and IoU alone, which leave the region open. Rows in which one agrees with the
 #   other: {glue:text}`attention_consistent`.
@@ -85,8 +85,8 @@ folder = book_records(Path(".")) if parameters.records is None else Path(paramet
 NAMES = {
     "resaspp-unet": "ResASPP-UNet",
     "af-unet": "AF-UNet",
-    "r2u-net": "R2U-Net report",
-    "convlstm-unet": "ConvLSTM study",
+    "r2u-net": "R2U-Net",
+    "convlstm-unet": "ConvLSTM U-Net",
     "attention-unetpp": "Attention U-Net++",
 }
 KINDS = {"measured": "own rows", "claim": "statements of the text", "quoted": "quoted rows"}
@@ -219,8 +219,8 @@ for key in ("drive", "stare"):
 for short, source in {
     "resaspp": "ResASPP-UNet",
     "af": "AF-UNet",
-    "r2u": "R2U-Net report",
-    "convlstm": "ConvLSTM study",
+    "r2u": "R2U-Net",
+    "convlstm": "ConvLSTM U-Net",
 }.items():
     for title in ("DRIVE", "STARE"):
         chosen = own[own["source"].eq(source) & own["data set"].eq(title)]
@@ -237,7 +237,7 @@ broken = rows[rows["source"].eq("AF-UNet") & rows["data set"].eq("DRIVE") & rows
 numbers["af_drive_impossible"] = f"{listed(broken['row'])} is {BROKEN['bound']}"
 checks = [
     check
-    for found in rows[rows["source"].eq("ConvLSTM study") & rows["kind"].eq("own rows")]["checks"]
+    for found in rows[rows["source"].eq("ConvLSTM U-Net") & rows["kind"].eq("own rows")]["checks"]
     for check in found
 ]
 numbers["convlstm_checks"] = part(pd.Series([check.verdict for check in checks], dtype=str))
@@ -373,32 +373,32 @@ show_inconsistent("AF-UNet", WORDS[2:], "that averaging over images does not exp
 show_inconsistent("AF-UNet", [audit.ONLY_MEAN], "that hold only as a mean over images")
 
 # %% [markdown]
-# ### R2U-Net report
+# ### R2U-Net
 #
 # The table follows a collapse over epochs. Its scores are of validation images, which may be any photographs or patches of
 # them; the share shows what they were cut from.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "One panel, DRIVE: the vessel share that each epoch of the R2U-Net report implies. All lie close to the line of the labels inside the field of view."}, "figure": {"caption": "R2U-Net report: implied vessel shares against the labels.", "name": "fig-audit-r2u"}}
-draw_shares("R2U-Net report")
+# %% tags=["hide-input"] mystnb={"image": {"alt": "One panel, DRIVE: the vessel share that each epoch of the R2U-Net implies. All lie close to the line of the labels inside the field of view."}, "figure": {"caption": "R2U-Net: implied vessel shares against the labels.", "name": "fig-audit-r2u"}}
+draw_shares("R2U-Net")
 plt.show()
 
 # %%
-show_shares("R2U-Net report")
+show_shares("R2U-Net")
 
 # %%
-show_inconsistent("R2U-Net report")
+show_inconsistent("R2U-Net")
 
 # %% [markdown]
-# ### ConvLSTM study
+# ### ConvLSTM U-Net
 #
 # Its own row, and rows that its introduction quotes.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Three panels, DRIVE, STARE and CHASE_DB1: the vessel share that the ConvLSTM study's own row and the rows quoted in its introduction imply. The own row lies on the line of the labels inside the field of view."}, "figure": {"caption": "ConvLSTM study: implied vessel shares against the labels.", "name": "fig-audit-convlstm"}}
-draw_shares("ConvLSTM study")
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Three panels, DRIVE, STARE and CHASE_DB1: the vessel share that the ConvLSTM U-Net's own row and the rows quoted in its introduction imply. The own row lies on the line of the labels inside the field of view."}, "figure": {"caption": "ConvLSTM U-Net: implied vessel shares against the labels.", "name": "fig-audit-convlstm"}}
+draw_shares("ConvLSTM U-Net")
 plt.show()
 
 # %%
-style(list_checks("ConvLSTM study", WORDS), "ConvLSTM study: all checks.")
+style(list_checks("ConvLSTM U-Net", WORDS), "ConvLSTM U-Net: all checks.")
 
 # %% [markdown]
 # ### Attention U-Net++

@@ -59,7 +59,7 @@ from retlib import audit
 from retlib.data.registry import COLLECTIONS
 from retlib.metrics import betti_numbers
 from retlib.models import MODEL_TITLES
-from retlib.study import FALSE_ALARM, MISSED, TRUE_VESSEL, Record, figures, in_short, open_study, results, statistics
+from retlib.study import FALSE_POSITIVE, MISSED, TRUE_VESSEL, Record, figures, in_short, open_study, results, statistics
 from retlib.study.baselines import METHODS, baseline_scores, train_baselines
 from retlib.study.tables import configuration, number_text, record_link, signed, style
 
@@ -530,8 +530,8 @@ if best and (found := first_map(best)):
     image, errors = found
     panels = {f"{image}, labels": np.isin(errors, (TRUE_VESSEL, MISSED))}
     if (other := first_map("second_observer")) and other[0] == image:
-        panels["second observer"] = np.isin(other[1], (TRUE_VESSEL, FALSE_ALARM))
-    panels[TITLES[best]] = np.isin(errors, (TRUE_VESSEL, FALSE_ALARM))
+        panels["second observer"] = np.isin(other[1], (TRUE_VESSEL, FALSE_POSITIVE))
+    panels[TITLES[best]] = np.isin(errors, (TRUE_VESSEL, FALSE_POSITIVE))
     set_matplotlib_formats("retina")
     axes = plt.figure(figsize=(3.5 * len(panels), 3.9)).subplots(1, len(panels))
     for axis, (title, mask) in zip(axes, panels.items(), strict=True):

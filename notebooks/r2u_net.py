@@ -110,11 +110,6 @@ def epoch_scores(history, part="validation"):
     return frame.set_axis(SCORES, axis=1).astype(float)
 
 
-def outcome_of(validation):
-    """Name how the validation scores of a run end; what the rule calls `holds up` may still be low."""
-    return collapse.outcome(validation).replace("holds up", "no collapse")
-
-
 def endings_of(histories):
     """List how the validation scores of every run end: one row for each run, profile and seed, in their order."""
     rows = []
@@ -123,7 +118,7 @@ def endings_of(histories):
         numbers = {"epochs": len(history), "training Dice": training["dice"].iloc[-1]}
         numbers |= {"highest Dice": validation["dice"].max(), "last Dice": validation["dice"].iloc[-1]}
         numbers["last accuracy"] = validation["accuracy"].iloc[-1]
-        numbers |= {"background": 1 - collapse.typical_share(validation), "outcome": outcome_of(validation)}
+        numbers |= {"background": 1 - collapse.typical_share(validation), "outcome": collapse.outcome(validation)}
         rows.append({"run": run, "profile": profile, "seed": seed} | numbers)
     columns = "run,profile,seed,epochs,training Dice,highest Dice,last Dice,last accuracy,background,outcome"
     return pd.DataFrame(rows, columns=columns.split(","))
@@ -291,7 +286,7 @@ if len(trainings):  # the epochs that all ways of evaluation have in common are 
 # - **falls back**: anything else.
 
 # %% tags=["hide-input"]
-Markdown(f"By this rule the outcome of the report's own table is: **{outcome_of(table_1)}**.")
+Markdown(f"By this rule the outcome of the report's own table is: **{collapse.outcome(table_1)}**.")
 
 # %% [markdown]
 # ### One factor at a time
@@ -599,8 +594,4 @@ style(
 # make reproduce PAPER=r2u-net PROFILE=paper     # full size: hours on a CPU with bfloat16 units, or a GPU
 # ```
 #
-# The same through papermill, here as a smoke run, which needs no data set:
-#
-# ```bash
-# papermill notebooks/r2u_net.ipynb out.ipynb --cwd notebooks -p profile smoke -p train missing
-# ```
+# [How to read this book](../book/how-to-read.md) shows the same through papermill.

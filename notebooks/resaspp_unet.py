@@ -107,11 +107,9 @@ else:
     where = " and ".join(dict.fromkeys(impossible["where"]))
     lowered = changes[changes["conclusion"].astype(str).str.contains("opposite") & (changes["ours"] < 0)]
     lowered = [change + " (previews)" * text.startswith("lite") for change, text in lowered["rests on"].items()]
-    full = study.records().query("profile == 'paper' and role == 'table'")
-    each = " or ".join(map(str, sorted(set(full.groupby("run")["seed"].nunique())))) or "no"
     display(
         in_short(
-            f"{verdicts.verdict_sentence(lines)} Each judged cell rests on {each} seed{'s' * (each != '1')}.",
+            verdicts.verdict_sentence(lines),
             f"The numbers of the {where.lower()} contradict the paper's own tables, and no set of photographs can give them.",
             f"In our runs these steps lower Dice where the paper reports a gain: {'; '.join(lowered) or 'none'}.",
         )
@@ -427,8 +425,4 @@ style(
 # make reproduce PAPER=resaspp-unet PROFILE=paper     # full size: hours on a CPU with bfloat16 units, or a GPU
 # ```
 #
-# The same through papermill, here as a smoke run, which needs no data set:
-#
-# ```bash
-# papermill notebooks/resaspp_unet.ipynb out.ipynb --cwd notebooks -p profile smoke -p train missing
-# ```
+# [How to read this book](../book/how-to-read.md) shows the same through papermill.

@@ -22,7 +22,7 @@ _MODULES = {
     "scoring": (
         "BACKGROUND",
         "ERROR_COLOURS",
-        "FALSE_ALARM",
+        "FALSE_POSITIVE",
         "MISSED",
         "OUTSIDE",
         "TRUE_VESSEL",

@@ -21,13 +21,13 @@ from matplotlib.patches import Patch
 from retlib.data import FundusSample
 from retlib.metrics import ScoreHistogram
 from retlib.preprocessing import resize
-from retlib.study import ERROR_COLOURS, FALSE_ALARM, MISSED, TRUE_VESSEL, Record, load_samples
+from retlib.study import ERROR_COLOURS, FALSE_POSITIVE, MISSED, TRUE_VESSEL, Record, load_samples
 
 if TYPE_CHECKING:
     from retlib.study.notebook import Study
 
 NO_RECORD = "No record yet: run this notebook with the parameter train='missing'."
-ERROR_NAMES = {TRUE_VESSEL: "vessel, found", MISSED: "vessel, missed", FALSE_ALARM: "false positive"}
+ERROR_NAMES = {TRUE_VESSEL: "vessel, found", MISSED: "vessel, missed", FALSE_POSITIVE: "false positive"}
 
 EXPLORED = {"sensitivity": "sensitivity", "specificity": "specificity", "dice": "Dice"}
 
@@ -77,7 +77,7 @@ def case_figure(titles: Mapping[str, np.ndarray], photographs: Mapping[str, Fund
             sample = photographs[title]
             show_image(row[0], sample.image, title)
             show_image(row[1], sample.vessels, "label")
-            show_image(row[2], np.isin(errors, (TRUE_VESSEL, FALSE_ALARM)), "prediction")
+            show_image(row[2], np.isin(errors, (TRUE_VESSEL, FALSE_POSITIVE)), "prediction")
             show_errors(row[3], errors, "errors")
     else:
         figure, axes = plt.subplots(

@@ -23,12 +23,12 @@ PIXEL_METRICS = tuple(metric for metric in METRICS if metric != "cldice")
 WIDTH_RECALLS = ("recall_thin", "recall_medium", "recall_wide")
 
 # Values of an error map, with a colour-blind safe palette (Okabe and Ito): never red against green.
-BACKGROUND, TRUE_VESSEL, MISSED, FALSE_ALARM, OUTSIDE = range(5)
+BACKGROUND, TRUE_VESSEL, MISSED, FALSE_POSITIVE, OUTSIDE = range(5)
 ERROR_COLOURS = {
     BACKGROUND: (255, 255, 255),
     TRUE_VESSEL: (60, 60, 60),
     MISSED: (230, 120, 0),
-    FALSE_ALARM: (0, 114, 178),
+    FALSE_POSITIVE: (0, 114, 178),
     OUTSIDE: (225, 225, 225),
 }
 
@@ -142,11 +142,11 @@ def pick_cases(dice: Sequence[float]) -> dict[str, int]:
 
 
 def error_map(prediction: np.ndarray, vessels: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Mark BACKGROUND, TRUE_VESSEL, MISSED, FALSE_ALARM and OUTSIDE, uint8 (H, W), from three bool (H, W) arrays."""
+    """Mark BACKGROUND, TRUE_VESSEL, MISSED, FALSE_POSITIVE and OUTSIDE, uint8 (H, W), from three bool (H, W) arrays."""
     result = np.full(vessels.shape, BACKGROUND, np.uint8)
     result[vessels & prediction] = TRUE_VESSEL
     result[vessels & ~prediction] = MISSED
-    result[~vessels & prediction] = FALSE_ALARM
+    result[~vessels & prediction] = FALSE_POSITIVE
     result[~mask] = OUTSIDE
     return result
 

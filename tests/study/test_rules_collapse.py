@@ -62,7 +62,7 @@ def curve(dice: list[float], share: float = 0.1) -> pd.DataFrame:
 
 def test_outcomes():
     assert collapse.outcome(TABLE) == "collapses"
-    assert collapse.outcome(curve([0.1, 0.5, 0.7])) == "holds up"
+    assert collapse.outcome(curve([0.1, 0.5, 0.7])) == "no collapse"
     assert collapse.outcome(curve([0.7, 0.3])) == "falls back"  # accuracy falls with Dice
     assert collapse.outcome(curve([0.05, 0.01])) == "stays low"
     assert collapse.outcome(curve([0.0, 0.0])) == "stays low"

@@ -49,7 +49,7 @@ def outcome(epochs: pd.DataFrame) -> str:
     - ``collapses``: from the epoch of the highest Dice, which is ``FLOOR`` at least, to the last, Dice falls below
       half while accuracy rises, and accuracy ends within ``NEAR`` of the share of background (which an empty mask
       scores);
-    - ``holds up``: the last Dice is at least half of the highest, and above that of a full mask;
+    - ``no collapse``: the last Dice is at least half of the highest, and above that of a full mask;
     - ``stays low``: no epoch's Dice is above that of a full mask;
     - ``falls back``: anything else.
     """
@@ -62,5 +62,5 @@ def outcome(epochs: pd.DataFrame) -> str:
     if fallen and accuracy.iloc[-1] > accuracy[best] and abs(accuracy.iloc[-1] - background) <= NEAR:
         return "collapses"
     if last >= HALF * dice[best] and last > full_mask:
-        return "holds up"
+        return "no collapse"
     return "stays low" if dice[best] <= full_mask or dice[best] == 0 else "falls back"
