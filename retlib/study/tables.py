@@ -62,11 +62,8 @@ def style(frame: pd.DataFrame, caption: str, decimals: int = 4) -> Styler:
         longest = max((len(value) for value in frame[column] if isinstance(value, str)), default=0)
         if longest:
             # Prose wraps, and the longest column gets the most room.
-            width = (
-                {"white-space": "normal", "min-width": "18em" if longest > 120 else "12em" if longest > 60 else "8em"}
-                if longest > 30
-                else {}
-            )
+            room = "18em" if longest > 120 else "12em" if longest > 60 else "8em"
+            width = {"white-space": "normal", "min-width": room} if longest > 30 else {}
             styler = styler.set_properties(subset=[column], **{"text-align": "left", **width})
     if isinstance(frame.index, pd.RangeIndex):
         styler = styler.hide(axis="index")
@@ -85,10 +82,7 @@ def record_link(text: Any, records: Any) -> Any:
 
 
 def number_text(value: float, form: str = ".4f") -> str:
-    """Format a number for people: a real minus sign, an em dash for NaN, a space between thousands (``",.0f"``).
-
-    What rounds to zero has no sign.
-    """
+    """Format a number for people: a real minus sign, no signed zero, a dash for NaN, spaces in thousands (``",.0f"``)."""
     text = format(value, form)
     if not text.strip("+-0.,"):
         text = text.lstrip("+-")
