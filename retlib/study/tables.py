@@ -82,10 +82,9 @@ def record_link(text: Any, records: Any) -> Any:
 
 
 def number_text(value: float, form: str = ".4f") -> str:
-    """Format a number for people: a real minus sign, no signed zero, a dash for NaN, spaces in thousands (``",.0f"``)."""
+    """Format a number for people: a real minus, no signed zero, a dash for NaN, spaces in thousands (``",.0f"``)."""
     text = format(value, form)
-    if not text.strip("+-0.,"):
-        text = text.lstrip("+-")
+    text = text if text.strip("+-0.,") else text.lstrip("+-")
     return DASH if math.isnan(value) else text.replace("-", MINUS).replace(",", " ")
 
 
