@@ -179,7 +179,7 @@ for key in by_paper.index:
         "in the paper": DASH if printed is None else printed.text,
         "our runs": DASH if rows is None else size_of(rows),
         "table cells": f'<a href="verdicts.html#verdicts-{key}">{verdict or "preview only"}</a>',
-        "numbers fit together?": f"{wrong} impossible" if wrong else "yes",
+        "numbers fit?": f"{wrong} impossible" if wrong else "yes",
         "region implied": "; ".join(dict.fromkeys(regions)) or "not determined",
     }
 frame = pd.DataFrame.from_dict(matrix, orient="index")

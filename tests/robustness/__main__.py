@@ -175,7 +175,9 @@ def write_tables(target: Path) -> None:
         return
     for name, rows in tables(content).items():
         text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows(rows if len(rows) > 1 else [*rows, ["-"] * len(rows[0])])
+        csv.writer(text, lineterminator="\n").writerows(
+            rows if len(rows) > 1 else [*rows, ["not run yet", *[""] * (len(rows[0]) - 1)]]
+        )
         write_whole(target.with_name(f"{target.stem}-{name}.csv"), text.getvalue().encode())
 
 
