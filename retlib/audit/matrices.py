@@ -7,15 +7,18 @@ part of the tetrahedron between the planes of all its numbers, a convex polytope
 
 A score takes its lowest and highest value over the polytope at corners: with a point x = sum w_i c_i of corners c_i,
 N(x) / D(x) is the mean of the corners' N / D with weights w_i D(c_i), for D is nowhere negative. (Where D(c_i) = 0 the
-score is undefined, N(c_i) is 0 too, and the corner weighs nothing.) All of this is done with fractions, so a range here
-is exact but for one relaxation: counts of pixels are whole numbers, shares need not be. So an empty set proves that
-there is no matrix; and on photographs, with a million pixels, the relaxation is far below the last printed digit.
+score is undefined, N(c_i) is 0 too, and the corner weighs nothing.) Corners and planes are stored as whole numbers, up
+to a positive factor, which changes no score and no side. So a range here is exact but for one relaxation: counts of
+pixels are whole numbers, shares need not be. An empty set proves that there is no matrix; and on photographs, with a
+million pixels, the relaxation is far below the last printed digit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
+from math import gcd
+from operator import mul
 
 from retlib.audit.intervals import Exact
 
@@ -34,8 +37,7 @@ SCORES: dict[str, tuple[tuple[int, int, int, int], tuple[int, int, int, int]]] =
 SHORT = {"accuracy": "Acc", "sensitivity": "Se", "specificity": "Sp", "precision": "P", "dice": "Dice", "iou": "IoU"}
 """Score -> its short name in print."""
 
-Point = tuple[Fraction, Fraction, Fraction, Fraction]
-Plane = tuple[Fraction, Fraction, Fraction, Fraction]
+Four = tuple[int, int, int, int]
 
 
 class Matrices:
@@ -47,22 +49,22 @@ class Matrices:
 
     def __init__(self, row: Mapping[str, Exact]) -> None:
         # Corner -> numbers of the planes it lies on. Plane i of the tetrahedron is "cell i is 0".
-        corners: dict[Point, frozenset[int]] = {
-            tuple(Fraction(int(i == k)) for i in range(4)): frozenset(i for i in range(4) if i != k) for k in range(4)
+        corners: dict[Four, frozenset[int]] = {
+            tuple(int(i == k) for i in range(4)): frozenset(i for i in range(4) if i != k) for k in range(4)
         }
         number = 4
         for score, (low, high) in row.items():
             top, bottom = SCORES[score]
             for plane in (
-                tuple(n - low * d for n, d in zip(top, bottom, strict=True)),
-                tuple(high * d - n for n, d in zip(top, bottom, strict=True)),
+                tuple(n * low.denominator - d * low.numerator for n, d in zip(top, bottom, strict=True)),
+                tuple(d * high.numerator - n * high.denominator for n, d in zip(top, bottom, strict=True)),
             ):
                 corners = _cut(corners, plane, number)
                 number += 1
         # A matrix for which a printed score is undefined does not count. Where every score is defined at some corner,
         # all are at the corners' mean.
         defined = all(any(_dot(SCORES[score][1], corner) for corner in corners) for score in row)
-        self.corners: list[Point] = list(corners) if defined else []
+        self.corners: list[Four] = list(corners) if defined else []
 
     def __bool__(self) -> bool:
         return bool(self.corners)
@@ -70,7 +72,7 @@ class Matrices:
     def range(self, score: str) -> Exact | None:
         """Lowest and highest value of a score over these matrices; None if there is none, or none that defines it."""
         top, bottom = SCORES[score]
-        values = [_dot(top, c) / d for c in self.corners if (d := _dot(bottom, c))]
+        values = [Fraction(_dot(top, c), d) for c in self.corners if (d := _dot(bottom, c))]
         return Exact(min(values), max(values)) if values else None
 
 
@@ -80,7 +82,7 @@ def name_scores(scores: Iterable[str]) -> str:
     return shorts[0] if len(shorts) == 1 else ", ".join(shorts[:-1]) + " and " + shorts[-1]
 
 
-def _cut(corners: dict[Point, frozenset[int]], plane: Plane, number: int) -> dict[Point, frozenset[int]]:
+def _cut(corners: dict[Four, frozenset[int]], plane: Four, number: int) -> dict[Four, frozenset[int]]:
     """Cut a polytope with the half-space ``plane . x >= 0``: keep its corners there, add one where an edge crosses.
 
     Two corners are the ends of an edge if no third one lies on all the planes that they share (two at least).
@@ -93,10 +95,11 @@ def _cut(corners: dict[Point, frozenset[int]], plane: Plane, number: int) -> dic
                 continue
             common = corners[inside] & corners[outside]
             if len(common) >= 2 and sum(common <= planes for planes in corners.values()) == 2:
-                point = tuple((a * y - b * x) / (a - b) for x, y in zip(inside, outside, strict=True))
-                left[point] = common | {number}
+                point = [a * y - b * x for x, y in zip(inside, outside, strict=True)]
+                factor = gcd(*point)
+                left[tuple(x // factor for x in point)] = common | {number}
     return left
 
 
-def _dot(weights: tuple, point: Point) -> Fraction:
-    return sum((w * x for w, x in zip(weights, point, strict=True) if w), Fraction(0))
+def _dot(weights: Four, point: Four) -> int:
+    return sum(map(mul, weights, point))
