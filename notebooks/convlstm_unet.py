@@ -436,6 +436,18 @@ plt.show()
 style(tables.open_points(paper), "What the paper leaves open, and our choices.")
 
 # %% [markdown]
+# ## Scope, and how it went
+#
+# - **Scope.** The one row of Table 1, the precision-recall and ROC curves, and the factors that the study announces.
+# - **What was easy.** There is one network and one data set, its blocks and the number of epochs are stated, and the public
+#   code of BCDU-Net, whose blocks are the same, fills most gaps.
+# - **What was difficult.** Patches are never mentioned, though without them the stated epochs are too few steps to learn
+#   anything. Learning rate, schedule and augmentation are the factors of the study, and none of them has a value. No score
+#   of the factors is printed. A full-size run takes the better part of a day on a CPU.
+# - **What held.** See the summary at the top and [every claim and its verdict](verdicts.ipynb). The authors have not been
+#   contacted.
+
+# %% [markdown]
 # ## The pipeline, line by line
 #
 # The same code at its smallest, on synthetic fundus images, while this page is built. Its numbers say nothing of the paper.
