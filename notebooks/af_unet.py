@@ -50,7 +50,7 @@ from matplotlib.patches import Rectangle
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from scipy import ndimage
 
-from retlib.audit import load_background
+from retlib.audit import BASES, load_background
 from retlib.data import load_dataset
 from retlib.inference import predict_logits
 from retlib.metrics import evaluate
@@ -232,10 +232,7 @@ style(said[["where", "item", "reported", "note"]].reset_index(drop=True), "Numbe
 
 # %% tags=["hide-input"]
 together = [row for row in audit_paper("af-unet", load_background(study.store.path)) if row.label == "all rows"]
-words = [
-    f"{row.where}, {row.dataset.upper()}: {row.verdict.replace('impossible', 'arithmetically impossible')}"
-    for row in together
-]
+words = [f"{row.where}, {row.dataset.upper()}: {row.verdict} ({BASES[row.checks[0].basis]})" for row in together]
 display(Markdown(f"All rows together, as printed. {'; '.join(words)}."))
 
 # %% [markdown]
@@ -545,7 +542,7 @@ sample = load_dataset("phantom", "test", **small.train.options)[0]
 logits = predict_logits(fitted.model, sample, small.inputs)
 shown = evaluate(1 / (1 + np.exp(-logits)), sample.vessels, sample.fov)
 style(
-    pd.DataFrame([shown]).rename(columns={"mcc": "MCC"}),
+    pd.DataFrame([shown]),
     "A network trained for a few steps, scored on one synthetic image: it shows the pipeline and is no result.",
 )
 

@@ -455,7 +455,7 @@ fundus = load_dataset("phantom", "test", **small.train.options)[0]
 logits = predict_logits(trained.model, fundus, small.inputs)
 shown = evaluate(1 / (1 + np.exp(-logits)), fundus.vessels, fundus.fov)
 style(
-    pd.DataFrame([shown]).rename(columns={"mcc": "MCC"}),
+    pd.DataFrame([shown]),
     "A network trained for a few steps, scored on one synthetic image: it shows the pipeline and is no result.",
 )
 

@@ -468,7 +468,7 @@ photograph = load_dataset("phantom", "test", **small.train.options)[0]
 logits = predict_logits(trained.model, photograph, small.inputs)
 shown = evaluate(1 / (1 + np.exp(-logits)), photograph.vessels, photograph.fov)
 style(
-    pd.DataFrame([shown]).rename(columns={"mcc": "MCC"}),
+    pd.DataFrame([shown]),
     "A network trained for a few steps, scored on one synthetic image: it shows the pipeline and is no result.",
 )
 

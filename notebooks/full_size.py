@@ -161,13 +161,7 @@ show(of_papers, "Full-size runs of the papers. Em dash: not measured.")
 # ## Studies of our own
 
 # %% tags=["hide-output"]
-PAGES = {
-    "recipe": "Training-recipe ablation",
-    "transfer": "Cross-dataset: trained on one data set, tested on the others",
-    "shipped": "Model card: the network of retlib predict",
-}  # where a study has another title than its page
-studies = {PAGES.get(key, load_study(key).title): load_study(key).runs("paper") for key in list_studies()}
-of_studies = costs(studies.items())
+of_studies = costs([(study.title, study.runs("paper")) for study in map(load_study, list_studies())])
 show(of_studies, "Full-size runs of our own studies.")
 
 # %% [markdown]

@@ -62,7 +62,7 @@ from retlib.metrics import evaluate
 from retlib.models import build_model, count_parameters, model_options, multiply_adds
 from retlib.preprocessing import prepare
 from retlib.study import beside_ours, figures, in_short, open_study, reported, results, style, tables, verdicts
-from retlib.study.results import best_profile, same_profile, summarise
+from retlib.study.results import SIZES, best_profile, same_profile, summarise
 from retlib.study.rules import collapse
 from retlib.training import fit
 
@@ -74,7 +74,6 @@ paper = study.paper
 plan = paper.plan(parameters.profile)
 ABOUT = {run: planned.about for run, planned in paper.plan("lite").items()}
 smoke = parameters.profile == "smoke"
-SIZES = {"paper": "full size", "lite": "preview", "smoke": "smoke run"}
 
 # %% tags=["hide-input", "remove-output"]
 STATED = "drive-r2unet"
@@ -596,7 +595,7 @@ photograph = load_dataset("phantom", "test", **small.train.options)[0]
 logits = predict_logits(trained.model, photograph, small.inputs)
 shown = evaluate(1 / (1 + np.exp(-logits)), photograph.vessels, photograph.fov)
 style(
-    pd.DataFrame([shown]).rename(columns={"mcc": "MCC"}),
+    pd.DataFrame([shown]),
     "A network trained for a few steps, scored on one synthetic image: it shows the pipeline and is no result.",
 )
 

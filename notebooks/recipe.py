@@ -108,13 +108,13 @@ summary = display(in_short(NO_RECORD), display_id=True)  # filled in below, once
 # The base is run with every seed, each change of it with the first one. The records are read into one table of scores, one
 # row per image and metric, and [the rule](#the-rule) compares every change with the base on the same held-out images.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "remove-output"]
 plan = load_study("recipe")
 study = open_study("recipe", parameters)
 first = study.parameters.seeds[0]
 configs = plan.runs(parameters.profile, first)  # refused where one of them names a test image
 study.train(["base"])
-trained = study.train([run for run in configs if run != "base"], seeds=[first])
+study.train([run for run in configs if run != "base"], seeds=[first])
 
 # %%
 FACTORS = {  # what a change of these fields is called; a change of several factors at once is a combination

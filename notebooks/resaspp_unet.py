@@ -52,12 +52,13 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from retlib.augmentation import augment, build_augmentation
 from retlib.data import load_dataset
+from retlib.data.registry import COLLECTIONS
 from retlib.inference import predict_logits
 from retlib.metrics import evaluate
 from retlib.models import build_model
 from retlib.preprocessing import clahe, green, prepare
 from retlib.study import beside_ours, figures, in_short, ledger, open_study, reported, style, tables, verdicts
-from retlib.study.results import best_profile, summarise
+from retlib.study.results import SIZES, best_profile, summarise
 from retlib.training import fit
 
 figures.set_style()
@@ -65,7 +66,7 @@ set_matplotlib_formats("svg", metadata={"Date": None})
 plt.rcParams["svg.hashsalt"] = "resaspp-unet"  # a page that is built twice is the same page
 study = open_study("resaspp-unet", parameters)
 paper = study.paper
-SIZES = {"paper": "full size", "lite": "preview", "smoke": "smoke run"}
+TITLES = {name: item.title for name, item in COLLECTIONS.items()}
 RUNS = {role: list(paper.runs(parameters.profile, role=role)) for role in ("table", "control", "fold")}
 study.train([*RUNS["table"], *RUNS["control"], *RUNS["fold"]])
 
@@ -79,9 +80,9 @@ def names_of(paper):
 def images_named(label):
     """Name the test images of a record: stare:all/fold1of5-test is STARE, test part; synthetic ones keep their label."""
     dataset, part = label.split(":")
-    if dataset == "phantom":
+    if dataset not in TITLES:
         return label
-    return f"{dataset.upper()}, {'all photographs' if part == 'all' else 'test part'}"
+    return f"{TITLES[dataset]}, {'all photographs' if part == 'all' else 'test part'}"
 
 
 NAMES = names_of(paper)
@@ -286,7 +287,7 @@ means = folds.groupby(["profile", "dataset", "metric", "run"])["value"].mean()  
 spread = (
     means.groupby(["profile", "dataset", "metric"]).agg(["mean", "std", "count"]).rename(columns={"count": "folds run"})
 )
-spread = spread.rename(index=SIZES | tables.LABELS | {"drive": "DRIVE", "stare": "STARE"})
+spread = spread.rename(index=SIZES | tables.LABELS | TITLES)
 style(spread, "Cross-validation: mean and standard deviation over the folds that have a record.")
 
 # %%
@@ -427,7 +428,7 @@ photograph = load_dataset("phantom", "test", **small.train.options)[0]
 logits = predict_logits(trained.model, photograph, small.inputs)
 shown = evaluate(1 / (1 + np.exp(-logits)), photograph.vessels, photograph.fov)
 style(
-    pd.DataFrame([shown]).rename(columns={"mcc": "MCC"}),
+    pd.DataFrame([shown]),
     "A network trained for a few steps, scored on one synthetic image: it shows the pipeline and is no result.",
 )
 

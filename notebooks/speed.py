@@ -39,7 +39,6 @@ from retlib.study import check_parameters
 parameters = check_parameters(globals())
 
 # %% tags=["hide-input"]
-import functools
 import heapq
 import json
 import math
@@ -115,23 +114,17 @@ machines = {}  # each machine and day -> load of every measurement
 for line in benchmarks["lines"].values():
     if line["machine"]:
         machines.setdefault(machine_text(line["machine"], line["date"]), []).append(line["machine"]["load"])
-PAGES = {  # as the file of measurements names them
-    "notebooks/one_protocol.html": "One protocol for all networks",
-    "notebooks/verdicts.html": "Every claim and its verdict",
-    "book/verdicts.html": "Every claim and its verdict",
-}
 letters = {where: chr(ord("A") + index) for index, where in enumerate(machines)}
 
 
 def row(line):
     """Write one line of the table."""
-    note = functools.reduce(lambda text, page: text.replace(page, PAGES[page]), PAGES, line["note"])
     unit, compares = line["unit"], line["compares"]
     rounds = f" ({number(line['range'][0])} to {number(line['range'][1])})" if line["range"] else ""
     bound = f"at least {line['limit']:g} times" if compares else f"at most {line['limit']:g} {unit}"
     verdict = "—" if pd.isna(line["limit"]) else "yes" if met[line.name] else "NO"
     return {
-        "what": line["name"] + (f" ({note})" if note else ""),
+        "what": line["name"] + (f" ({line['note']})" if line["note"] else ""),
         "ours": "—" if pd.isna(line["ours"]) else f"{number(line['ours'])} {unit}{'' if compares else rounds}",
         "theirs": "—" if pd.isna(line["theirs"]) else f"{number(line['theirs'])} {unit}",
         "times faster": number(line["ratio"]) + (rounds if compares else ""),

@@ -62,15 +62,15 @@ def arrange_opening(path: Path) -> None:
     """Put the summary box of a page below its introduction, and fold the cells that set the page up into one."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
     cells = notebook["cells"]
-    for cell in cells:  # the box is the output of a cell that needs the records
-        for output in cell.get("outputs", []):
-            text = "".join(output.get("data", {}).get("text/markdown", ""))
-            if 'class="in-short"' in text:
-                cell["outputs"].remove(output)
-                introduction = next(place for place, other in enumerate(cells) if other["cell_type"] == "markdown")
-                box = {"cell_type": "markdown", "id": "in-short", "metadata": {}, "source": text}
-                cells.insert(introduction + 1, box)
-                break
+    outputs = [(cell["outputs"], output) for cell in cells for output in cell.get("outputs", [])]
+    for siblings, output in outputs:  # the box is the output of a cell that needs the records
+        text = "".join(output.get("data", {}).get("text/markdown", ""))
+        if 'class="in-short"' in text:
+            siblings.remove(output)
+            introduction = next(place for place, cell in enumerate(cells) if cell["cell_type"] == "markdown")
+            box = {"cell_type": "markdown", "id": "in-short", "metadata": {}, "source": text}
+            cells.insert(introduction + 1, box)
+            break
     sections = [place for place, cell in enumerate(cells) if re.search("^## ", "".join(cell["source"]), re.MULTILINE)]
     folded = [cell for cell in cells[: min(sections, default=0)] if _sets_up(cell)]
     if folded:

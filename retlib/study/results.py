@@ -42,6 +42,7 @@ COLUMNS = (
     "record",  # the record's folder; its name is the record's id
 )
 PROFILE_ORDER = ("paper", "lite", "smoke")
+SIZES = {"paper": "full size", "lite": "preview", "smoke": "smoke run"}  # what pages call a run of a profile
 RANKED = ("auc", "average_precision")  # undefined for a binary annotation, which ranks no pixels
 NEVER_LEARNED = 0.10  # highest training Dice in the second half of the epochs; fixed in book/protocol.md
 

@@ -27,6 +27,7 @@ LABELS = {
     "cldice": "clDice",
     "dice": "Dice",
     "iou": "IoU",
+    "mcc": "MCC",
     "betti0_error": "Betti-0 error",
     "recall_thin": "thin-vessel recall",
 }
@@ -56,8 +57,7 @@ def style(frame: pd.DataFrame, caption: str, decimals: int = 4) -> Styler:
             formats[column] = _text
     # A fixed uuid: pandas draws a random one, and a page that is built twice should be the same page.
     styler = frame.style.format(formats).set_caption(html.escape(caption)).set_uuid(_slug(caption))
-    styler = styler.set_table_attributes('class="retlib-table"')
-    styler = styler.set_properties(**{"vertical-align": "top"})
+    styler = styler.set_table_attributes('class="retlib-table"').set_properties(**{"vertical-align": "top"})
     for column in frame.columns:
         longest = max((len(value) for value in frame[column] if isinstance(value, str)), default=0)
         if longest:
@@ -135,7 +135,7 @@ def side_by_side(cells: pd.DataFrame) -> pd.DataFrame:
         cells.dropna(subset="profile").groupby("label")["profile"].agg(lambda column: ", ".join(sorted(set(column))))
     )
     if profiles.nunique() > 1:
-        wide["our run", ""] = profiles.replace({"paper": "full size", "lite": "preview"}).reindex(wide.index)
+        wide["our run", ""] = profiles.replace(results.SIZES).reindex(wide.index)
     return wide.rename_axis(index=None, columns=[None, None])
 
 

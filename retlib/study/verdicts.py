@@ -17,7 +17,7 @@ from retlib.study.notebook import Study
 from retlib.study.printed import is_missing
 from retlib.study.tables import DASH, LABELS, number_text, outcome, parameters_of
 
-CLAIM_VERDICTS = ("holds", "holds in part", "fails")
+CLAIM_VERDICTS = {"holds": "hold", "holds in part": "hold in part", "fails": "fail"}  # of one claim, of several
 COLUMNS = (
     "paper",
     "where",  # the table, or the part of the paper
@@ -173,7 +173,7 @@ def verdict_sentence(lines: pd.DataFrame) -> str:
     counts = cells["verdict"].value_counts()
     judged = ", ".join(f"{counts[name]} {name}" for name in ("reproduced", "higher", "lower") if name in counts)
     full = cells[cells["verdict"].isin(["reproduced", "higher", "lower"])]
-    single = int((~full["basis"].str.contains(" seeds")).sum())
+    single = int((full["records"].map(len) == 1).sum())
     parts = [
         f"{len(full)} of {int(cells['verdict'].notna().sum())} table cells judged at full size"
         + (f" ({'all' if single == len(full) else single} from one seed)" if single else "")
@@ -184,8 +184,7 @@ def verdict_sentence(lines: pd.DataFrame) -> str:
     if preview := counts.get("preview only", 0):
         parts.append(f"{preview} cell{'s' if preview > 1 else ''} with a preview only")
     claims = lines[lines["kind"] == "claim"]["verdict"].value_counts()
-    words = {name: name.replace("holds", "hold").replace("fails", "fail") for name in CLAIM_VERDICTS}
-    decided = [f"{n} {words[name] if n > 1 else name}" for name in CLAIM_VERDICTS if (n := claims.get(name, 0))]
+    decided = [f"{n} {many if n > 1 else one}" for one, many in CLAIM_VERDICTS.items() if (n := claims.get(one, 0))]
     return "; ".join(parts) + "." + (f" Claims of the text: {', '.join(decided)}." if decided else "")
 
 

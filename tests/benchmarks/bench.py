@@ -30,7 +30,10 @@ from tests.benchmarks.measuring import RECORDS, ROOT, machine, read_json, timed,
 
 TARGET = RECORDS / "benchmarks.json"
 PARTS = ("tests", "utilisation", "networks")
-RESULT_PAGES = ("notebooks/one_protocol.html", "notebooks/verdicts.html")
+RESULT_PAGES = {
+    "notebooks/one_protocol.html": "One protocol for all networks",
+    "notebooks/verdicts.html": "Every claim and its verdict",
+}
 
 Filled = dict[str, dict[str, Any]]
 
@@ -112,7 +115,7 @@ def from_book() -> Filled:
         lines["book_size"] = LINES["book_size"].filled(size / 1e6)
         times = {page: first_paint(html / page) for page in RESULT_PAGES}
     slowest = max(times, key=lambda page: statistics.median(times[page]))
-    note = f"the slower one of {' and '.join(times)}"
+    note = f"the slower one of {' and '.join(RESULT_PAGES.values())}"
     line = LINES["first_paint"].filled(statistics.median(times[slowest]), spread=times[slowest], note=note)
     return lines | {"first_paint": line}
 
