@@ -82,21 +82,22 @@ else:
 # %% [markdown]
 # ## Verdicts by paper
 #
-# The columns of counts speak of table cells; *claims* are those of the text that something decides. Facts about data sets
-# (how many images, how large) are counted apart, since they say nothing about a method.
+# The first columns count table cells; *impossible* counts numbers of the text, too. *Claims* are those of the text that
+# something decides: how many hold, hold in part and fail. *Facts* about data sets (how many images, how large) are counted
+# apart, since they say nothing about a method: how many are right, of how many.
 
 # %%
 cells = lines[lines["kind"] == "table cell"]
 counts = pd.crosstab(cells["paper"], cells["verdict"]).reindex(index=papers, fill_value=0)
 summary = counts.reindex(columns=[*JUDGED, "preview only", "not run"], fill_value=0)
-summary["impossible (all numbers)"] = impossible["paper"].value_counts().reindex(papers, fill_value=0)
+summary["impossible"] = impossible["paper"].value_counts().reindex(papers, fill_value=0)
 claimed = pd.crosstab(claims["paper"], claims["verdict"]).reindex(index=papers, fill_value=0)
-summary["claims: hold / in part / fail"] = [
+summary["claims"] = [
     " / ".join(str(row.get(name, 0)) for name in ("holds", "holds in part", "fails")) for _, row in claimed.iterrows()
 ]
 facts = lines[lines["kind"] == "data-set fact"]
 right = (facts["verdict"] == "holds").groupby(facts["paper"]).agg(["sum", "count"]).reindex(papers, fill_value=0)
-summary["data-set facts: right / of"] = [f"{row['sum']} / {row['count']}" for _, row in right.iterrows()]
+summary["facts"] = [f"{row['sum']} / {row['count']}" for _, row in right.iterrows()]
 
 # %% tags=["hide-input"]
 links = {
