@@ -27,6 +27,8 @@ from unittest import mock
 
 import yaml
 
+from retlib.files import write_whole
+
 ROOT = Path(__file__).resolve().parents[2]
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
@@ -277,7 +279,7 @@ def main(arguments: list[str] | None = None) -> int:
         for path, content in stale.items():
             print(("wrote " if options.command == "pair" else "out of date: ") + str(path.relative_to(ROOT)))
             if options.command == "pair":
-                path.write_text(content, encoding="utf-8")
+                write_whole(path, content.encode())
         if not stale:
             print("every notebook is up to date")
         return int(options.command == "check" and bool(stale))

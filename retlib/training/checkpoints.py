@@ -96,7 +96,9 @@ def save(path: Path, state: State, parts: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     torch.save({"state": vars(state)} | {name: part.state_dict() for name, part in parts.items()}, buffer)
-    write_whole(path, buffer.getbuffer())
+    # Released here, not with the frames of an error: Python before 3.12.7 can crash when it collects those.
+    with buffer.getbuffer() as content:
+        write_whole(path, content)
 
 
 def load(path: Path, parts: dict[str, Any], device: torch.device) -> State:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import math
 from pathlib import Path
@@ -178,6 +179,22 @@ def test_no_checkpoint_holds_a_loss_that_is_not_finite(
     with pytest.raises(FloatingPointError, match=r"epoch 1 \(step [2-5]\): lower training\.learning_rate"):
         train(samples, checkpoint, learning_rate=1e30, optimiser="sgd")
     assert math.isfinite(torch.load(checkpoint, weights_only=True)["state"]["inside"]["running"]["sums"][0])
+
+
+def test_an_error_of_the_disk_holds_no_view_of_what_was_to_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = []
+
+    def full_disk(path: Path, content: memoryview) -> None:
+        views.append(content)
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(checkpoints, "write_whole", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        save(tmp_path / "checkpoint.pt", State(), {"model": nn.Linear(1, 1)})
+    with pytest.raises(ValueError, match="released"):
+        views[0].tobytes()
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=without_cuda)])
