@@ -87,9 +87,9 @@ def _largest(mask: np.ndarray) -> np.ndarray:
 
 def _fill_hull(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Fill the convex hull of points given as (row, column)."""
-    from scipy.spatial import ConvexHull
+    import cv2  # scipy's hull is the same, and takes a tenth of the time in which `retlib predict` starts
 
-    corners = points[ConvexHull(points).vertices]
+    corners = points[cv2.convexHull(points.astype(np.float32), returnPoints=False).ravel()]
     canvas = Image.new("L", (shape[1], shape[0]))
     ImageDraw.Draw(canvas).polygon([(float(column), float(row)) for row, column in corners], fill=1)
     return np.array(canvas, dtype=bool)
