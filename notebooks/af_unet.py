@@ -108,8 +108,7 @@ def compared(change):
     if np.isnan(row["ours"]):
         return f"{change}: paper {signed(row['paper'])}, ours no record yet"
     low, high = (signed(value) for value in row["95 % interval"])
-    basis = row["rests on"] + ("" if row["seeds"] else ", one seed")
-    ours = f"ours {signed(row['ours'])} ({low} to {high}; {row['conclusion']}; {basis})"
+    ours = f"ours {signed(row['ours'])} ({low} to {high}; {row['conclusion']}; {row['rests on']})"
     return f"{change}: paper {signed(row['paper'])}, {ours}"
 
 

@@ -108,8 +108,7 @@ steps = FACTORS | OUR_OWN
 metrics = {"AUC": "auc", "Dice": "dice", "sensitivity": "sensitivity", "specificity": "specificity"}
 effects = {title: tables.steps_table(study, steps, metric) for title, metric in metrics.items()}
 concluded = effects["AUC"].loc[list(FACTORS)].dropna(subset="conclusion")
-basis = zip(concluded["rests on"], concluded["seeds"], strict=True)
-basis = dict.fromkeys(text + ", one seed" * (not isinstance(seeds, tuple)) for text, seeds in basis)
+basis = dict.fromkeys(concluded["rests on"])
 FOUND = {"lower": "AUC falls with", "higher": "AUC rises with", "open": "AUC does not clearly change with"}
 outcomes = [
     f"{FOUND[word]}: {', '.join(part.index)}."

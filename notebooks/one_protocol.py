@@ -150,9 +150,6 @@ IMAGES = {  # test images that are planned, the folds joined
 }
 BASIS = dict.fromkeys(DATASETS, "no record yet")  # profile and seeds of the networks of a data set
 for dataset, texts in means.query("model in @NETWORKS").groupby("dataset", sort=False)["basis"]:
-    texts = [
-        text if "seed" in text else text.replace(text.split()[0], f"{text.split()[0]}, 1 seed", 1) for text in texts
-    ]
     BASIS[dataset] = " or ".join(dict.fromkeys(texts))
 basis = "; ".join(f"{DATASETS[dataset]}: {text}" for dataset, text in BASIS.items())
 

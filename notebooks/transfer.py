@@ -99,8 +99,7 @@ def basis():
     rows = scores[scores["kind"] == "network"]
     never = rows.loc[~rows["learned"], "record"].nunique()
     seeds = rows["seed"].nunique()
-    text = results.basis_text(shown, seeds, never, bool(rows["stale"].any()))
-    return text.replace(shown, f"{shown}, 1 seed", 1) if seeds == 1 else text
+    return results.basis_text(shown, seeds, never, bool(rows["stale"].any()))
 
 
 def few_images():

@@ -218,7 +218,7 @@ class Measured(NamedTuple):
 
 def basis_text(profile: str, seeds: int, never: int = 0, stale: bool = False) -> str:
     """Word what a number rests on: its profile, the number of seeds, those that never learned, and staleness."""
-    text = profile if seeds < 2 else f"{profile}, {seeds} seeds"
+    text = f"{profile}, 1 seed" if seeds == 1 else f"{profile}, {seeds} seeds"
     return text + (f" ({never} never learned)" if never else "") + (" (stale)" if stale else "")
 
 

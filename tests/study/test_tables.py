@@ -37,7 +37,7 @@ def test_both_runs_have_the_seeds_that_both_have(tmp_path: Path) -> None:
     assert line["conclusion"] == "opposite direction" and line["rests on"] == "lite, 2 seeds"
     line = step(start[1], *end)
     assert line["ours"] == pytest.approx(-0.18) and line["seeds"] is None
-    assert line["conclusion"] == "opposite direction, beyond image noise" and line["rests on"] == "lite"
+    assert line["conclusion"] == "opposite direction, beyond image noise" and line["rests on"] == "lite, 1 seed"
 
 
 def test_synthetic_images_are_not_held_against_the_paper(tmp_path: Path) -> None:

@@ -273,7 +273,7 @@ def test_all_seeds_of_the_parameters_count(toy: Path) -> None:
     write(toy, "paper", "big", dice=0.82, seed=7)
     line = lines_of(toy, (0, 7))["Table 1", "Big, 2025: Dice"]
     assert line["measured"] == pytest.approx(0.8) and line["basis"] == "paper, 2 seeds"
-    assert lines_of(toy)["Table 1", "Big, 2025: Dice"]["basis"] == "paper"
+    assert lines_of(toy)["Table 1", "Big, 2025: Dice"]["basis"] == "paper, 1 seed"
 
 
 def test_a_quoted_row_gets_our_number_and_no_verdict(toy: Path) -> None:
@@ -343,7 +343,7 @@ def test_comparisons_take_the_seeds_that_all_runs_have(toy: Path) -> None:
     write(toy, "paper", "big", dice=0.1, seed=1)
     write(toy, "paper", "other", dice=0.8)
     line = lines_of(toy, (0, 1))[BETTER]
-    assert (line["verdict"], line["basis"], len(line["records"])) == ("holds", "paper", 2)
+    assert (line["verdict"], line["basis"], len(line["records"])) == ("holds", "paper, 1 seed", 2)
     write(toy, "paper", "other", dice=0.8, seed=1)
     line = lines_of(toy, (0, 1))[BETTER]
     assert (line["verdict"], line["basis"], len(line["records"])) == ("fails", "paper, 2 seeds", 4)
@@ -380,7 +380,7 @@ def test_the_table_of_details(toy: Path) -> None:
     low, high = row["95 % interval"]
     assert low < 0.8 < high
     folder = next((toy.parent / "records").glob("*/record.json")).parent.name
-    assert row["rests on"] == f'<a href="records.html#r-{folder}">paper</a>'
+    assert row["rests on"] == f'<a href="records.html#r-{folder}">paper, 1 seed</a>'
     assert frame.loc[("Small, 2021", "Dice"), "verdict"] == tables.DASH
     assert "without seeds that never learned" not in frame
     epochs = tables.details(beside_ours(reported(study.paper, ["2"]), study))
@@ -423,7 +423,7 @@ def test_steps_are_paired_by_seed_and_in_one_profile(toy: Path) -> None:
     write(toy, "lite", "big", dice=0.70)
     write(toy, "lite", "other", dice=0.75)
     row = step()
-    assert row["ours"] == pytest.approx(0.05) and row["rests on"] == "lite"
+    assert row["ours"] == pytest.approx(0.05) and row["rests on"] == "lite, 1 seed"
     assert row["paper"] == pytest.approx(0.0) and row["conclusion"].endswith("beyond image noise")
     write(toy, "lite", "big", dice=0.9, seed=1)  # has no partner yet
     assert step()["ours"] == pytest.approx(0.05)
@@ -440,7 +440,7 @@ def test_the_table_of_claims(toy: Path) -> None:
     assert list(frame.index) == [claim.statement for claim in study.paper.claims]
     assert frame.loc["The scores of Big.", "verdict"] == "reproduced (1), lower (1)"
     better = frame.loc["Big beats Other on every score."]
-    assert (better["the paper's tables"], better["our records"]) == ("fails", "fails (paper)")
+    assert (better["the paper's tables"], better["our records"]) == ("fails", "fails (paper, 1 seed)")
     assert frame.loc["It looks good.", ["verdict", "note"]].tolist() == [tables.DASH, "Look at the figure."]
     assert frame.loc["Other methods are compared.", "note"] == "There are none."
 
