@@ -1,4 +1,4 @@
-"""Read the heading of a column: the score it names, and the data set, split or region that qualifies it."""
+"""Read names: of a column, the score and the data set, split or region that qualifies it; of a row, what was scored."""
 
 from __future__ import annotations
 
@@ -41,7 +41,46 @@ _UNITS = {
     *("similarity", "index"),
 }
 _MEANS = {"mean", "avg", "average"}
-SPREADS = {"sd", "std", "stdev", "stddev", "deviation", "ci", "sem", "iqr", "var", "variance"}
+SPREADS = {"sd", "std", "stdev", "stddev", "deviation", "ci", "sem", "iqr", "var", "variance", "sigma"}
+_NO_MEANS = {"median", "min", "max", "minimum", "maximum", "delta", "gain", "improvement", "rank"}
+_GREEK = str.maketrans({"Δ": " delta ", "δ": " delta ", "σ": " sigma ", "μ": " mean "})
+
+
+LABELS = ("method", "methods", "model", "models", "name", "network", "algorithm", "reference", "references", "approach")
+SINGLES = (  # rows of different pixels
+    *("image", "images", "img", "imageid", "testimage", "case", "patient", "patientid", "subject", "sample", "eye"),
+    *("fold", "id", "no", "file", "filename"),
+)
+DATASETS = ("dataset", "datasets", "data", "database", "databases", "testset", "testdataset")
+PARTS = (
+    *("split", "subset", "set", "part", "partition", "phase", "region", "area", "mask"),
+    *("statistic", "stat", "measure"),
+)
+OF_METHODS = (  # what tells of a method, and not of the pixels that were scored
+    *("ref", "refs", "type", "year", "venue", "journal", "conference", "publication", "author", "authors", "backbone"),
+    *(
+        "encoder",
+        "loss",
+        "optimizer",
+        "optimiser",
+        "code",
+        "category",
+        "framework",
+        "source",
+        "note",
+        "notes",
+        "remark",
+    ),
+)
+SINGLE = re.compile(
+    r"(image|img|im|case|patient|subject|sample|eye|fold|no\.?|#)[\s_#]*\d+\w*|.*\.(tiff?|jpe?g|png|ppm|gif|bmp)",
+    re.IGNORECASE,
+)
+NO_SCORES = re.compile(  # what the rows under a table hold beside means
+    r"(std|sd|st\.? ?dev\.?|stdev|standard deviation|variance|±.*|\+/-.*|min(imum)?|max(imum)?|median|range|iqr|q[1-3]"
+    r"|\d+ ?%|p[- ]?values?|improvement|gain|rank|count)",
+    re.IGNORECASE,
+)
 
 
 class Heading(NamedTuple):
@@ -77,8 +116,9 @@ def read_heading(heading: str) -> Heading:
     A word that is not known qualifies the score where a mark sets it apart (``Se (thick)``); without a mark it may
     name another score (``boundary IoU``), and the column is passed over.
     """
-    text = re.sub(r"field of view", "fov", heading.lower())
-    scores, datasets, words, means = set(), set(), set(), set()
+    text = re.sub(r"field of view", "fov", heading.translate(_GREEK).lower())
+    scores, words, means = set(), set(), set()
+    datasets: list[str] = []  # in their order: trained on one and tested on the other is another experiment
     whole = plain_text(heading)
     metric = _score(whole) or _score(re.sub(r"[^a-z0-9]", "", text))
     parts = [] if metric else re.split(r"\s[-–—]+\s|[^\w\s%-]+|_", text)
@@ -87,10 +127,10 @@ def read_heading(heading: str) -> Heading:
         for token in re.findall(r"[a-z]+\d*|\d+", part):
             dataset = find_dataset(token)
             if dataset:
-                datasets.add(dataset)
+                datasets += [dataset] if dataset not in datasets else []
             elif token in _QUALIFIER:
                 words.add(_QUALIFIER[token])
-            elif token in _MEANS | SPREADS:
+            elif token in _MEANS | SPREADS | _NO_MEANS:
                 means.add(token)
             elif token not in ("db1", "db2"):
                 rest.append(token)
@@ -109,26 +149,49 @@ def read_heading(heading: str) -> Heading:
         if any(p == start or (start != "ap" and p.startswith(start)) for p in plains)
     ]
     reason = others[0] if others else ""
+    if means & _NO_MEANS or re.match(r"1\s*[-–—]", text):
+        reason = "it is no score, and no mean of one"
     if not reason and len(scores) != 1:
         reason = "it names several scores" if scores else "not a score that is known"
     if len(datasets) > 1:
-        words |= datasets
+        words.add(" to ".join(datasets))
     known = words <= KNOWN
     spread = bool(means & SPREADS) and not means & _MEANS
     dataset = datasets.pop() if len(datasets) == 1 else None
     score = None if reason else scores.pop()
-    return Heading(score, dataset, tuple(sorted(words)), known, spread, not means, reason)
+    plain = not means and len(datasets) < 2
+    return Heading(score, dataset, tuple(sorted(words)), known, spread, plain, reason)
 
 
 def plain_text(heading: str) -> str:
     """Strip unit, arrows and punctuation from a heading: ``"F1-score (%) ↑"`` gives ``f1score``."""
-    return re.sub(r"[^a-z0-9]", "", re.sub(r"[(\[]\s*(?:%|\d+)?\s*[)\]]", "", heading.lower()))
+    return re.sub(r"[^a-z0-9]", "", re.sub(r"[(\[]\s*(?:%|\d+)?\s*[)\]]", "", heading.translate(_GREEK).lower()))
 
 
 def find_dataset(written: str) -> str | None:
     """Find retlib's name for a data set as people write it; None if there is none."""
     plain = re.sub(r"[^a-z0-9]", "", written.lower())
     return next((key for key in COLLECTIONS if plain.startswith(key.split("_")[0])), None)
+
+
+def tell_dataset(written: str) -> str | None:
+    """Find the one data set that a cell names; None for another, and where the cell says more than split and region."""
+    read = read_heading(written)
+    return read.dataset if read.known else None
+
+
+def read_regions(label: str) -> set[str]:
+    """Find the words of a row's name that may tell of other pixels: ``inside FOV``, ``without mask``."""
+    words = re.findall(r"[a-z]+", label.lower())
+    said = {*read_heading(" / ".join(words)).words, *words} & {*KNOWN, "background", "vessel", "vessels", "mask"}
+    return said | ({*words} & {"with", "without"} if "mask" in words else set())
+
+
+def dataset_in(label: str) -> str | None:
+    """Find the data set whose name stands as a word of a row's name, as in ``U-Net DRIVE``."""
+    words = {word.lower() for word in re.findall(r"(?<![\w-])[A-Za-z]+\w*(?![\w-])", label)}
+    found = [key for key in COLLECTIONS if words & {key.replace("_", ""), key.split("_")[0]}]
+    return found[0] if len(found) == 1 else None
 
 
 def _score(plain: str) -> str | None:

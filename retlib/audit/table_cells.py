@@ -16,7 +16,10 @@ Lines = list[tuple[int, list[str]]]
 """(line in the file, cells); blank lines are left out."""
 
 _SUPERSCRIPTS = str.maketrans("", "", "⁰¹²³⁴⁵⁶⁷⁸⁹ᵃᵇᶜᵈᵉ†‡§\ufeff\u200b")  # footnote marks; zero-width characters
-_RULES = r"\\(?:hline|toprule|midrule|bottomrule|centering|small|footnotesize|(?:cmidrule|cline)(?:\(\w*\))?\{[^{}]*\})"
+_RULES = (
+    r"\\(?:hline|(?:top|mid|bottom)rule(?:\[[^\]]*\])?|centering|small|footnotesize"
+    r"|(?:cmidrule|cline)(?:\([^()]*\))?\{[^{}]*\})"
+)
 _MOST_CELLS, _MOST_COLUMNS = 10**6, 1000
 _FORMAT = re.compile(r"0(?:\.(0+))?(%?)")
 
@@ -57,8 +60,9 @@ def split_cells(text: str, name: str) -> tuple[Lines, list[str]]:
     if not text.strip():
         raise ValueError(f"{name}: the file is empty; expected headings and rows")
     rows = text.strip().splitlines()
+    tables = len(re.findall(r"^\s*\\begin\{(?:tabular|longtable)", text, re.MULTILINE))
     if re.search(r"(?<!\\)&", text) and "\\\\" in text:
-        lines, kind = _split_latex(text), "LaTeX"
+        lines, kind = _split_latex(text), f"LaTeX, the first of {tables} in the file" if tables > 1 else "LaTeX"
     elif sum(row.count("|") for row in rows) >= 2 * len(rows) or any(
         re.fullmatch(r"[\s|:+-]*-\|[\s|:+-]*", r) for r in rows
     ):
@@ -82,16 +86,19 @@ def clean_cell(cell: str) -> str:
     """Take LaTeX, Markdown and HTML markup, footnote marks and odd blanks off a cell; a Unicode minus becomes ``-``."""
     cell = cell.translate(_SUPERSCRIPTS)
     cell = unicodedata.normalize("NFKC", cell).replace("\N{MINUS SIGN}", "-")
+    cell = re.sub(r"(?<!10)<sup>\s*[^-+<]*</sup>", "", cell, flags=re.IGNORECASE)
     cell = re.sub(r"</?[a-zA-Z][^<>]*>", " ", cell)
+    cell = re.sub(r"\[([^\[\]]*)\]\([^()\s]*[:/#][^()\s]*\)", r"\1", cell)  # a link
     if "\\" in cell or "$" in cell:
         cell = cell.replace(r"\pm", "±").replace(r"\times", "×").replace("$", "").replace("~", " ")
-        cell = re.sub(
-            r"\\(?:cite\w*|ref|footnote\w*|label)\s*\{[^{}]*\}|\\(?:textcolor|color|cellcolor)\{[^{}]*\}", "", cell
-        )
-        cell = re.sub(r"\\multirow\s*\{[^{}]*\}\s*\{[^{}]*\}", "", cell)
+        cell = re.sub(r"\\(?:cite\w*|ref|footnote\w*|label)\s*\{[^{}]*\}|\\rotatebox(?:\[.*?\])?\{[^{}]*\}", "", cell)
+        cell = re.sub(r"\\(?:textcolor|color|cellcolor|rowcolor)(?:\[\w*\])?\{[^{}]*\}", "", cell)
+        cell = re.sub(r"\\(?:textsuperscript|tnote)\s*\{[^{}]*\}|(?<!10)\^(?:\{[^{}+-]*\}|[\da-z*])", "", cell)
+        cell = re.sub(r"(?<=\d)\{\\(?:tiny|scriptsize|footnotesize) ([^{}]*)\}|(?<=\d)_\{([\d.]+)\}", r" (\1\2)", cell)
+        cell = re.sub(r"\\multirow\s*(?:\[\w*\])?\{[^{}]*\}\s*(?:\[[^\]]*\])?\{[^{}]*\}", "", cell)
         cell = re.sub(r"\\[a-zA-Z]+\*?|\\[,;!: ]", " ", cell)
         cell = re.sub(r"\\(?=[%&_#|])|_(?=\s*[{±])|\^(?!-?\d)", "", re.sub(r"[_^]\{(?=\s*±)", "", cell))
-    cell = re.sub(r"(\*\*|__|`)(.*?)\1", r"\2", re.sub(r"[{}]", "", cell))
+    cell = re.sub(r"(\*\*|__|~~|`|(?<!\w)[*_](?=[^\s*_]))(.*?)\1", r"\2", re.sub(r"[{}]", "", cell))
     return re.sub(r"\s+", " ", cell).strip()
 
 
@@ -104,12 +111,17 @@ def _split_latex(text: str) -> Lines:
     start = text.count("\n", 0, body.start(1)) + 1 if body else 1
     text = body[1] if body else text
     text = re.sub(r"\A\s*(?:\{[^{}]*\}|\[[^\]]*\])*\s*\{(?:[^{}]|\{[^{}]*\})*\}", "", text) if body else text
-    lines = []
+    lines: Lines = []
     for row in re.split(r"\\\\(?:\[[^\]]*\])?", text):
-        number = start + row[: len(row) - len(row.lstrip())].count("\n")
+        plain = re.sub(_RULES, "", row)
+        number = start + plain[: len(plain) - len(plain.lstrip())].count("\n")
         start += row.count("\n")
-        cells = []
-        for cell in re.split(r"(?<!\\)&", re.sub(_RULES, "", row)):
+        cells: list[str] = []
+        for cell in re.split(r"(?<!\\)&", plain):
+            upwards = re.search(r"\\multirow\s*(?:\[\w*\])?\{-(\d+)\}", cell)
+            for _, above in lines[-int(upwards[1]) + 1 :] if upwards and upwards[1] != "1" else ():
+                if len(above) > len(cells) and not above[len(cells)].strip():
+                    above[len(cells)] = cell
             wide = re.search(r"\\multicolumn\s*\{(\d+)\}\s*\{[^{}]*\}", cell)
             cells += [cell.replace(wide[0], ""), *[""] * min(int(wide[1]) - 1, _MOST_COLUMNS)] if wide else [cell]
         lines.append((number, cells))
@@ -125,14 +137,17 @@ def _read_workbook(path: Path) -> tuple[Lines, list[str]]:
             f"{path.name}: Excel files need openpyxl: pip install 'retlib[excel]', or save as CSV"
         ) from None
     try:
-        sheets = openpyxl.load_workbook(path, data_only=True).worksheets
-        height, width = sheets[0].max_row, sheets[0].max_column
+        sheets = openpyxl.load_workbook(path, data_only=True, rich_text=True).worksheets
+        sheet = next((one for one in sheets if one.sheet_state == "visible"), sheets[0])
+        height, width = sheet.max_row, sheet.max_column
     except Exception:  # a damaged file makes openpyxl, zipfile and the XML parser raise almost anything
         raise ValueError(f"{path.name}: expected an Excel file (.xlsx); save the table anew, or as CSV") from None
     if height * width > _MOST_CELLS:
         raise ValueError(f"{path.name}: {height} rows and {width} columns are no table of results; save it as CSV")
-    notes = [f"sheet {sheets[0].title!r} was read, the first of {len(sheets)}"] if len(sheets) > 1 else []
-    lines = [(number, [_shown(cell) for cell in row]) for number, row in enumerate(sheets[0].iter_rows(), 1)]
+    notes = [f"sheet {sheet.title!r} was read, the first of {len(sheets)}"] if len(sheets) > 1 else []
+    lines = [(number, [_shown(cell) for cell in row]) for number, row in enumerate(sheet.iter_rows(), 1)]
+    if hidden := sum(sheet.row_dimensions[number].hidden for number, cells in lines if any(cells)):
+        notes.append(f"rows that Excel hides are read too: {hidden}")
     if not any(any(cells) for _, cells in lines):
         raise ValueError(f"{path.name}: the first sheet is empty; expected headings and rows")
     return [line for line in lines if any(line[1])], notes
@@ -145,4 +160,7 @@ def _shown(cell) -> str:
         if shown is None:
             return f"{cell.value:.12g}"
         return f"{cell.value:.{len(shown[1] or '')}{'%' if shown[2] else 'f'}}"
+    if isinstance(cell.value, list):  # text in several fonts
+        raised = [getattr(getattr(part, "font", None), "vertAlign", None) == "superscript" for part in cell.value]
+        return clean_cell("".join(str(part) for part, mark in zip(cell.value, raised, strict=True) if not mark))
     return "" if cell.value is None else clean_cell(str(cell.value))

@@ -6,29 +6,33 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from pathlib import Path
 
 from retlib.audit.cross_checks import check_one_share, check_twice
 from retlib.audit.deviations import Background
-from retlib.audit.headings import KNOWN, Heading, find_dataset, plain_text, read_heading
+from retlib.audit.headings import (
+    DATASETS,
+    KNOWN,
+    LABELS,
+    NO_SCORES,
+    OF_METHODS,
+    PARTS,
+    SINGLE,
+    SINGLES,
+    Heading,
+    dataset_in,
+    find_dataset,
+    plain_text,
+    read_heading,
+    read_regions,
+    tell_dataset,
+)
 from retlib.audit.row_audit import RowAudit, audit_row
 from retlib.audit.table_cells import Lines, read_cells, split_cells
+from retlib.audit.table_columns import is_cell, read_column
 from retlib.data.registry import COLLECTIONS
 
-LABELS = ("method", "methods", "model", "models", "name", "network", "algorithm", "reference", "references", "approach")
-SINGLES = ("image", "images", "img", "case", "patient", "subject", "fold")  # rows of different pixels
-DATASETS = ("dataset", "datasets", "data", "database", "databases", "testset", "testdataset")
-PARTS = (
-    *("split", "subset", "set", "part", "partition", "phase", "region", "area", "mask"),
-    *("statistic", "stat", "measure"),
-)
-_MISSING = re.compile(r"|[-–—/\\?]+|n\.?/?[adr]\.?|#n/a|nan|none|null|not reported", re.IGNORECASE)
-_NUMBER = re.compile(r"[~≈]?([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s?%?(\s?(?:±|\+/-|\+-|\(|\[).*)?", re.IGNORECASE)
-_SPREAD = re.compile(r"(std|sd|st\.? ?dev\.?|stdev|standard deviation|variance|±.*|\+/-.*)", re.IGNORECASE)
 _MEAN = re.compile(r"(mean|average|avg|mean\s?±\s?(sd|std))\.?", re.IGNORECASE)
-_SURELY_PERCENT = 10  # a column of percentages without a sign has a number at least this large
-_MOST_DIGITS = 6  # a score computed in single precision has no more that can be relied on
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class TableFile:
         percent: Headings whose numbers are percentages.
         rows: For each row, heading -> number as a text that says whether it is a percentage.
         singles: Whether the rows are images or folds, so that they have no vessel share in common.
+        apart: Whether the rows differ in a column that is not understood, so that they may have none in common.
         notes: How the table was read, which columns were ignored, and why.
     """
 
@@ -53,6 +58,7 @@ class TableFile:
     percent: tuple[str, ...]
     rows: tuple[dict[str, str], ...]
     singles: bool
+    apart: bool
     notes: tuple[str, ...]
 
     @property
@@ -88,8 +94,19 @@ def _interpret(lines: Lines, notes: list[str], name: str) -> TableFile:
     label = next((plains.index(plain) for plain in (*LABELS, *SINGLES) if plain in plains), None)
     dataset = next((plains.index(plain) for plain in DATASETS if plain in plains), None)
     special = {i for i, plain in enumerate(plains) if plain in (*LABELS, *SINGLES, *DATASETS, *PARTS)}
-    if label is None and not headings[0] and not any(_NUMBER.fullmatch(cells[0]) for _, cells in body):
-        label = 0
+    named = {  # columns of names that no list of ours has
+        i
+        for i, heading in enumerate(headings)
+        if i not in special | {label} and not read_heading(heading).score and not all(is_cell(c[i]) for _, c in body)
+    }
+    if dataset is None:
+        filled = {i: {c[i] for _, c in body} - {""} for i in sorted(named)}
+        full = [i for i, cells in filled.items() if cells and all(map(tell_dataset, cells))]
+        full = [i for i in full if "test" in plains[i]] or [i for i in full if "train" not in plains[i]]
+        dataset = full[0] if len(full) == 1 else None
+        special |= {dataset} - {None}
+    if label is None:
+        label = min(named - {dataset}, default=None)
     read = {i: read_heading(heading) for i, heading in enumerate(headings) if i not in special | {label}}
     known = "Acc, Se (Recall), Sp, Precision (PPV), F1 (Dice, DSC), IoU (Jaccard)"
     scores = {i: heading for i, heading in read.items() if heading.score}
@@ -105,34 +122,54 @@ def _interpret(lines: Lines, notes: list[str], name: str) -> TableFile:
     columns = {headings[i]: heading for i, heading in scores.items()}
     body = _fill_down(body, sorted(special | {label} - {None}), list(scores))
     texts = [i for i in special if i not in (label, dataset)]
+    unread = [
+        i
+        for i in sorted(named - {dataset})
+        if (plains[i] or i != label)
+        and plains[i] not in OF_METHODS
+        and len({c[i] for _, c in body if any(c[j] for j in scores)}) > 1
+    ]
     kept, datasets, parts, section = [], [], [], ""
     for number, cells in body:
         if [i for i, cell in enumerate(cells) if cell] == [0] and len(cells) > 2:
             section = cells[0]
             notes.append(f"line {number}, {section!r}, is read as a heading of the rows under it")
-        elif any(_SPREAD.fullmatch(cells[i]) for i in {label, *texts} - {None}):
-            notes.append(f"line {number} is passed over: it holds spreads")
-        else:
-            kept.append((number, cells))
-            text = cells[label] if label is not None else ""
-            named = read_heading(" / ".join(re.split(r"[(\[,]|\s[-–]\s", text)[1:]))
-            about = read_heading(" / ".join([section, *(cells[i] for i in texts)]))
-            parts.append(tuple(sorted({*about.words, *(set(named.words) & KNOWN)})))
-            datasets.append((cells[dataset] or None) if dataset is not None else about.dataset or named.dataset)
+            continue
+        text = cells[label] if label is not None else ""
+        ends = re.split(r"[(\[,)\]]|\s[-–]\s", text)
+        if any(NO_SCORES.fullmatch(part.strip()) for part in (text, *ends, *(cells[i] for i in texts))):
+            notes.append(f"line {number} is passed over: it holds spreads, or others than scores and their means")
+            continue
+        kept.append((number, cells))
+        own, about = read_heading(" / ".join(ends[1:])), read_heading(" / ".join([section, *(cells[i] for i in texts)]))
+        said = read_heading(cells[dataset]) if dataset is not None else None
+        words = {*about.words, *(set(own.words) & KNOWN), *(said.words if said is not None and said.known else ())}
+        parts.append(tuple(sorted(words | read_regions(text))))
+        # A name that says more (trained on, pre-trained on) tells of no data set that was scored.
+        unclear = own.dataset is not None and not own.known
+        found = about.dataset or (" / ".join(ends[1:]) if unclear else own.dataset) or dataset_in(ends[0])
+        datasets.append((cells[dataset] or None) if dataset is not None else found)
     if not kept:
         raise ValueError(f"{name}: expected rows under the headings, found none")
     rows: list[dict[str, str]] = [{} for _ in kept]
     percent = []
     for index in scores:
         heading = headings[index]
-        numbers, is_percent, more = _column(heading, [(number, cells[index]) for number, cells in kept], name)
+        numbers, is_percent, more = read_column(heading, [(number, cells[index]) for number, cells in kept], name)
         percent += [heading] if is_percent else []
         notes += more
         for row, text in zip(rows, numbers, strict=True):
             if text is not None:
                 row[heading] = text
-    singles = label is not None and (plains[label] in SINGLES or any(_MEAN.fullmatch(c[label]) for _, c in kept))
-    if singles:
+    names = [cells[label] for _, cells in kept] if label is not None else []
+    singles = label is not None and (plains[label] in SINGLES or any(map(_MEAN.fullmatch, names)))
+    singles |= 2 * sum(map(bool, map(SINGLE.fullmatch, names))) > len(names)
+    if unread and not singles:
+        notes.append(
+            f"the rows differ in {', '.join(repr(headings[i]) for i in unread)}, which is not understood: they are not "
+            "expected to have one vessel share in common"
+        )
+    elif singles:
         notes.append("the rows are read as images or folds: they are not expected to have one vessel share in common")
     return TableFile(
         tuple((cells[label] if label is not None else "") or f"line {number}" for number, cells in kept),
@@ -142,6 +179,7 @@ def _interpret(lines: Lines, notes: list[str], name: str) -> TableFile:
         tuple(percent),
         tuple(rows),
         singles,
+        bool(unread),
         (*dict.fromkeys(notes), *_describe_groups(columns)),
     )
 
@@ -173,7 +211,7 @@ def audit_table(
         for heading, number in cells.items():
             groups.setdefault(table.headings[heading].group, {})[heading] = number
         for (qualifier, words), numbers in (groups or {(None, ()): {}}).items():
-            key = qualifier or (given if written is None else (find_dataset(written) or written))
+            key = qualifier or (given if written is None else (tell_dataset(written) or written))
             said = {*words, *part}
             known = all(table.headings[heading].known for heading in numbers)
             row, again = _audit_numbers(
@@ -187,7 +225,7 @@ def audit_table(
             found.append(replace(row, checks=(*row.checks, *again)) if again else row)
             together.setdefault((key, words, part), []).append(found[-1])
     for (key, words, more), rows in together.items():
-        check = None if table.singles else check_one_share(rows)
+        check = None if table.singles or table.apart else check_one_share(rows)
         if check is not None:
             found.append(RowAudit(", ".join(("all rows", *words, *more)), "", key, "", {}, {}, None, (check,)))
     return found
@@ -209,15 +247,12 @@ def _audit_numbers(table: TableFile, numbers: dict[str, str], **options) -> tupl
 
 def _split_headings(lines: Lines, name: str) -> tuple[list[str], Lines, list[str]]:
     """Join the rows of headings to one; give the rows under them, each as long as the headings, and notes."""
-
-    def scored(cells: Sequence[str]) -> bool:
-        return any(read_heading(cell).score for cell in cells)
-
-    start = next((i for i, (_, cells) in enumerate(lines) if scored(cells)), 0)
+    counts = [sum(bool(read_heading(cell).score) for cell in cells) for _, cells in lines]
+    start = counts.index(max(counts, default=0)) if counts else 0
     above = [cells for _, cells in lines[:start] if any(cells[1:])]
     notes = [f"the title {cells[0]!r} is passed over" for _, cells in lines[:start] if not any(cells[1:])]
     end = start + 1
-    while end < len(lines) and any(lines[end][1][1:]) and not any(map(_is_cell, lines[end][1])):
+    while end < len(lines) and any(lines[end][1][1:]) and not any(map(is_cell, lines[end][1])):
         end += 1
     width = max(map(len, (*above, *(cells for _, cells in lines[start:end]))))
     for number, cells in lines[start:]:
@@ -256,11 +291,6 @@ def _split_headings(lines: Lines, name: str) -> tuple[list[str], Lines, list[str
     return [headings[i] for i in filled], [(number, [cells[i] for i in filled]) for number, cells in body], notes
 
 
-def _is_cell(cell: str) -> bool:
-    """Whether a cell holds a number or a mark for a missing one."""
-    return bool(cell) and bool(_MISSING.fullmatch(cell) or _NUMBER.fullmatch(cell.replace(",", ".").strip("*† ")))
-
-
 def _fill_down(body: Lines, names: Sequence[int], scores: Sequence[int]) -> Lines:
     """Fill blank names under a merged cell with the name above; rows without a number are left as they are."""
     last: dict[int, str] = {}
@@ -295,41 +325,3 @@ def _describe_groups(scores: dict[str, Heading]) -> list[str]:
         return []
     said = "; ".join(f"{group}: {', '.join(headings)}" for group, headings in groups.items())
     return [f"columns are audited by data set, split and region ({said}); the words of the headings decide"]
-
-
-def _column(heading: str, cells: Sequence[tuple[int, str]], name: str) -> tuple[list[str | None], bool, list[str]]:
-    """Read a column: its numbers as texts (with a percent sign where it holds percentages), whether it does, notes."""
-    numbers: dict[int, tuple[str, bool]] = {}  # line -> number, whether it has a percent sign
-    notes = []
-    for line, cell in cells:
-        if not _MISSING.fullmatch(cell):
-            plain = re.sub(r"\s?[×x*·]\s?10\^?(?=[+-]?\d)", "e", re.sub(r"(\d),(?=\d)|(?<!\d),(?=\d)", r"\1.", cell))
-            match = _NUMBER.fullmatch(plain.strip("*†#abc "))
-            if match is None:
-                raise ValueError(f"{name}, line {line}, column {heading!r}: expected a number, found {cell!r}")
-            if "," in cell and "," in cell[: len(match[1])]:
-                notes.append("decimal commas are read as points")
-            text = f"{Decimal(match[1]):f}" if "e" in match[1].lower() else match[1]
-            numbers[line] = text, "%" in cell
-    said = "%" in heading.replace("95%", "").replace("95 %", "")  # a confidence interval of 95 % is no unit
-    values = [float(text) for text, _ in numbers.values()]
-    above = sum(value > 1 for value in values)
-    signed = any(sign for _, sign in numbers.values())
-    percent = signed or (above > 0 and (said or (above == len(values) and max(values) >= _SURELY_PERCENT)))
-    if said and not percent:
-        notes.append(f"column {heading!r} says percent and holds nothing above 1: read as fractions")
-    top, most = (100, _MOST_DIGITS - 2) if percent else (1, _MOST_DIGITS)
-    for line, (text, sign) in numbers.items():
-        where = f"{name}, line {line}, column {heading!r}"
-        if signed and not sign and not said and float(text) <= 1:
-            raise ValueError(f"{where}: other cells have a percent sign, {text} has none")
-        if not 0 <= float(text) <= top:
-            hint = "" if percent else " (percentages: write a % sign, or give all of the column in percent)"
-            raise ValueError(f"{where}: expected a value in [0, {top}], found {text}{hint}")
-        if len(text.partition(".")[2]) > most:
-            numbers[line] = f"{Decimal(text):.{most}f}", sign
-            notes.append(
-                f"numbers of more than {_MOST_DIGITS} decimals are rounded to these: the others are not relied on"
-            )
-    unit = "%" if percent else ""
-    return [numbers[line][0] + unit if line in numbers else None for line, _ in cells], percent, notes

@@ -1,0 +1,164 @@
+"""What honest tables of other people look like: rows of other pixels, marks in cells, rows that hold no scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from retlib.audit import load_background
+from retlib.audit.table_file import audit_table, parse_table, read_table
+
+ROOT = Path(__file__).parents[2]
+BACKGROUND = load_background(ROOT / "book" / "records")
+# Acc, Se, Sp, F1 of one confusion matrix each: vessels on .1273 of the pixels (DRIVE, FOV), on .0876 (DRIVE, whole
+# frame) and on .0760 (STARE, whole frame).
+FOV, FOV_2 = "0.9529,0.7537,0.9820,0.8030", "0.9558,0.8012,0.9784,0.8220"
+FRAME, STARE = "0.9668,0.7537,0.9870,0.7990", "0.9679,0.7600,0.9850,0.7825"
+
+
+def impossible(text: str, dataset: str | None = None) -> list[str]:
+    rows = audit_table(parse_table(text), BACKGROUND, dataset)
+    return [check.name for row in rows for check in row.checks if check.verdict == "impossible"]
+
+
+@pytest.mark.parametrize(
+    ("heading", "first", "second"),
+    [
+        *[(heading, "DRIVE", "STARE") for heading in ("DB", "Benchmark", "Method", "", "Tested on")],
+        *[("Method", f"U-Net {one}", f"U-Net {two}") for one, two in (("DRIVE", "STARE"), ("(DRIVE)", "(STARE)"))],
+        *[("Method", f"U-Net {one}", f"U-Net {two}") for one, two in (("inside FOV", "whole image"),)],
+        ("Method", "U-Net (with mask)", "U-Net (without mask)"),
+        *[("Dataset", f"DRIVE {one}", f"DRIVE {two}") for one, two in (("(FOV)", "(whole frame)"), ("test", "train"))],
+        *[(heading, "01_test.tif", "02_test.tif") for heading in ("Filename", "Name", "ID", "")],
+        *[(heading, "1", "2") for heading in ("No.", "Patient ID", "Sample")],
+        *[("Method", "image 1", "image 2"), ("Group", "normal", "abnormal"), ("FOV", "yes", "no")],
+    ],
+)
+def test_rows_of_other_pixels_have_no_share_in_common(heading: str, first: str, second: str) -> None:
+    other = STARE if "STARE" in second else FRAME
+    assert impossible(f"{heading},Acc,Se,Sp,F1\n{first},{FOV}\n{second},{other}\n") == []
+
+
+@pytest.mark.parametrize("column", ["", "Year", "Ref.", "Backbone", "Type"])
+def test_rows_of_the_same_pixels_are_compared(column: str) -> None:
+    head, one, two = (f"{column},", "a,", "b,") if column else ("", "", "")
+    assert impossible(f"Method,{head}Acc,Se,Sp,F1\nA,{one}{FOV}\nB,{two}{FRAME}\n") == ["one share"]
+
+
+@pytest.mark.parametrize(
+    "label", ["DRIVE → STARE", "U-Net (trained on DRIVE)", "U-Net (DRIVE+STARE)", "[U-Net](https://example.org/drive)"]
+)
+def test_a_name_that_says_more_tells_no_data_set_that_was_scored(label: str) -> None:
+    assert impossible(f"Method,Acc,Se,Sp,F1\n{label},{STARE}\n") == []
+
+
+def test_training_and_test_set_in_two_columns() -> None:
+    table = parse_table(f"Train,Test,Acc,Se,Sp,F1\nDRIVE,DRIVE,{FOV}\nDRIVE,STARE,{STARE}\n")
+    assert table.datasets == ("DRIVE", "STARE")
+    assert [row.dataset for row in audit_table(table, BACKGROUND)] == ["drive", "stare"]
+
+
+def test_crossed_data_sets_in_headings_are_two_experiments() -> None:
+    fov, stare = FOV.split(","), STARE.split(",")
+    heads = [f"{score} ({way})" for way in ("DRIVE→STARE", "STARE→DRIVE") for score in ("Acc", "Se", "Sp", "F1")]
+    assert impossible(",".join(["Method", *heads]) + "\n" + ",".join(["A", *stare, *fov]) + "\n") == []
+
+
+@pytest.mark.parametrize("label", ["min", "Max", "Median", "std", "25%", "75 %", "p-value", "U-Net (median)"])
+def test_rows_that_are_no_means_are_passed_over(label: str) -> None:
+    table = parse_table(f"Method,Acc,Se,Sp,F1\nA,{FOV}\n{label},0.001,0.5,0.9,0.02\n")
+    assert table.labels == ("A",) and any("passed over" in note for note in table.notes)
+
+
+@pytest.mark.parametrize("heading", ["ΔF1", "σ F1", "F1 (median)", "F1 max", "1 - Sp", "1 – Specificity"])
+def test_columns_that_are_no_means_are_passed_over(heading: str) -> None:
+    table = parse_table(f"Method,Acc,Se,Sp,F1,{heading}\nA,{FOV},0.0180\n")
+    assert heading not in table.columns and len(table.columns) == 4
+
+
+# --- marks and markup -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("0.9529$^{1}$", "0.9529$^1$", r"0.9529\textsuperscript{1}", r"0.9529\tnote{a}", "0.9529<sup>1</sup>"),
+        *(r"0.9529{\tiny 0.02}", "$0.9529_{0.02}$", "$0.9529^{*}$", r"\cellcolor[HTML]{FFCCC9}0.9529", "_0.9529_"),
+    ],
+)
+def test_a_mark_is_no_digit(cell: str) -> None:
+    assert parse_table(f"Method;Acc;Se\nA;{cell};0.7537\n").rows[0]["Acc"] == "0.9529"
+
+
+def test_a_power_of_ten_is_no_mark() -> None:
+    assert parse_table("Method;Acc;Se\nA;9.529×10^{-1};0.7537\n").rows[0]["Acc"] == "0.9529"
+
+
+HEAD = r"\begin{tabular}{lcccc} \hline Method & Acc & Se & Sp & F1 \\ \hline" + "\n"
+
+
+def latex(*rows: tuple[str, str], end: str) -> str:
+    return "".join(f"{label} & {numbers.replace(',', ' & ')} {end}" for label, numbers in rows)
+
+
+@pytest.mark.parametrize("end", [r"\\" + "\n", r"\\ ", r"\\ \hline" + "\n", "\\\\\n\\midrule[1pt]\n"])
+def test_each_latex_row_has_its_own_numbers(end: str) -> None:
+    text = HEAD + latex(("A", FOV), ("B", FOV_2), end=end)
+    text += latex(("Ours", FRAME), end=r"\\ \hline") + "\n" + r"\end{tabular}"
+    table = parse_table(text)
+    assert [",".join(row.values()) for row in table.rows] == [FOV, FOV_2, FRAME]
+    assert table.labels == ("A", "B", "Ours")
+
+
+def test_line_numbers_of_latex_are_those_of_the_file() -> None:
+    text = HEAD + latex(("A", FOV), end="\\\\\n") + latex(("B", FOV_2), end="\\\\ \\hline\n")
+    with pytest.raises(ValueError, match="line 4, column 'Acc'"):
+        parse_table(text + latex(("C", "x,0.8,0.9,0.8"), end="\\\\\n") + r"\end{tabular}")
+
+
+def test_a_name_over_several_rows_may_stand_in_the_last() -> None:
+    rows = [("", "A", FOV), (r"\multirow{-2}{*}{DRIVE}", "B", FOV_2), ("", "A", STARE)]
+    rows += [(r"\multirow{-2}{*}{STARE}", "B", STARE)]
+    body = "".join(f"{data} & {name} & {numbers.replace(',', ' & ')} \\\\\n" for data, name, numbers in rows)
+    text = "\\begin{tabular}{llcccc}\nDataset & Method & Acc & Se & Sp & F1 \\\\\n" + body + "\\end{tabular}"
+    assert parse_table(text).datasets == ("DRIVE", "DRIVE", "STARE", "STARE")
+
+
+def test_a_second_tabular_is_named() -> None:
+    one = HEAD + latex(("A", FOV), end="\\\\\n") + "\\end{tabular}\n"
+    assert any("the first of 2" in note for note in parse_table(one + one).notes)
+
+
+def test_a_title_that_names_a_score_is_no_heading() -> None:
+    table = parse_table(f"Dice scores on DRIVE,,,,\nMethod,Acc,Se,Sp,F1\nA,{FOV}\n")
+    assert table.labels == ("A",) and list(table.columns) == ["Acc", "Se", "Sp", "F1"]
+
+
+# --- Excel ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_sheet_that_shows_is_read_and_raised_digits_are_marks(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    from openpyxl.cell.rich_text import CellRichText, TextBlock
+    from openpyxl.cell.text import InlineFont
+
+    book = openpyxl.Workbook()
+    book.active.append(["Method", "Acc", "Se", "Sp", "F1"])
+    book.active.append(["old", 0.5, 0.5, 0.5, 0.9])
+    book.active.sheet_state = "hidden"
+    sheet = book.create_sheet("results")
+    sheet.append(["Method", "Acc", "Se", "Sp", "F1"])
+    sheet.append(["A", *map(float, FOV.split(","))])
+    sheet["B2"] = CellRichText("0.9529", TextBlock(InlineFont(vertAlign="superscript"), "1"))
+    sheet.row_dimensions[2].hidden = True
+    book.save(tmp_path / "table.xlsx")
+    table = read_table(tmp_path / "table.xlsx")
+    assert table.labels == ("A",) and table.rows[0]["Acc"] == "0.9529"
+    assert any("sheet 'results'" in note for note in table.notes) and any("hides" in note for note in table.notes)
+
+
+def test_an_impossible_share_names_the_way_to_other_photographs() -> None:
+    (row,) = audit_table(parse_table("Method,Acc,Se,Sp,F1\nA,0.9708,0.7800,0.9850,0.7874\n"), BACKGROUND, "chase_db1")
+    (check,) = [check for check in row.checks if check.verdict == "impossible"]
+    assert "--part any" in check.arithmetic
