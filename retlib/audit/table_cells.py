@@ -138,6 +138,7 @@ def _read_workbook(path: Path) -> tuple[Lines, list[str]]:
         ) from None
     try:
         sheets = openpyxl.load_workbook(path, data_only=True, rich_text=True).worksheets
+        formulas = openpyxl.load_workbook(path)
         sheet = next((one for one in sheets if one.sheet_state == "visible"), sheets[0])
         height, width = sheet.max_row, sheet.max_column
     except Exception:  # a damaged file makes openpyxl, zipfile and the XML parser raise almost anything
@@ -148,6 +149,9 @@ def _read_workbook(path: Path) -> tuple[Lines, list[str]]:
     lines = [(number, [_shown(cell) for cell in row]) for number, row in enumerate(sheet.iter_rows(), 1)]
     if hidden := sum(sheet.row_dimensions[number].hidden for number, cells in lines if any(cells)):
         notes.append(f"rows that Excel hides are read too: {hidden}")
+    stored = [cell for row in formulas[sheet.title].iter_rows() for cell in row if cell.data_type == "f"]
+    if unknown := sum(sheet[cell.coordinate].value is None for cell in stored):
+        notes.append(f"formulas without a stored value are read as blank: {unknown} (open and save the file in Excel)")
     if not any(any(cells) for _, cells in lines):
         raise ValueError(f"{path.name}: the first sheet is empty; expected headings and rows")
     return [line for line in lines if any(line[1])], notes

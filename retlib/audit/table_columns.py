@@ -26,7 +26,8 @@ def read_column(heading: str, cells: Sequence[tuple[int, str]], name: str) -> tu
             plain = re.sub(r"\s?[×x*·]\s?10\^?(?=[+-]?\d)", "e", re.sub(r"(\d),(?=\d)|(?<!\d),(?=\d)", r"\1.", cell))
             match = _NUMBER.fullmatch(plain.strip("*†#abc "))
             if match is None:
-                raise ValueError(f"{name}, line {line}, column {heading!r}: expected a number, found {cell!r}")
+                shape = " (one table a file, one method a row, one score a column)" if cell[:2].isalpha() else ""
+                raise ValueError(f"{name}, line {line}, column {heading!r}: expected a number, found {cell!r}{shape}")
             if "," in cell and "," in cell[: len(match[1])]:
                 notes.append("decimal commas are read as points")
             text = f"{Decimal(match[1]):f}" if "e" in match[1].lower() else match[1]

@@ -19,6 +19,7 @@ from PIL import Image, PngImagePlugin
 from retlib.data.readers import mask_of
 from retlib.files import write_whole
 from retlib.predict.fov import FieldOfViewError
+from retlib.predict.fundus_check import NotAFundusError
 from retlib.predict.photographs import SUFFIXES, PhotographError, read_photograph, read_with_doubts
 
 if TYPE_CHECKING:  # importing torch takes most of a second, which a wrong argument need not cost
@@ -202,6 +203,8 @@ def _run(
             result = predictor(image, check=check, fov=mask)
         except FieldOfViewError as error:
             raise ValueError(f"--fov {place}: {error}") from None
+        except NotAFundusError as error:
+            raise PhotographError(f"{job.source}: inside the mask {place}, {error}") from None
     for path in job.targets:
         path.parent.mkdir(parents=True, exist_ok=True)
     if job.probabilities:
@@ -336,6 +339,10 @@ def _refuse_collisions(jobs: Sequence[Job], tables: Mapping[str, str | None]) ->
             if target.is_dir():
                 raise ValueError(f"--output: {target} is a folder; expected a file name, or a folder for all")
             taken[key] = job.source
+    folders = {"--output": jobs[0].vessels, "--save-fov": jobs[0].fov}
+    for option, place in (folders | {key: name and Path(name) for key, name in tables.items()}).items():
+        if blocked := next((path for path in (place.parents if place else ()) if path.is_file()), None):
+            raise ValueError(f"{option}: {blocked} is a file; expected a folder")
     for option, name in tables.items():
         if name is None:
             continue

@@ -8,6 +8,7 @@ degraded copy                                   Dice   measure, here / in the im
 ==============================================  =====  ====================================
 light times 0.3                                 0.767  ``light`` 39 to 69 / 115 or more
 light times 0.12                                0.708  ``light`` 15 to 28
+light times 2.6 (one of CHASE_DB1)              0.712  ``glare`` 0.07 / 0.01 or less
 blurred by 2 of 700 pixels                      0.729  ``detail`` 0.26 to 0.33 / 0.40 to 0.56
 blurred by 4 of 700 pixels                      0.616  ``detail`` 0.17 to 0.20
 noise of 20 gray levels                         0.197  ``detail`` 0.84 or more
@@ -36,10 +37,11 @@ _CONTRAST, _WHITE, _BLACK = 90, 200, 25  # gray levels: of marks against the ret
 
 LIMITS = {
     "light": (30, math.inf, "it is dark"),
+    "glare": (-math.inf, 0.05, "it is overexposed"),
     "detail": (0.33, 0.75, "it is blurred or enlarged", "it is noisy"),
     "marks": (-math.inf, 0.0005, "text or marks lie on the retina"),
     "diameter": (200, math.inf, "its field of view is only {:.0f} pixels wide"),
-    "roundness": (0.75, math.inf, "a part of the field of view is cut off"),
+    "roundness": (0.75, math.inf, "its field of view is not round: a part is cut off, or it is stretched"),
     "on_frame": (-math.inf, 0.44, "the border of the field of view is cut off, so the scale is a guess (see --scale)"),
     "vessel_share": (0.03, 0.25, "few vessels were found ({:.1%})", "improbably many vessels were found ({:.1%})"),
 }
@@ -54,11 +56,11 @@ def measure_quality(image: np.ndarray, fov: np.ndarray) -> dict[str, float]:
         fov: bool (H, W) with at least one pixel inside.
 
     Returns:
-        ``light``: median of the brightest channel, 0 to 255. ``detail``: contrast of the finest structures over that of
-        vessels, from the logarithm of green with the FOV scaled to 640 pixels. ``marks``: share of pixels on thin
-        strokes of white or black. ``diameter``: longer side of the FOV in pixels.
-        ``roundness``: area of the FOV over that of a disc of this diameter. ``on_frame``: share of the FOV's outline on
-        the frame of the picture.
+        ``light``: median of the brightest channel, 0 to 255. ``glare``: share of pixels with saturated green.
+        ``detail``: contrast of the finest structures over that of vessels, from the logarithm of green with the FOV
+        scaled to 640 pixels. ``marks``: share of pixels on thin strokes of white or black. ``diameter``: longer side of
+        the FOV in pixels. ``roundness``: area of the FOV over that of a disc of this diameter. ``on_frame``: share of
+        the FOV's outline on the frame of the picture.
     """
     left, top, width, height = cv2.boundingRect(fov.astype(np.uint8))
     window = np.s_[top : top + height, left : left + width]
@@ -81,6 +83,7 @@ def measure_quality(image: np.ndarray, fov: np.ndarray) -> dict[str, float]:
     frame[1:-1, 0], frame[1:-1, -1] = left == 0, left + width == fov.shape[1]
     return {
         "light": float(np.median(brightest[mask > 0])),
+        "glare": float((picture[..., 1][mask > 0] >= 250).mean()),
         "detail": float((one - two)[inner].std() / max((two - six)[inner].std(), 1e-6)),
         "marks": float((white | black)[inner].mean()),
         "diameter": float(diameter),

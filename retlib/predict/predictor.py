@@ -106,7 +106,7 @@ class Predictor:
         self._settings = card.inference.model_copy(update={"least_piece": None})
 
     def __call__(self, image: np.ndarray, *, check: bool = True, fov: np.ndarray | None = None) -> Prediction:
-        """Segment one photograph; of two eyes side by side, each by itself.
+        """Segment one photograph; of two eyes side by side or one above the other, each by itself.
 
         A gray photograph gets the colours of the training images, see `ModelCard.colour_mean`.
 
@@ -124,8 +124,10 @@ class Predictor:
         if gray is not None:
             image = np.repeat(gray[..., None], 3, axis=2)
         if fov is None:
-            if (column := eyes_side_by_side(image)) is not None:
-                return _joined([self(np.ascontiguousarray(p), check=check) for p in np.split(image, [column], axis=1)])
+            for axis, turned in ((1, image), (0, image.transpose(1, 0, 2))):
+                if (place := eyes_side_by_side(turned)) is not None:
+                    parts = np.split(image, [place], axis=axis)
+                    return _joined([self(np.ascontiguousarray(part), check=check) for part in parts], axis)
             fov = find_fov(image)
         elif fov.shape != image.shape[:2] or not fov.any():
             expected = f"{image.shape[1]} x {image.shape[0]}"
@@ -177,10 +179,10 @@ def _probabilities(logits: np.ndarray) -> np.ndarray:
     )
 
 
-def _joined(parts: list[Prediction]) -> Prediction:
-    """Join the predictions of photographs that stand side by side in one picture."""
+def _joined(parts: list[Prediction], axis: int) -> Prediction:
+    """Join the predictions of photographs that stand side by side (axis 1) or one above the other (0)."""
     names = ("vessels", "fov", "logits", "searched")
-    arrays = {name: np.concatenate([getattr(part, name) for part in parts], axis=1) for name in names}
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts], axis=axis) for name in names}
     check = next((part.check for part in parts if not part.check.passed), parts[0].check)
     doubts = dict.fromkeys(("two eyes in one picture, each segmented by itself", *(d for p in parts for d in p.doubts)))
     return Prediction(check=check, min_size=parts[0].min_size, doubts=tuple(doubts), **arrays)

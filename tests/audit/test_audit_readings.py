@@ -151,11 +151,21 @@ def test_the_first_sheet_that_shows_is_read_and_raised_digits_are_marks(tmp_path
     sheet.append(["Method", "Acc", "Se", "Sp", "F1"])
     sheet.append(["A", *map(float, FOV.split(","))])
     sheet["B2"] = CellRichText("0.9529", TextBlock(InlineFont(vertAlign="superscript"), "1"))
+    sheet["D2"] = "=1-0.018"  # what another program wrote has no stored value
     sheet.row_dimensions[2].hidden = True
     book.save(tmp_path / "table.xlsx")
     table = read_table(tmp_path / "table.xlsx")
     assert table.labels == ("A",) and table.rows[0]["Acc"] == "0.9529"
     assert any("sheet 'results'" in note for note in table.notes) and any("hides" in note for note in table.notes)
+    assert "Sp" not in table.rows[0] and any("formulas without a stored value" in note for note in table.notes)
+
+
+@pytest.mark.parametrize(
+    "text", ["Metric,A,B\nAcc,0.9529,0.9558\nSe,0.7537,0.8012\n", "Method,Acc\nA,0.95\nMethod,Acc\nB,0.96\n"]
+)
+def test_another_shape_is_named(text: str) -> None:
+    with pytest.raises(ValueError, match=r"one method a row|expected some of the columns"):
+        parse_table(text)
 
 
 def test_an_impossible_share_names_the_way_to_other_photographs() -> None:

@@ -283,6 +283,24 @@ def test_the_summary_and_the_doubts(run, eye: Path, photograph: np.ndarray) -> N
     assert "it is dark" in dark["doubts"] and cut["doubts"].startswith("not segmented: ")
 
 
+@pytest.mark.parametrize("option", ["--csv", "--measure", "--save-fov", "-o"])
+def test_a_file_in_the_place_of_a_folder_is_named_before_any_work(run, eye: Path, option: str) -> None:
+    Path("file").touch()
+    output = () if option == "-o" else ("-o", "maps")
+    code, _, err = run("eye.png", *output, option, "file/new/x.csv" if option != "-o" else "file/new/")
+    name = "--output" if option == "-o" else option
+    assert code == 2 and f"{name}: file is a file; expected a folder" in err
+    assert not Path("maps").exists()
+
+
+def test_a_mask_of_something_else_is_named(run, eye: Path, photograph: np.ndarray) -> None:
+    mask = np.zeros(photograph.shape[:2], np.uint8)
+    mask[:130, :130] = 255  # mostly the black corner
+    Image.fromarray(mask).save("mask.png")
+    code, _, err = run("eye.png", "-o", "maps", "--fov", "mask.png")
+    assert code == 1 and "inside the mask mask.png, this does not look like a fundus photograph" in err
+
+
 def test_the_measures_are_those_of_the_map(run, eye: Path) -> None:
     Path("cut.png").write_bytes(eye.read_bytes()[:500])
     options = ("-o", "out", "--measure", "new/measures.csv", "--save-fov", "masks")

@@ -226,6 +226,8 @@ def test_poor_photographs_are_doubted_and_good_ones_are_not() -> None:
     noise = np.random.default_rng(0).normal(0, 20, image.shape)
     assert not doubts(image)
     assert "dark" in doubts(image // 10)
+    assert "overexposed" in doubts(np.clip(4.0 * image, 0, 255).astype(np.uint8))
+    assert "stretched" in doubts(cv2.resize(image, None, fx=0.5, fy=1, interpolation=cv2.INTER_AREA))
     assert "blurred" in doubts(cv2.GaussianBlur(image, (0, 0), 3))
     assert "noisy" in doubts(np.clip(image + noise, 0, 255).astype(np.uint8))
     assert "cut off" in doubts(np.ascontiguousarray(image[:, :280]))

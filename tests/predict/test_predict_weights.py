@@ -199,8 +199,12 @@ def test_gray_photographs_give_the_map_of_the_colour_one(gray) -> None:
         assert 2 * (vessels & colour).sum() / (vessels.sum() + colour.sum()) > 0.8
 
 
-def test_two_eyes_in_one_picture_are_segmented_each_by_itself(predictor: Predictor, photograph: np.ndarray) -> None:
-    result = predictor(np.concatenate([photograph, photograph], axis=1))
+@pytest.mark.parametrize("axis", [0, 1])
+def test_two_eyes_in_one_picture_are_segmented_each_by_itself(
+    predictor: Predictor, photograph: np.ndarray, axis: int
+) -> None:
+    result = predictor(np.concatenate([photograph, photograph], axis=axis))
     alone = predictor(photograph).vessels
-    assert result.vessels.shape[1] == 2 * photograph.shape[1] and "two eyes" in result.doubts[0]
-    assert (result.vessels[:, : photograph.shape[1]] == alone).mean() > 0.97
+    assert result.vessels.shape[axis] == 2 * photograph.shape[axis] and "two eyes" in result.doubts[0]
+    height, width = alone.shape
+    assert (result.vessels[:height, :width] == alone).mean() > 0.97
