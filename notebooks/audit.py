@@ -495,7 +495,9 @@ style(tolerances, "Largest deviation of means over images from identities of poo
 # ## Your own table
 #
 # `retlib audit table.csv` does the same for any table: one method in each row, columns by their usual names, as fractions
-# or percentages. In Python, with one of the published rows as the table:
+# or percentages, in CSV, Markdown, LaTeX or Excel. It says how it read the table. Rows of medians, extremes and spreads are
+# passed over, and rows that may be of other pixels (images, folds, regions, another data set, a column that is not
+# understood) are not expected to have one vessel share in common. In Python, with one of the published rows as the table:
 
 # %%
 row = next(row for row in audit.list_published() if row.label.startswith("U-Net, as BCDU-Net"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import glob
 import io
 import math
@@ -153,16 +152,6 @@ def run_jobs(
             rows.append(row | {"doubts": "; ".join(doubts)})
             report(line, f"{job.source}: doubtful: {'; '.join(doubts)}" if doubts else "")
     return failed, rows
-
-
-def write_table(path: str, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Write some columns of the rows of `run_jobs` as a CSV file with a header."""
-    text = io.StringIO(newline="")
-    table = csv.DictWriter(text, columns, extrasaction="ignore")
-    table.writeheader()
-    table.writerows(rows)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    write_whole(Path(path), text.getvalue().encode(errors="surrogateescape"))
 
 
 def find_mask(fov: str, source: Path) -> Path:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from retlib.files import write_whole
 
 
 def predict(
@@ -88,7 +93,7 @@ def predict(
     """
     from tqdm import tqdm
 
-    from retlib.predict.batch import COLUMNS, plan, run_jobs, write_table
+    from retlib.predict.batch import COLUMNS, plan, run_jobs
 
     jobs, left_out = plan(
         photographs,
@@ -128,3 +133,13 @@ def predict(
         typer.echo(f"{len(jobs) - failed} of {len(jobs)} photographs segmented")
     if failed:
         raise typer.Exit(1)
+
+
+def write_table(path: str, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write some columns of the rows of `run_jobs` as a CSV file with a header."""
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, columns, extrasaction="ignore")
+    table.writeheader()
+    table.writerows(rows)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_whole(Path(path), text.getvalue().encode(errors="surrogateescape"))

@@ -179,7 +179,8 @@ def _read_maps(folder: Path) -> int:
 
 
 def _write_summary(folder: Path, version: int) -> None:
-    from retlib.predict.batch import COLUMNS, write_table
+    from retlib.predict.batch import COLUMNS
+    from retlib.predict.command import write_table
 
     write_table(str(folder / "summary.csv"), COLUMNS, [{"file": f"{version}.png", "width": version}] * 5000)
 
