@@ -43,6 +43,20 @@ def iou_of_precision(precision: Exact, sensitivity: Exact) -> Exact:
     return Exact(low, min(precision.high, sensitivity.high))
 
 
+def dice_of_accuracy(accuracy: Exact) -> Exact:
+    """Bound the Dice of a mean over images by its accuracy: ``Dice <= 2 A / (1 + A)``.
+
+    On an image the true positives are at most a share A of the pixels, and the errors are the share 1 - A. The curve is
+    concave and grows with A.
+    """
+    return Exact(Fraction(0), 2 * accuracy.high / (1 + accuracy.high))
+
+
+def iou_of_accuracy(accuracy: Exact) -> Exact:
+    """Bound the IoU of a mean over images by its accuracy, ``IoU <= A``: true negatives can only raise accuracy."""
+    return Exact(Fraction(0), accuracy.high)
+
+
 def rates_can_hold(accuracy: Exact, sensitivity: Exact, specificity: Exact, shares: tuple[Fraction, Fraction]) -> bool:
     """Check whether Acc, Se and Sp can be pooled scores or means over images whose vessel shares lie in a range.
 

@@ -119,6 +119,10 @@ def _identities(row: Mapping[str, Exact], tolerance: FindTolerance) -> Iterable[
             if target in row:
                 limit = bound(row["precision"], row["sensitivity"])
                 yield check(target, ("precision", "sensitivity"), limit)
+    # Accuracy alone leaves much room: said only where it is broken.
+    for target, bound in (("dice", bounds.dice_of_accuracy), ("iou", bounds.iou_of_accuracy)):
+        if {target, "accuracy"} <= row.keys() and row[target].low > bound(row["accuracy"]).high:
+            yield check(target, ("accuracy",), bound(row["accuracy"]))
     rates = ("accuracy", "sensitivity", "specificity")
     if set(rates) <= row.keys() and Matrices({name: row[name] for name in rates}):
         for target in ("dice", "iou", "precision"):

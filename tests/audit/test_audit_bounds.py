@@ -45,7 +45,11 @@ def broken(printed: dict[str, Printed], shares: tuple[float, float] | None = Non
         ({"dice": "0.7947", "precision": "0.8940", "sensitivity": "0.7153"}, []),
         ({"dice": "0.8053", "precision": "0.8417", "sensitivity": "0.7600"}, [F1]),
         ({"dice": "0.5000", "precision": "0.8417", "sensitivity": "0.7600"}, [F1]),
-        ({"dice": "0.9", "accuracy": "0.1"}, []),
+        ({"dice": "0.9", "accuracy": "0.1"}, [("dice", "accuracy")]),
+        ({"dice": "0.9500", "accuracy": "0.8000"}, [("dice", "accuracy")]),  # 0.8889 at most
+        ({"dice": "0.8889", "accuracy": "0.8000"}, []),
+        ({"iou": "0.8100", "accuracy": "0.8000"}, [("iou", "accuracy")]),
+        ({"iou": "0.8000", "accuracy": "0.8000"}, []),
         ({}, []),
     ],
 )

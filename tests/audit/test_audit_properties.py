@@ -22,6 +22,7 @@ from retlib.audit import (
     rates_can_hold,
     read_number,
 )
+from retlib.audit.bounds import dice_of_accuracy, iou_of_accuracy
 from retlib.metrics import Confusion
 
 COUNTS = st.integers(0, 300_000)
@@ -138,6 +139,8 @@ def test_no_mean_over_images_breaks_a_bound(images):
     span = {name: Exact(value - slack, value + slack) for name, value in mean.items()}
     assert dice_of_iou(span["iou"]).meets(span["dice"])
     assert dice_of_precision(span["precision"], span["sensitivity"]).meets(span["dice"])
+    assert dice_of_accuracy(span["accuracy"]).meets(span["dice"])
+    assert iou_of_accuracy(span["accuracy"]).meets(span["iou"])
     assert iou_of_precision(span["precision"], span["sensitivity"]).meets(span["iou"])
     shares = [Fraction(tp + fn, tp + fn + fp + tn) for tp, fn, fp, tn in images]
     rates = (span["accuracy"], span["sensitivity"], span["specificity"])
