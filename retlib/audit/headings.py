@@ -56,6 +56,7 @@ PARTS = (
     *("split", "subset", "set", "part", "partition", "phase", "region", "area", "mask"),
     *("statistic", "stat", "measure"),
 )
+SPECIAL = frozenset((*LABELS, *SINGLES, *DATASETS, *PARTS))
 OF_METHODS = (  # what tells of a method, and not of the pixels that were scored
     *("ref", "refs", "type", "year", "venue", "journal", "conference", "publication", "author", "authors", "backbone"),
     *(

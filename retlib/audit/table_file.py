@@ -8,25 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from retlib.audit import headings as naming
 from retlib.audit.cross_checks import check_one_share, check_twice
 from retlib.audit.deviations import Background
-from retlib.audit.headings import (
-    DATASETS,
-    KNOWN,
-    LABELS,
-    NO_SCORES,
-    OF_METHODS,
-    PARTS,
-    SINGLE,
-    SINGLES,
-    Heading,
-    dataset_in,
-    find_dataset,
-    plain_text,
-    read_heading,
-    read_regions,
-    tell_dataset,
-)
+from retlib.audit.headings import Heading, find_dataset, plain_text, read_heading
 from retlib.audit.row_audit import RowAudit, audit_row
 from retlib.audit.table_cells import Lines, read_cells, split_cells
 from retlib.audit.table_columns import is_cell, read_column
@@ -91,9 +76,9 @@ def _interpret(lines: Lines, notes: list[str], name: str) -> TableFile:
     if not body:
         raise ValueError(f"{name}: expected rows under the headings, found none")
     plains = [plain_text(heading) for heading in headings]
-    label = next((plains.index(plain) for plain in (*LABELS, *SINGLES) if plain in plains), None)
-    dataset = next((plains.index(plain) for plain in DATASETS if plain in plains), None)
-    special = {i for i, plain in enumerate(plains) if plain in (*LABELS, *SINGLES, *DATASETS, *PARTS)}
+    label = next((plains.index(plain) for plain in (*naming.LABELS, *naming.SINGLES) if plain in plains), None)
+    dataset = next((plains.index(plain) for plain in naming.DATASETS if plain in plains), None)
+    special = {i for i, plain in enumerate(plains) if plain in naming.SPECIAL}
     named = {  # columns of names that no list of ours has
         i
         for i, heading in enumerate(headings)
@@ -101,7 +86,7 @@ def _interpret(lines: Lines, notes: list[str], name: str) -> TableFile:
     }
     if dataset is None:
         filled = {i: {c[i] for _, c in body} - {""} for i in sorted(named)}
-        full = [i for i, cells in filled.items() if cells and all(map(tell_dataset, cells))]
+        full = [i for i, cells in filled.items() if cells and all(map(naming.tell_dataset, cells))]
         full = [i for i in full if "test" in plains[i]] or [i for i in full if "train" not in plains[i]]
         dataset = full[0] if len(full) == 1 else None
         special |= {dataset} - {None}
@@ -126,7 +111,7 @@ def _interpret(lines: Lines, notes: list[str], name: str) -> TableFile:
         i
         for i in sorted(named - {dataset})
         if (plains[i] or i != label)
-        and plains[i] not in OF_METHODS
+        and plains[i] not in naming.OF_METHODS
         and len({c[i] for _, c in body if any(c[j] for j in scores)}) > 1
     ]
     kept, datasets, parts, section = [], [], [], ""
@@ -137,17 +122,17 @@ def _interpret(lines: Lines, notes: list[str], name: str) -> TableFile:
             continue
         text = cells[label] if label is not None else ""
         ends = re.split(r"[(\[,)\]]|\s[-–]\s", text)
-        if any(NO_SCORES.fullmatch(part.strip()) for part in (text, *ends, *(cells[i] for i in texts))):
+        if any(naming.NO_SCORES.fullmatch(part.strip()) for part in (text, *ends, *(cells[i] for i in texts))):
             notes.append(f"line {number} is passed over: it holds spreads, or others than scores and their means")
             continue
         kept.append((number, cells))
         own, about = read_heading(" / ".join(ends[1:])), read_heading(" / ".join([section, *(cells[i] for i in texts)]))
-        said = read_heading(cells[dataset]) if dataset is not None else None
-        words = {*about.words, *(set(own.words) & KNOWN), *(said.words if said is not None and said.known else ())}
-        parts.append(tuple(sorted(words | read_regions(text))))
+        said = read_heading(cells[dataset]) if dataset is not None else about
+        words = {*about.words, *(set(own.words) & naming.KNOWN), *(said.words if said.known else ())}
+        parts.append(tuple(sorted(words | naming.read_regions(text))))
         # A name that says more (trained on, pre-trained on) tells of no data set that was scored.
         unclear = own.dataset is not None and not own.known
-        found = about.dataset or (" / ".join(ends[1:]) if unclear else own.dataset) or dataset_in(ends[0])
+        found = about.dataset or (" / ".join(ends[1:]) if unclear else own.dataset) or naming.dataset_in(ends[0])
         datasets.append((cells[dataset] or None) if dataset is not None else found)
     if not kept:
         raise ValueError(f"{name}: expected rows under the headings, found none")
@@ -162,8 +147,8 @@ def _interpret(lines: Lines, notes: list[str], name: str) -> TableFile:
             if text is not None:
                 row[heading] = text
     names = [cells[label] for _, cells in kept] if label is not None else []
-    singles = label is not None and (plains[label] in SINGLES or any(map(_MEAN.fullmatch, names)))
-    singles |= 2 * sum(map(bool, map(SINGLE.fullmatch, names))) > len(names)
+    singles = label is not None and (plains[label] in naming.SINGLES or any(map(_MEAN.fullmatch, names)))
+    singles |= 2 * sum(map(bool, map(naming.SINGLE.fullmatch, names))) > len(names)
     if unread and not singles:
         notes.append(
             f"the rows differ in {', '.join(repr(headings[i]) for i in unread)}, which is not understood: they are not "
@@ -211,7 +196,7 @@ def audit_table(
         for heading, number in cells.items():
             groups.setdefault(table.headings[heading].group, {})[heading] = number
         for (qualifier, words), numbers in (groups or {(None, ()): {}}).items():
-            key = qualifier or (given if written is None else (tell_dataset(written) or written))
+            key = qualifier or (given if written is None else (naming.tell_dataset(written) or written))
             said = {*words, *part}
             known = all(table.headings[heading].known for heading in numbers)
             row, again = _audit_numbers(
@@ -276,7 +261,7 @@ def _split_headings(lines: Lines, name: str) -> tuple[list[str], Lines, list[str
         last = ""
         for i, cell in enumerate(row):
             last = cell or last
-            if cell and plain_text(cell) in (*LABELS, *SINGLES, *DATASETS, *PARTS):
+            if cell and plain_text(cell) in naming.SPECIAL:
                 last = ""
             text = cell or (last if wanted[i] else "")
             if text and headings[i]:
