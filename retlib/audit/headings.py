@@ -51,36 +51,29 @@ SINGLES = (  # rows of different pixels
     *("image", "images", "img", "imageid", "testimage", "case", "patient", "patientid", "subject", "sample", "eye"),
     *("fold", "id", "no", "file", "filename"),
 )
+NUMBERS = ("id", "no")  # beside a column of methods, numbers of the rows
 DATASETS = ("dataset", "datasets", "data", "database", "databases", "testset", "testdataset")
 PARTS = (
     *("split", "subset", "set", "part", "partition", "phase", "region", "area", "mask"),
     *("statistic", "stat", "measure"),
 )
 SPECIAL = frozenset((*LABELS, *SINGLES, *DATASETS, *PARTS))
-OF_METHODS = (  # what tells of a method, and not of the pixels that were scored
-    *("ref", "refs", "type", "year", "venue", "journal", "conference", "publication", "author", "authors", "backbone"),
-    *(
-        "encoder",
-        "loss",
-        "optimizer",
-        "optimiser",
-        "code",
-        "category",
-        "framework",
-        "source",
-        "note",
-        "notes",
-        "remark",
-    ),
+OF_METHODS = frozenset(  # what tells of a method, and not of the pixels that were scored
+    "ref refs type year yearvenue venue journal conference publication publishedin author authors backbone encoder "
+    "loss optimizer optimiser code category framework source note notes remark technique params parameters flops macs "
+    "gpu platform hardware paper citation citations learning supervised supervision description significance".split()
 )
 SINGLE = re.compile(
-    r"(image|img|im|case|patient|subject|sample|eye|fold|no\.?|#)[\s_#]*\d+\w*|.*\.(tiff?|jpe?g|png|ppm|gif|bmp)",
+    r"(image|img|case|patient|subject|sample|eye|fold)[\s_#]*\d+[a-z]?|im\d{4}|.*\.(tiff?|jpe?g|png|ppm|gif|bmp)",
     re.IGNORECASE,
 )
 NO_SCORES = re.compile(  # what the rows under a table hold beside means
     r"(std|sd|st\.? ?dev\.?|stdev|standard deviation|variance|±.*|\+/-.*|min(imum)?|max(imum)?|median|range|iqr|q[1-3]"
-    r"|\d+ ?%|p[- ]?values?|improvement|gain|rank|count)",
+    r"|p[- ]?values?|improvement|gain|rank|count)",
     re.IGNORECASE,
+)
+_CROSSED = re.compile(
+    r"trained|weights|transfer|fine.?tuned|→|->|\+|\b(to|from|with|without|w/o?|et al)\b", re.IGNORECASE
 )
 
 
@@ -176,23 +169,25 @@ def find_dataset(written: str) -> str | None:
 
 
 def tell_dataset(written: str) -> str | None:
-    """Find the one data set that a cell names; None for another, and where the cell says more than split and region."""
-    read = read_heading(written)
-    return read.dataset if read.known else None
+    """Find the one data set that a cell names; None for another, and where it may be the one that was trained on."""
+    return None if _CROSSED.search(written) else read_heading(written).dataset
 
 
 def read_regions(label: str) -> set[str]:
-    """Find the words of a row's name that may tell of other pixels: ``inside FOV``, ``without mask``."""
-    words = re.findall(r"[a-z]+", label.lower())
-    said = {*read_heading(" / ".join(words)).words, *words} & {*KNOWN, "background", "vessel", "vessels", "mask"}
-    return said | ({*words} & {"with", "without"} if "mask" in words else set())
+    """Find what a row's name says of the pixels that were scored: ``inside FOV``, ``whole image``, ``without mask``."""
+    found = re.findall(
+        r"(?<![\w-])(fov|field of view|(?:full|whole|entire) (?:image|frame|picture)s?|(?:with|without|no) mask"
+        r"|\A(?:background|vessels?)\Z)(?![\w-])(?! attention)",
+        label.lower(),
+    )
+    return set(found)
 
 
 def dataset_in(label: str) -> str | None:
     """Find the data set whose name stands as a word of a row's name, as in ``U-Net DRIVE``."""
     words = {word.lower() for word in re.findall(r"(?<![\w-])[A-Za-z]+\w*(?![\w-])", label)}
     found = [key for key in COLLECTIONS if words & {key.replace("_", ""), key.split("_")[0]}]
-    return found[0] if len(found) == 1 else None
+    return found[0] if len(found) == 1 and not _CROSSED.search(label) else None
 
 
 def _score(plain: str) -> str | None:

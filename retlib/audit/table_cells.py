@@ -86,14 +86,16 @@ def clean_cell(cell: str) -> str:
     """Take LaTeX, Markdown and HTML markup, footnote marks and odd blanks off a cell; a Unicode minus becomes ``-``."""
     cell = cell.translate(_SUPERSCRIPTS)
     cell = unicodedata.normalize("NFKC", cell).replace("\N{MINUS SIGN}", "-")
-    cell = re.sub(r"(?<!10)<sup>\s*[^-+<]*</sup>", "", cell, flags=re.IGNORECASE)
+    cell = re.sub(r"(?<!10)<sup>\s*[^-+<]*</sup>(?![\w-])", "", cell, flags=re.IGNORECASE)
     cell = re.sub(r"</?[a-zA-Z][^<>]*>", " ", cell)
     cell = re.sub(r"\[([^\[\]]*)\]\([^()\s]*[:/#][^()\s]*\)", r"\1", cell)  # a link
     if "\\" in cell or "$" in cell:
         cell = cell.replace(r"\pm", "±").replace(r"\times", "×").replace("$", "").replace("~", " ")
         cell = re.sub(r"\\(?:cite\w*|ref|footnote\w*|label)\s*\{[^{}]*\}|\\rotatebox(?:\[.*?\])?\{[^{}]*\}", "", cell)
         cell = re.sub(r"\\(?:textcolor|color|cellcolor|rowcolor)(?:\[\w*\])?\{[^{}]*\}", "", cell)
-        cell = re.sub(r"\\(?:textsuperscript|tnote)\s*\{[^{}]*\}|(?<!10)\^(?:\{[^{}+-]*\}|[\da-z*])", "", cell)
+        cell = re.sub(
+            r"\\(?:textsuperscript|tnote)\s*\{[^{}]*\}(?![\w-])|(?<!10)\^(?:\{[^{}+-]*\}|[\da-z*])(?![\w-])", "", cell
+        )
         cell = re.sub(r"(?<=\d)\{\\(?:tiny|scriptsize|footnotesize) ([^{}]*)\}|(?<=\d)_\{([\d.]+)\}", r" (\1\2)", cell)
         cell = re.sub(r"\\multirow\s*(?:\[\w*\])?\{[^{}]*\}\s*(?:\[[^\]]*\])?\{[^{}]*\}", "", cell)
         cell = re.sub(r"\\[a-zA-Z]+\*?|\\[,;!: ]", " ", cell)
@@ -165,6 +167,9 @@ def _shown(cell) -> str:
             return f"{cell.value:.12g}"
         return f"{cell.value:.{len(shown[1] or '')}{'%' if shown[2] else 'f'}}"
     if isinstance(cell.value, list):  # text in several fonts
-        raised = [getattr(getattr(part, "font", None), "vertAlign", None) == "superscript" for part in cell.value]
-        return clean_cell("".join(str(part) for part, mark in zip(cell.value, raised, strict=True) if not mark))
+        text = ""
+        for part in cell.value:
+            raised = getattr(getattr(part, "font", None), "vertAlign", None) == "superscript"
+            text += str(part) if not raised else f"^{part}" if text.endswith("10") else ""
+        return clean_cell(text)
     return "" if cell.value is None else clean_cell(str(cell.value))

@@ -12,6 +12,11 @@ _SURELY_PERCENT = 10  # a column of percentages without a sign has a number at l
 _MOST_DIGITS = 6  # a score computed in single precision has no more that can be relied on
 
 
+def is_number(cell: str) -> bool:
+    """Whether a cell holds a number."""
+    return bool(cell) and not _MISSING.fullmatch(cell) and is_cell(cell)
+
+
 def is_cell(cell: str) -> bool:
     """Whether a cell holds a number or a mark for a missing one."""
     return bool(cell) and bool(_MISSING.fullmatch(cell) or _NUMBER.fullmatch(cell.replace(",", ".").strip("*† ")))

@@ -14,7 +14,7 @@ from retlib.audit.deviations import Background
 from retlib.audit.headings import Heading, find_dataset, plain_text, read_heading
 from retlib.audit.row_audit import RowAudit, audit_row
 from retlib.audit.table_cells import Lines, read_cells, split_cells
-from retlib.audit.table_columns import is_cell, read_column
+from retlib.audit.table_columns import is_cell, is_number, read_column
 from retlib.data.registry import COLLECTIONS
 
 _MEAN = re.compile(r"(mean|average|avg|mean\s?±\s?(sd|std))\.?", re.IGNORECASE)
@@ -79,19 +79,26 @@ def _interpret(lines: Lines, notes: list[str], name: str) -> TableFile:
     label = next((plains.index(plain) for plain in (*naming.LABELS, *naming.SINGLES) if plain in plains), None)
     dataset = next((plains.index(plain) for plain in naming.DATASETS if plain in plains), None)
     special = {i for i, plain in enumerate(plains) if plain in naming.SPECIAL}
-    named = {  # columns of names that no list of ours has
+    if label is not None and plains[label] in naming.LABELS:
+        special -= {i for i, plain in enumerate(plains) if plain in naming.NUMBERS}
+    named = [  # columns of words that no list of ours has
         i
         for i, heading in enumerate(headings)
-        if i not in special | {label} and not read_heading(heading).score and not all(is_cell(c[i]) for _, c in body)
-    }
+        if i not in special | {label}
+        and not read_heading(heading).score
+        and (_holds_words([c[i] for _, c in body]) or re.search("fov|mask", plains[i]))
+    ]
     if dataset is None:
-        filled = {i: {c[i] for _, c in body} - {""} for i in sorted(named)}
-        full = [i for i, cells in filled.items() if cells and all(map(naming.tell_dataset, cells))]
-        full = [i for i in full if "test" in plains[i]] or [i for i in full if "train" not in plains[i]]
-        dataset = full[0] if len(full) == 1 else None
-        special |= {dataset} - {None}
+        asked = re.compile("|".join(("", ".*(test|target|evaluat).*", "db", "benchmark", *naming.LABELS)))
+        full = [i for i in (*named, *{label} - {None}) if asked.fullmatch(plains[i])]
+        full = [i for i in full if all(naming.tell_dataset(c[i]) for _, c in body if c[i])]
+        dataset = full[0] if full and full[0] != label else None
+        if dataset is not None:
+            notes.append(f"column {headings[dataset]!r} is read as the data set")
+            special.add(dataset)
     if label is None:
-        label = min(named - {dataset}, default=None)
+        words = {i: [c[i] for _, c in body if c[i]] for i in named if i != dataset}
+        label = next((i for i, cells in words.items() if 2 * len(set(cells)) > len(cells)), None)
     read = {i: read_heading(heading) for i, heading in enumerate(headings) if i not in special | {label}}
     known = "Acc, Se (Recall), Sp, Precision (PPV), F1 (Dice, DSC), IoU (Jaccard)"
     scores = {i: heading for i, heading in read.items() if heading.score}
@@ -109,30 +116,37 @@ def _interpret(lines: Lines, notes: list[str], name: str) -> TableFile:
     texts = [i for i in special if i not in (label, dataset)]
     unread = [
         i
-        for i in sorted(named - {dataset})
+        for i in named
         if (plains[i] or i != label)
+        and i != dataset
         and plains[i] not in naming.OF_METHODS
         and len({c[i] for _, c in body if any(c[j] for j in scores)}) > 1
     ]
+    titles = [cells[label] if label is not None else "" for _, cells in body]
+    summary = any(_MEAN.fullmatch(text) or naming.NO_SCORES.fullmatch(text) for text in titles)
+    inside = [naming.dataset_in(re.split(r"[(\[,]", text)[0]) for text in titles]
+    # One name alone may be an author's, or of what was trained on.
+    many = len(set(inside) - {None}) > 1 and plains[label] in ("", "db", *naming.LABELS)
     kept, datasets, parts, section = [], [], [], ""
-    for number, cells in body:
+    for (number, cells), text, word in zip(body, titles, inside, strict=True):
         if [i for i, cell in enumerate(cells) if cell] == [0] and len(cells) > 2:
             section = cells[0]
             notes.append(f"line {number}, {section!r}, is read as a heading of the rows under it")
             continue
-        text = cells[label] if label is not None else ""
         ends = re.split(r"[(\[,)\]]|\s[-–]\s", text)
-        if any(naming.NO_SCORES.fullmatch(part.strip()) for part in (text, *ends, *(cells[i] for i in texts))):
-            notes.append(f"line {number} is passed over: it holds spreads, or others than scores and their means")
+        quantile = (summary and re.fullmatch(r"\d+ ?%", text)) or any(part.strip() == "median" for part in ends[1:])
+        if quantile or any(naming.NO_SCORES.fullmatch(part) for part in (text, *(cells[i] for i in texts))):
+            notes.append(f"line {number} is passed over: it holds spreads, or no scores and means of them ({text})")
             continue
         kept.append((number, cells))
-        own, about = read_heading(" / ".join(ends[1:])), read_heading(" / ".join([section, *(cells[i] for i in texts)]))
+        end = " / ".join(ends[1:])
+        own, about = read_heading(end), read_heading(" / ".join([section, *(cells[i] for i in texts)]))
         said = read_heading(cells[dataset]) if dataset is not None else about
-        words = {*about.words, *(set(own.words) & naming.KNOWN), *(said.words if said.known else ())}
+        words = {*about.words, *({*own.words, *said.words} & naming.KNOWN)}
         parts.append(tuple(sorted(words | naming.read_regions(text))))
         # A name that says more (trained on, pre-trained on) tells of no data set that was scored.
-        unclear = own.dataset is not None and not own.known
-        found = about.dataset or (" / ".join(ends[1:]) if unclear else own.dataset) or naming.dataset_in(ends[0])
+        unclear = own.dataset is not None and naming.tell_dataset(end) is None
+        found = about.dataset or (end if unclear else own.dataset) or (word if many else None)
         datasets.append((cells[dataset] or None) if dataset is not None else found)
     if not kept:
         raise ValueError(f"{name}: expected rows under the headings, found none")
@@ -233,7 +247,9 @@ def _audit_numbers(table: TableFile, numbers: dict[str, str], **options) -> tupl
 def _split_headings(lines: Lines, name: str) -> tuple[list[str], Lines, list[str]]:
     """Join the rows of headings to one; give the rows under them, each as long as the headings, and notes."""
     counts = [sum(bool(read_heading(cell).score) for cell in cells) for _, cells in lines]
-    start = counts.index(max(counts, default=0)) if counts else 0
+    first = next((i for i, count in enumerate(counts) if count), 0)
+    last = next((i for i, (_, cells) in enumerate(lines) if i > first and any(map(is_number, cells[1:]))), len(lines))
+    start = counts.index(max(counts[first:last], default=0)) if counts else 0
     above = [cells for _, cells in lines[:start] if any(cells[1:])]
     notes = [f"the title {cells[0]!r} is passed over" for _, cells in lines[:start] if not any(cells[1:])]
     end = start + 1
@@ -274,6 +290,13 @@ def _split_headings(lines: Lines, name: str) -> tuple[list[str], Lines, list[str
     if len(filled) < width:
         notes.append(f"{width - len(filled)} empty columns are passed over")
     return [headings[i] for i in filled], [(number, [cells[i] for i in filled]) for number, cells in body], notes
+
+
+def _holds_words(cells: Sequence[str]) -> bool:
+    """Whether a column holds words, and not numbers with units or check marks alone."""
+    words = [cell for cell in cells if cell and not is_cell(cell)]
+    number = re.compile(r"[~<>(]*\d[\d.,]*\s?[^\W\d_]{0,4}\)?|\d+\s?[x×]\s?\d+|[\d.]+\s?[–-]\s?[\d.]+")  # with a unit
+    return not all(map(number.fullmatch, words)) and not set(words) <= set("✓✔✗✘×xX√●○")
 
 
 def _fill_down(body: Lines, names: Sequence[int], scores: Sequence[int]) -> Lines:

@@ -40,10 +40,70 @@ def test_rows_of_other_pixels_have_no_share_in_common(heading: str, first: str, 
     assert impossible(f"{heading},Acc,Se,Sp,F1\n{first},{FOV}\n{second},{other}\n") == []
 
 
-@pytest.mark.parametrize("column", ["", "Year", "Ref.", "Backbone", "Type"])
-def test_rows_of_the_same_pixels_are_compared(column: str) -> None:
-    head, one, two = (f"{column},", "a,", "b,") if column else ("", "", "")
-    assert impossible(f"Method,{head}Acc,Se,Sp,F1\nA,{one}{FOV}\nB,{two}{FRAME}\n") == ["one share"]
+@pytest.mark.parametrize(
+    ("column", "first", "second"),
+    [
+        *[(column, "a", "b") for column in ("Year", "Ref.", "Backbone", "Type", "Technique", "Published in")],
+        *[("No.", "1", "2"), ("ID", "1", "2"), ("Params", "31M", "7M"), ("CRF", "✓", "✗"), ("Time", "1.2s", "0.4s")],
+    ],
+)
+def test_rows_of_the_same_pixels_are_compared(column: str, first: str, second: str) -> None:
+    assert impossible(f"{column},Method,Acc,Se,Sp,F1\n{first},A,{FOV}\n{second},B,{FRAME}\n") == ["one share"]
+    assert impossible(f"Method,{column},Acc,Se,Sp,F1\nA,{first},{FOV}\nB,{second},{FRAME}\n") == ["one share"]
+
+
+ALTERED = "0.9429,0.7537,0.9820,0.8030"  # one digit of the accuracy
+NAMES = (
+    *(
+        "U-Net [12]",
+        "BCDU-Net (d=3)",
+        "IterNet, 2020",
+        "Wang et al. (2019)",
+        "Ours w/o attention",
+        "2nd human observer",
+    ),
+    *("Data-driven net", "Full model", "Vessel-Net", "Mask R-CNN", "Masked U-Net", "Test-time aug.", "Whole-image CNN"),
+    *(
+        "Training-free (ours)",
+        "Self-training U-Net",
+        "Dev et al.",
+        "Ours (10%)",
+        "Ours (max)",
+        "U-Net [gain]",
+        "10%",
+        "#1",
+    ),
+    *("No2Net", "Im2Vessel", "U-Net trained on STARE", "U-Net + STARE", "Chase et al.", "STARE weights", "HRF (Lin)"),
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_name_of_a_method_is_no_more(name: str) -> None:
+    text = f'Method,Acc,Se,Sp,F1\nA,{FOV}\n"{name}",'
+    if "HRF" not in name:  # which alone may be the data set
+        assert impossible(text + FOV_2 + "\n", "drive") == []
+        assert "vessel share" in impossible(text + ALTERED + "\n", "drive")
+    assert parse_table(text + FRAME + "\n").labels[1] == name.replace("\\", "")
+    if not {"STARE", "HRF"} & set(name.replace("(", "").split()):
+        assert impossible(text + FRAME + "\n") == ["one share"]
+
+
+@pytest.mark.parametrize(
+    "cell", ["DRIVE (20 images)", "DRIVE (n=20)", "DRIVE database", "DRIVE (Staal 2004)", "DRIVE: 20", "drive dataset"]
+)
+def test_a_data_set_is_known_whatever_stands_beside_it(cell: str) -> None:
+    assert "vessel share" in impossible(f"Method,Dataset,Acc,Se,Sp,F1\nA,{cell},{ALTERED}\n")
+
+
+@pytest.mark.parametrize("heading", ["Source", "Extra data", "Weights", "Pretrained on", "Source domain"])
+def test_a_column_of_other_data_sets_is_none_of_what_was_scored(heading: str) -> None:
+    assert impossible(f"Method,{heading},Acc,Se,Sp,F1\nA,STARE,{FOV}\nB,HRF,{FOV_2}\n", "drive") == []
+    assert impossible(f"{heading},Acc,Se,Sp,F1\nSTARE,{FOV}\nHRF,{FOV_2}\n", "drive") == []
+
+
+def test_a_second_table_in_the_file_is_refused() -> None:
+    with pytest.raises(ValueError, match="line 4"):
+        parse_table(f"Method,Acc,Se,Sp\nA,0.94,0.75,0.98\nB,0.95,0.8,0.97\nMethod,Acc,Se,Sp,F1\nA,{FOV}\n")
 
 
 @pytest.mark.parametrize(
@@ -51,6 +111,10 @@ def test_rows_of_the_same_pixels_are_compared(column: str) -> None:
 )
 def test_a_name_that_says_more_tells_no_data_set_that_was_scored(label: str) -> None:
     assert impossible(f"Method,Acc,Se,Sp,F1\n{label},{STARE}\n") == []
+
+
+def test_rows_inside_and_outside_the_fov_are_not_compared() -> None:
+    assert impossible(f"Method,Inside FOV?,Acc,Se,Sp,F1\nA,✓,{FOV}\nA,✗,{FRAME}\n") == []
 
 
 def test_training_and_test_set_in_two_columns() -> None:
@@ -67,8 +131,8 @@ def test_crossed_data_sets_in_headings_are_two_experiments() -> None:
 
 @pytest.mark.parametrize("label", ["min", "Max", "Median", "std", "25%", "75 %", "p-value", "U-Net (median)"])
 def test_rows_that_are_no_means_are_passed_over(label: str) -> None:
-    table = parse_table(f"Method,Acc,Se,Sp,F1\nA,{FOV}\n{label},0.001,0.5,0.9,0.02\n")
-    assert table.labels == ("A",) and any("passed over" in note for note in table.notes)
+    table = parse_table(f"Method,Acc,Se,Sp,F1\nA,{FOV}\n{label},0.001,0.5,0.9,0.02\nmean,{FOV}\n")
+    assert table.labels == ("A", "mean") and any("passed over" in note for note in table.notes)
 
 
 @pytest.mark.parametrize("heading", ["ΔF1", "σ F1", "F1 (median)", "F1 max", "1 - Sp", "1 – Specificity"])
@@ -89,6 +153,11 @@ def test_columns_that_are_no_means_are_passed_over(heading: str) -> None:
 )
 def test_a_mark_is_no_digit(cell: str) -> None:
     assert parse_table(f"Method;Acc;Se\nA;{cell};0.7537\n").rows[0]["Acc"] == "0.9529"
+
+
+@pytest.mark.parametrize("name", ["U$^2$-Net", r"U\textsuperscript{2}-Net", "U<sup>2</sup>-Net"])
+def test_a_power_in_a_name_stays(name: str) -> None:
+    assert parse_table(f"Method;Acc;Se\n{name};0.95;0.75\n").labels[0] != "U-Net"
 
 
 def test_a_power_of_ten_is_no_mark() -> None:
