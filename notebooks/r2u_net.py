@@ -303,6 +303,13 @@ style(
     decimals=3,
 )
 
+# %%
+changes = tables.steps_table(study, {ABOUT[run]: (STATED, run) for run in FACTORS}, "dice").drop(columns="paper")
+style(
+    changes.rename(columns={"ours": "Dice minus that of the run as stated"}),
+    "What each factor changes on the test images, with the seeds that both runs have.",
+)
+
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Small panels, one for each run: Dice and accuracy over the epochs, a line for each seed, with a dotted line at the accuracy of an empty mask. The report's panel comes first."}, "figure": {"caption": "Validation Dice and accuracy by epoch, all seeds: the report, our run as stated, and each factor alone.", "name": "fig-r2unet-factors"}}
 panels = {} if smoke else {"the report": [table_1]}
 for run in [STATED, *FACTORS]:
