@@ -74,6 +74,11 @@ def _strong() -> list[A.BasicTransform]:
     return [*_colour(), turn]
 
 
+def _strong_gray() -> list[A.BasicTransform]:
+    """``strong`` without its change of hue, for an input of any number of channels."""
+    return [transform for transform in _strong() if not isinstance(transform, A.HueSaturationValue)]
+
+
 def _wide_scale() -> list[A.BasicTransform]:
     """``strong``, with a change of scale from a half to 1.6, for cameras whose angle the working size does not tell."""
     *colour, turn = _strong()
@@ -97,6 +102,7 @@ PIPELINES = {
     "dihedral": _dihedral,
     "colour": _colour,
     "strong": _strong,
+    "strong-gray": _strong_gray,
     "wide-scale": _wide_scale,
     "cameras": _cameras,
     "resaspp-unet": _resaspp_unet,
