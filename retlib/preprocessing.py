@@ -67,20 +67,19 @@ def local_normalisation(image: np.ndarray, reach: float = 0.06) -> np.ndarray:
     height, width = image.shape[:2]
     scale = min(1.0, 300 / max(height, width))  # mean and deviation vary slowly: a small copy has them
     small = (max(1, round(width * scale)), max(1, round(height * scale)))
-    light = np.maximum.reduce(np.moveaxis(image, -1, 0))
-    weight = cv2.resize(
-        (light > np.percentile(light[::4, ::4], 99) / 10).astype(np.float32), small, interpolation=cv2.INTER_AREA
-    )
+
+    def shrink(values: np.ndarray) -> np.ndarray:
+        return cv2.resize(values, small, interpolation=cv2.INTER_AREA)
 
     def around(values: np.ndarray) -> np.ndarray:
         return cv2.GaussianBlur(values, (0, 0), reach * max(small), borderType=cv2.BORDER_CONSTANT)
 
+    light = np.maximum.reduce(np.moveaxis(image, -1, 0))
+    weight = shrink((light > np.percentile(light[::4, ::4], 99) / 10).astype(np.float32))
     total, channels = np.maximum(around(weight), 1e-3), []
     for values in np.moveaxis(image.astype(np.float32), -1, 0):
-        mean = around(cv2.resize(values, small, interpolation=cv2.INTER_AREA) * weight) / total
-        variance = (
-            around(cv2.resize(values * values, small, interpolation=cv2.INTER_AREA) * weight) / total - mean * mean
-        )
+        mean = around(shrink(values) * weight) / total
+        variance = around(shrink(values * values) * weight) / total - mean * mean
         gain = 40 / np.sqrt(np.maximum(variance, 1))
         gain, offset = (cv2.resize(part, (width, height)) for part in (gain, 128 - gain * mean))
         channels.append(cv2.add(cv2.multiply(values, gain), offset, dtype=cv2.CV_8U))

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from skimage.color import rgb2gray
 
 from retlib.augmentation import FOR_RGB, PIPELINES, augment, build_augmentation
@@ -17,6 +18,7 @@ from retlib.preprocessing import (
     crop,
     gray,
     green,
+    local_normalisation,
     normalise,
     prepare,
     preprocess,
@@ -54,6 +56,35 @@ def test_clahe_is_opencvs_and_raises_local_contrast(sample) -> None:
     assert contrast(result[..., 0].astype(float)) > contrast(channel[..., 0].astype(float))
 
 
+def test_local_normalisation_is_that_of_scipy(sample) -> None:
+    """On a photograph of at most 300 pixels nothing is computed on a smaller copy."""
+    values = green(sample.image)[..., 0].astype(float)
+    weight = (values > np.percentile(values[::4, ::4], 99) / 10).astype(float)
+
+    def around(part: np.ndarray) -> np.ndarray:
+        reach = 0.06 * max(part.shape)
+        both = [gaussian_filter(array, reach, mode="constant", truncate=6) for array in (part * weight, weight)]
+        return both[0] / np.maximum(both[1], 1e-3)
+
+    mean = around(values)
+    deviation = np.sqrt(np.maximum(around(values**2) - mean**2, 1))
+    expected = np.clip(128 + 40 * (values - mean) / deviation, 0, 255)
+    inside = cv2.erode(sample.fov.astype(np.uint8), np.ones((5, 5))) > 0
+    assert np.abs(local_normalisation(green(sample.image))[..., 0] - expected)[inside].max() < 2
+
+
+@pytest.mark.parametrize("size", [(120, 100), (900, 750)])  # as it is, and by way of a smaller copy
+def test_local_normalisation_takes_the_light_away(size: tuple[int, int]) -> None:
+    eye = load_dataset("phantom", "training", count=1, height=size[0], width=size[1])[0]
+    light = np.linspace(0.35, 0.9, size[1])  # darker on the left
+    uneven = np.rint(eye.image * light[:, None]).astype(np.uint8)
+    inside = cv2.erode(eye.fov.astype(np.uint8), np.ones((9, 9))) > 0
+    before, after = (local_normalisation(green(image))[..., 0][inside].astype(float) for image in (eye.image, uneven))
+    assert np.corrcoef(before, after)[0, 1] > 0.95
+    assert abs(after.mean() - 128) < 5 and 20 < after.std() < 50
+    assert np.abs(after - before).mean() < np.abs(green(uneven).astype(float) - green(eye.image))[inside].mean() / 5
+
+
 def test_preprocess_composes_by_name(sample) -> None:
     composed = preprocess(sample.image, ["green", {"clahe": {"clip_limit": 3.0, "tile": 4}}])
     assert np.array_equal(composed, clahe(green(sample.image), 3.0, 4))
@@ -66,6 +97,8 @@ def test_unknown_steps_are_named(sample, steps) -> None:
 
 
 def test_bad_arguments_are_named(sample) -> None:
+    with pytest.raises(ValueError, match="reach"):
+        local_normalisation(sample.image, reach=0)
     with pytest.raises(ValueError, match="clip_limit"):
         clahe(sample.image, clip_limit=0)
     with pytest.raises(ValueError, match="green: expected a colour photograph"):

@@ -108,8 +108,6 @@ class Predictor:
     def __call__(self, image: np.ndarray, *, check: bool = True, fov: np.ndarray | None = None) -> Prediction:
         """Segment one photograph; of two eyes side by side or one above the other, each by itself.
 
-        A gray photograph gets the colours of the training images, see `ModelCard.colour_mean`.
-
         Args:
             image: uint8 (H, W, 3), RGB, any size.
             check: refuse an image that does not look like a fundus photograph.
@@ -141,13 +139,7 @@ class Predictor:
                 f"this does not look like a fundus photograph: {'; '.join(verdict.reasons)}; --force (in Python:"
                 " check=False) segments it nevertheless"
             )
-        seen = image
-        if gray is not None and self.card.colour_mean is not None:
-            z = (np.arange(256) - gray[fov].mean()) / max(gray[fov].std(), 1)
-            levels = np.outer(z, self.card.colour_sd) + self.card.colour_mean
-            seen = np.clip(np.rint(levels), 0, 255).astype(np.uint8)[gray]
-            seen[~fov] = 0
-        sample = FundusSample("photograph", seen, vessels=np.zeros_like(fov), fov=fov)
+        sample = FundusSample("photograph", image, vessels=np.zeros_like(fov), fov=fov)
         logits = predict_logits(self.model, sample, self.inputs, self._settings, device=self.device)
         vessels = _probabilities(logits) >= np.float32(self.threshold)
         min_size = self.card.inference.least_piece
@@ -157,6 +149,8 @@ class Predictor:
         vessels &= searched
         share = float(vessels.sum() / fov.sum())
         doubts = verdict.reasons + find_doubts(measure_quality(image, fov) | {"vessel_share": share})
+        if gray is not None and self.inputs.channels == 3:
+            doubts += ("it is gray, and the network was trained on colours",)
         return Prediction(vessels, fov, verdict, logits, searched, min_size, doubts)
 
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from retlib.data import FundusSample
 from retlib.files import load_tensors
 from retlib.inference import InferenceSettings
 from retlib.models import build_model
-from retlib.preprocessing import InputSettings, resize, resize_label, working_grid
+from retlib.preprocessing import InputSettings
 from retlib.settings import Settings
 
 State = dict[str, torch.Tensor]
@@ -44,11 +42,6 @@ class ModelCard(Settings):
     threshold_from: str  # how it was chosen
     run: str  # id of the run that trained the network, and of its record
     trained_on: dict[str, tuple[str, ...]]  # data set and split -> names of the photographs
-    # Of red, green and blue in the FOV, the mean over training images of their mean and standard deviation, as the
-    # network sees them. A gray photograph is given them: repeated gray has the wrong colour and contrast. None where
-    # the network sees one channel.
-    colour_mean: tuple[float, float, float] | None = None
-    colour_sd: tuple[float, float, float] | None = None
     licence: str
     sha256: str  # of the weights file
     retlib: str  # version that wrote it
@@ -123,17 +116,6 @@ def read_state(path: str | Path) -> State:
         if not torch.isfinite(value).all():
             raise WeightsError(f"{path}: {key} holds a value that is not finite")
     return state
-
-
-def measure_colours(samples: Iterable[FundusSample], inputs: InputSettings) -> dict[str, tuple[float, ...]]:
-    """Measure ``colour_mean`` and ``colour_sd`` of `ModelCard` on training images."""
-    measured = []
-    for sample in samples:
-        window, size = working_grid(sample.fov, inputs)
-        pixels = resize(sample.image[window], size)[resize_label(sample.fov[window], size)]
-        measured.append((pixels.mean(axis=0), pixels.std(axis=0)))
-    mean, sd = np.mean(measured, axis=0).round(1).tolist()
-    return {"colour_mean": tuple(mean), "colour_sd": tuple(sd)}
 
 
 def fill(model: nn.Module, state: Mapping[str, torch.Tensor], where: str | Path) -> nn.Module:

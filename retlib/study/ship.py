@@ -17,19 +17,10 @@ from retlib.data.phantoms import make_phantom
 from retlib.files import write_whole
 from retlib.inference import predict_logits, probabilities
 from retlib.models import count_parameters
-from retlib.predict.weights import (
-    UNUSED,
-    ModelCard,
-    State,
-    WeightsError,
-    fill,
-    measure_colours,
-    package_folder,
-    read_state,
-)
+from retlib.predict.weights import UNUSED, ModelCard, State, WeightsError, fill, package_folder, read_state
 from retlib.study.config import RunConfig
 from retlib.study.records import Record, Store
-from retlib.study.runner import build, load_training, weights_path
+from retlib.study.runner import build, weights_path
 
 MAX_BYTES = 2_000_000
 """Greatest size of a weights file in bytes."""
@@ -57,7 +48,6 @@ def ship(
         The card.
 
     Raises:
-        DataMissingError: the network sees colours, and its training images are not on this machine.
         WeightsError: the weights do not fit the record's model, hold a value that is not finite, or take more than
             `MAX_BYTES`; or the network has no working size, which photographs of other sizes need.
     """
@@ -83,7 +73,6 @@ def ship(
         selection.label: tuple(name for name in selection.names() if name in images)
         for selection in (run.train, *run.also)
     }
-    colours = measure_colours(load_training(run, None)[0], run.inputs) if run.inputs.channels == 3 else {}
     chosen = run.scoring.threshold
     card = ModelCard(
         name=name,
@@ -95,7 +84,6 @@ def ship(
         threshold=record.content["threshold"],
         threshold_from=f"best pooled Dice on the {chosen} images" if isinstance(chosen, str) else "set in advance",
         run=record.id,
-        **colours,
         trained_on=trained_on,
         licence=licence,
         sha256=hashlib.sha256(content).hexdigest(),

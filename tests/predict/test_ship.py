@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from retlib.data import FundusSample, load_dataset
+from retlib.data import FundusSample
 from retlib.data.phantoms import make_phantom
 from retlib.inference import predict_logits, probabilities
 from retlib.predict import WeightsError, load_predictor
@@ -149,18 +149,6 @@ def test_the_command_ships_a_record(tmp_path: Path, capsys, monkeypatch: pytest.
     with pytest.raises(SystemExit):
         shipping.main(["feedfeedfeedfeed", *options])
     assert "there is no record feedfeedfeedfeed" in capsys.readouterr().err
-
-
-def test_the_card_of_a_network_in_colour_holds_the_colours_of_its_training_images(tmp_path: Path) -> None:
-    record = record_of(tmp_path, inputs={"preprocessing": ["rgb"], "fov_side": 512})
-    torch.save(build(record.config).state_dict(), tmp_path / "kept.pt")
-    card = ship(record, tmp_path / "out", name="n", licence="x", weights=tmp_path / "kept.pt")
-    names, selection = record.content["training"]["images"], record.config.train
-    samples = load_dataset(selection.dataset, selection.split, **selection.options)
-    images = [sample.image[sample.fov] for sample in samples if sample.name in names]
-    assert len(images) == len(names)
-    assert card.colour_mean == pytest.approx(np.mean([pixels.mean(axis=0) for pixels in images], axis=0), abs=2)
-    assert card.colour_sd == pytest.approx(np.mean([pixels.std(axis=0) for pixels in images], axis=0), rel=0.1)
 
 
 def test_what_ships_is_the_network_that_was_scored(tmp_path: Path, photograph: np.ndarray) -> None:
