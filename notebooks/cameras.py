@@ -64,6 +64,9 @@ CHANGES = {
     "scale": "scale changed by 0.5 to 1.6",
     "larger": "working size 800",
     "smaller": "working size 512",
+    "local": "working size 512, green, local normalisation",
+    "averaged": "working size 512, green, local normalisation, averaged weights",
+    "local640": "working size 640, green, local normalisation",
 }
 
 # %% tags=["hide-input"]
@@ -76,7 +79,9 @@ summary = display(Markdown("Filled in at the end of the page, when its numbers a
 #
 # A run's name says which data set was left out, and what was changed: `without-stare-cameras`. Its Dice is the mean over the
 # images of that set, inside the field of view, at the threshold with the highest pooled Dice on the run's own training images.
-# The working size is the width in pixels to which the field of view is scaled; the other two rows change the augmentation.
+# The working size is the width in pixels to which the field of view is scaled. Gray, light, blur and scale are augmentations.
+# Local normalisation takes the mean of the surroundings away from each pixel and divides by their standard deviation
+# ({py:func}`retlib.preprocessing.local_normalisation`); averaged weights are a moving average over the last hundred steps.
 
 # %%
 scores = results.best_profile(study.scores().query("region == 'fov' and average == 'image'"), each="role")
