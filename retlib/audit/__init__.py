@@ -16,7 +16,7 @@ _MODULES = {
     "table_file": ("audit_table", "read_table", "TableFile"),
     "published": ("audit_published", "list_published", "Published"),
     "deviations": ("load_background", "find_records", "Background", "Deviation", "Tolerance"),
-    "verdicts": ("Check", "BASES", "CONSISTENT", "IMPOSSIBLE", "ONLY_MEAN", "VERDICTS"),
+    "verdicts": ("Check", "BASES", "CONSISTENT", "CUT_OFF", "DOUBT", "IMPOSSIBLE", "ONLY_MEAN", "VERDICTS"),
     "intervals": ("read_number", "Exact", "Interval"),
     "matrices": ("Matrices", "SCORES", "SHORT"),
     "bounds": ("dice_of_iou", "dice_of_precision", "iou_of_precision", "rates_can_hold"),

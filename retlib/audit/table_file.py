@@ -238,7 +238,8 @@ def _audit_numbers(table: TableFile, numbers: dict[str, str], **options) -> tupl
         metric = table.columns[heading]
         if metric in scores:
             first = next(other for other in numbers if table.columns[other] == metric)
-            again.append(check_twice(scores[metric], number, metric, (first, heading)))
+            tolerance = options["background"].tolerance(metric, ("precision", "sensitivity"))
+            again.append(check_twice(scores[metric], number, metric, (first, heading), tolerance))
         else:
             scores[metric] = number
     return audit_row(scores, **options), again
