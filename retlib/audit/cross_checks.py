@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
 from retlib.audit.deviations import Tolerance
-from retlib.audit.intervals import Exact, Number, read_number, show
+from retlib.audit.intervals import Exact, Number, Reading, read_number, show
 from retlib.audit.matrices import SCORES, SHORT, Matrices
+from retlib.audit.prevalence import SHARE_PAIRS
 from retlib.audit.row_audit import RowAudit
 from retlib.audit.verdicts import CONSISTENT, CUT_OFF, IMPOSSIBLE, ONLY_MEAN, Check, judge, worst
 
 ONE_SHARE = "all rows were scored on one set of pixels, which has one vessel share"
+_CLASS_SLACK = Fraction(1, 50)  # more than averaging over images moves a mean of the two classes
 
 
 def check_one_share(rows: Sequence[RowAudit]) -> Check | None:
@@ -25,7 +28,7 @@ def check_one_share(rows: Sequence[RowAudit]) -> Check | None:
     Returns:
         The outcome; None where fewer than two rows imply a share.
     """
-    found = [row for row in rows if row.share is not None and row.share.pair is not None and row.share.exact is not None]
+    found = [row for row in rows if row.share is not None and row.share.pair and row.share.exact]
     if len(found) < 2:
         return None
     shares = [row.share for row in found]
@@ -91,6 +94,27 @@ def check_twice(
     said = f"{headings[0]} {_text(first)}, {headings[1]} {_text(second)}"
     assumption = f"{headings[0]} and {headings[1]} are one score under two names"
     return Check(f"{headings[0]} against {headings[1]}", (metric,), assumption, said, verdict, basis)
+
+
+def check_classes(number: Number, metric: str, readings: Mapping[str, Reading]) -> Check:
+    """Check whether a number can be the mean of a score of vessels and that of background, as the mean IoU is.
+
+    Args:
+        number: As printed.
+        metric: The score under which it is printed. Accuracy is taken for the mean of the two classes' sensitivities.
+        readings: The other numbers of the row.
+    """
+    cut = {name: reading.cut for name, reading in readings.items()}
+    pair = next((pair for pair in SHARE_PAIRS if {"accuracy", *pair} <= cut.keys()), ("sensitivity", "specificity"))
+    # Numbers that are means over images have seldom one matrix for all of them.
+    matrices = Matrices(cut) or Matrices({name: cut[name] for name in ("accuracy", *pair) if name in cut})
+    score = "sensitivity" if metric == "accuracy" else metric
+    spans = [span for background in (False, True) if (span := matrices.range(score, background))]
+    low, high = (Fraction(sum(ends), 2) for ends in (zip(*spans, strict=True) if spans else ((0,), (0,))))
+    mean = Exact(low, high).widened(_CLASS_SLACK)
+    verdict = ONLY_MEAN if mean.meets(read_number(number, metric).cut) else IMPOSSIBLE
+    assumption = f"{SHORT[metric]} is a mean over vessels and background"
+    return Check("mean of classes", (metric,), assumption, f"expected {show(mean)}", verdict, "reading")
 
 
 def _compare(first: Number, second: Number, metric: str) -> str:

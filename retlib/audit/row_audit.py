@@ -11,7 +11,7 @@ from retlib.audit.deviations import Background, FindTolerance, Tolerance, derive
 from retlib.audit.intervals import Exact, Number, Reading, read_number, show
 from retlib.audit.matrices import SCORES, SHORT, Matrices, name_scores
 from retlib.audit.prevalence import Share, check_share, implied_share
-from retlib.audit.verdicts import CONSISTENT, CUT_OFF, IMPOSSIBLE, ONLY_MEAN, Check, judge, soften, worst
+from retlib.audit.verdicts import CONSISTENT, CUT_OFF, DOUBT, IMPOSSIBLE, ONLY_MEAN, Check, judge, soften, worst
 from retlib.data.registry import COLLECTIONS
 
 POOLED = "scores of one set of pixels, pooled"
@@ -150,7 +150,11 @@ def _identity(
     verdict, basis = judge(row[target], pooled, tolerance, bound)
     said = f"{SHORT[target]} by {name_scores(given)} = {show(pooled) if pooled else 'none'}"
     said += f"; printed {show(row[target], 5)}"
+    near = pooled is not None and tolerance is not None and pooled.widened(tolerance.exact).meets(row[target])
+    mixed = basis == "bound" and given == ("iou",) and near
+    verdict, basis = (DOUBT, "reading") if mixed else (verdict, basis)
     if verdict != CONSISTENT:
+        said += "; an F1 computed from the means of P and Se may lie above that of their IoU" if mixed else ""
         if basis == "bound":
             said += f"; any mean over images lies in {show(bound)}"
         elif tolerance is not None:
