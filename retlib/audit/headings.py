@@ -34,7 +34,8 @@ AMBIGUOUS = {  # abbreviation -> what else it stands for, and the score beside w
     "js": ("a Jensen-Shannon distance", "dice"),
 }
 _SMALL = 0.5  # no network that is worth a table finds fewer of the vessels; a standard error is smaller
-QUARTILES = re.compile(r"median|quartile|iqr|(?<!ci )[(\[][\d.]+ ?%? ?[-–,;to]+ ?[\d.]+ ?%?[)\]]", re.IGNORECASE)
+QUARTILES = re.compile(r"median|quartile|iqr|[(\[][\d.]+ ?%? ?[-–,;to]+ ?[\d.]+ ?%?[)\]]", re.IGNORECASE)
+OF_MEANS = re.compile(r"\b(ci|confidence|mean|avg|average)\b", re.IGNORECASE)
 BEST = re.compile(r"\b(best|top|highest) (of|run|fold|epoch)|[(\[]best[)\]]|\Abest\Z", re.IGNORECASE)
 OVERALL = re.compile(r"(overall|average|avg|mean|total|all|combined)( data ?sets?)?\.?", re.IGNORECASE)
 _QUALIFIERS = {

@@ -147,7 +147,8 @@ def _audit_numbers(table: TableFile, numbers: dict[str, str], classes: tuple[str
         metric = table.columns[heading]
         pair = first.setdefault(metric, heading), heading
         if pair[0] != heading:
-            tolerance = options["background"].tolerance(metric, ("precision", "sensitivity"))
+            dice = float(read_number(numbers[pair[0]], metric).value) if metric == "dice" else None
+            tolerance = options["background"].tolerance(metric, ("precision", "sensitivity"), options["dataset"], dice)
             checks.append(check_twice(numbers[pair[0]], numbers[heading], metric, pair, tolerance))
     scores = {metric: numbers[heading] for metric, heading in first.items()}
     row = audit_row({metric: number for metric, number in scores.items() if metric not in classes}, **options)

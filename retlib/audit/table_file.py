@@ -212,7 +212,8 @@ def _read_rows(columns: _Columns, body: Lines) -> tuple[Lines, list[str | None],
 
 def _doubt_row(text: str, title: str, cells: list[str], columns: _Columns, datasets: Sequence[str | None]) -> str:
     """Say why the numbers of a row may be no means over the images of one data set; empty where nothing tells so."""
-    shown = [title, *(f"{columns.headings[i]} {cells[i]}" for i in columns.scores)]
+    shown = [f"{columns.headings[i]} {cells[i]}" for i in columns.scores]
+    shown = [title, *(each for each in shown if not naming.OF_MEANS.search(each))]
     if not _MEAN.fullmatch(text) and any(naming.QUARTILES.search(each) for each in shown):
         return "the numbers may be medians, by the title or the ranges in brackets: write '95% CI' or 'mean' over them"
     if naming.BEST.search(text):

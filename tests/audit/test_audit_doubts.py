@@ -71,7 +71,7 @@ def test_means_over_vessels_and_background(kind, background) -> None:
         ("Method,Acc,PR,F1\nA,0.9529,0.0500,0.8030\n", "precision-recall curve"),
         ("Method,Acc,Se,Sp,F1,IoU\nA,0.9529,0.7537,0.9820,0.8030,0.8100\n", "IoU may be averaged"),
         ("Median scores,,,,\nMethod,Acc,Se,Sp,F1\nA,0.9529,0.7537,0.9820,0.3030\n", "medians"),
-        ("Method,Acc,Se,F1\nA,0.95 (0.93-0.96),0.75 (0.70-0.80),0.30 (0.2-0.4)\n", "medians"),
+        ("Method,Acc,Se,Sp,F1\nA,0.9529 (0.93-0.96),0.7537 (0.70-0.80),0.9820,0.3030 (0.2-0.4)\n", "medians"),
         ("Method,Acc,Se,Sp,F1\nA (best of runs),0.9529,0.7537,0.9820,0.3030\n", "best of several runs"),
         ("Method,Acc,Se,Sp,F1\nA,0.9529,0.8679,0.8679,0.9010\n", "one number"),
     ],
@@ -85,7 +85,7 @@ def test_another_reading_is_said(text, said, background) -> None:
     "text",
     [
         "Method,Acc,Se,Sp,F1\nA,0.9529,0.7537,0.9820,0.3030\n",
-        "Method,Acc,SE,SP,F1\nA,0.9900,0.7537,0.9820,0.8030\n",
+        "Method,Acc,SE,SP,F1\nA,0.7000,0.7537,0.9820,0.8030\n",
         "Method,Acc,Sensitivity,F1\nA,0.9529,0.0020,0.8030\n",
         "Method,Acc,Se,Sp,F1 (95% CI)\nA,0.9529,0.7537,0.9820,0.3030 (0.30-0.31)\n",
     ],
@@ -110,7 +110,7 @@ def test_other_photographs_than_the_customary_ones(options, verdict, background)
 
 @pytest.mark.parametrize(("dataset", "verdict"), [("drive", IMPOSSIBLE), ("chase_db1", DOUBT)])
 def test_a_test_part_is_settled_where_it_is_official(dataset, verdict, background) -> None:
-    numbers = {"drive": "0.9600,0.7537,0.9820", "chase_db1": "0.9708,0.7800,0.9850"}[dataset]
+    numbers = {"drive": "0.9429,0.7537,0.9820", "chase_db1": "0.9708,0.7800,0.9850"}[dataset]
     assert audited(f"Method,Split,Acc,Se,Sp\nA,test,{numbers}\n", background, dataset)[0] == verdict
 
 
