@@ -13,6 +13,7 @@ from retlib.audit.row_audit import RowAudit
 from retlib.audit.verdicts import CONSISTENT, CUT_OFF, IMPOSSIBLE, ONLY_MEAN, Check, judge, worst
 
 ONE_SHARE = "all rows were scored on one set of pixels, which has one vessel share"
+_CLASS_ROOM = Fraction(1, 20)
 _CLASS_SLACK = Fraction(1, 50)  # more than averaging over images moves a mean of the two classes
 
 
@@ -113,8 +114,10 @@ def check_classes(number: Number, metric: str, readings: Mapping[str, Reading]) 
     low, high = (Fraction(sum(ends), 2) for ends in (zip(*spans, strict=True) if spans else ((0,), (0,))))
     mean = Exact(low, high)
     # The mean of Se and Sp is linear in both, so averaging over images does not move it.
-    mean = mean if metric == "accuracy" else mean.widened(_CLASS_SLACK)
-    verdict = ONLY_MEAN if mean.meets(read_number(number, metric).cut) else IMPOSSIBLE
+    slack = Fraction(0) if metric == "accuracy" else _CLASS_SLACK
+    # Where the other numbers leave much room, that a number lies in it tells nothing of classes.
+    fits = high - low <= _CLASS_ROOM and mean.widened(slack).meets(read_number(number, metric).cut)
+    verdict = ONLY_MEAN if fits else IMPOSSIBLE
     assumption = f"{SHORT[metric]} is a mean over vessels and background"
     return Check("mean of classes", (metric,), assumption, f"expected {show(mean)}", verdict, "reading")
 
