@@ -164,6 +164,7 @@ def check_notebook(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("papermill ")])
+@pytest.mark.usefixtures("_warm_kernels")
 def test_papermill(command: str, tmp_path: Path, data_root: Path) -> None:
     # Training is left out: all seeds of all runs take hours; tests/notebooks trains with the smoke profile.
     words = shlex.split(command.replace("train missing", "train never"))[1:]
@@ -182,9 +183,9 @@ def test_papermill(command: str, tmp_path: Path, data_root: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("python -m ")])
-def test_modules(command: str) -> None:
+def test_modules(command: str, warm_python: list[str]) -> None:
     module, *options = shlex.split(command)[2:]
-    done = subprocess.run([sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([*warm_python, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     missing = [word for word in options if word.startswith("--") and word not in done.stdout]
     assert not missing

@@ -31,15 +31,15 @@ from unittest import mock
 import yaml
 from address import github_origin, with_address
 from finish import finish
-from pairing import ROOT, NotebookError, execute, find_notebook, own_kernel, parse_parameters, stale_files
+from pairing import ROOT, NotebookError, execute, find_notebook, own_kernel, parse_parameters, scripts, stale_files
 
 JOBS = min(4, os.cpu_count() or 1)  # a kernel takes about 1.3 GB of memory
 WIDEST = 1800  # pixels of a picture: a page shows it 900 wide, and good screens have two pixels for one
 
 
-def check_pairs(root: Path = ROOT) -> None:
+def check_pairs(notebooks: Sequence[Path], root: Path = ROOT) -> None:
     """Refuse to build from notebooks that differ from their scripts."""
-    if stale := stale_files(root):
+    if stale := stale_files(root, notebooks):
         names = ", ".join(str(path.relative_to(root)) for path in stale)
         raise NotebookError(f"out of date: {names}. Run `make notebooks`, look at the difference and build again.")
 
@@ -237,8 +237,9 @@ def build(
     start = time.perf_counter()
     if not only:
         shutil.rmtree(output / "html", ignore_errors=True)
-    check_pairs(root)
-    chosen = [find_notebook(key, root) for key in only] or sorted((root / "notebooks").glob("*.ipynb"))
+    chosen = [find_notebook(key, root) for key in only]
+    check_pairs(chosen or scripts(root), root)
+    chosen = chosen or sorted((root / "notebooks").glob("*.ipynb"))
     source = stage(output, root)
     times = execute_all(chosen, source, parameters or {}, jobs, progress)
     html = None

@@ -31,6 +31,7 @@ from retlib.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
+PYTHON = [sys.executable]  # start of the command line of a kernel
 
 COLAB_CELL = Template("""\
 # On Colab: clone this version of the study and install what Colab lacks. Elsewhere this cell does nothing.
@@ -108,10 +109,13 @@ def clean_notebook(text: str) -> str:
     return nbformat.writes(notebook, indent=1) + "\n"
 
 
-def stale_files(root: Path = ROOT) -> dict[Path, str]:
-    """Map each file under ``notebooks/`` that ``pair`` would change to its new content."""
+def stale_files(root: Path = ROOT, only: Iterable[Path] | None = None) -> dict[Path, str]:
+    """Map each file under ``notebooks/`` that ``pair`` would change to its new content; ``only`` of these notebooks."""
+    chosen = None if only is None else {path.stem for path in only}
     stale = {}
     for script in scripts(root):
+        if chosen is not None and script.stem not in chosen:
+            continue
         text = script.read_text(encoding="utf-8")
         wanted = paired_script(text, root)
         notebook = script.with_suffix(".ipynb")
@@ -150,7 +154,7 @@ def check_nothing_is_lost(root: Path = ROOT) -> None:
 def own_kernel(folder: Path, quiet: bool = False):
     """Let ``python3`` be this interpreter and this checkout, whatever kernels the machine has registered."""
     spec = {
-        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"],
+        "argv": [*PYTHON, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"],
         "display_name": KERNELSPEC["display_name"],
         "language": "python",
         "env": {

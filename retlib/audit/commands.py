@@ -21,8 +21,12 @@ def audit(
         typer.Option(help="Data set of all rows: drive, stare, chase_db1, hrf. A column Dataset does the same."),
     ] = None,
     part: Annotated[
-        Literal["test", "any"], typer.Option(help="What was scored: the customary test images, or any of the set.")
-    ] = "test",
+        Literal["test", "any"] | None,
+        typer.Option(
+            help="What was scored: the customary test images, or any of the set; by default the test images "
+            "are assumed, and what other images explain is left in doubt."
+        ),
+    ] = None,
     records: Annotated[
         Path | None, typer.Option(help="Folder of records; by default that of the checkout that you are in.")
     ] = None,
@@ -35,13 +39,14 @@ def audit(
     whatever the verdicts are.
     """
     from retlib.audit.deviations import find_records, load_background
-    from retlib.audit.table_file import audit_table, read_table
+    from retlib.audit.table_audit import audit_table
+    from retlib.audit.table_file import read_table
 
     if records is not None and not records.is_dir():
         raise ValueError(f"--records: there is no folder {records}")
     content = read_table(table)
     background = load_background(find_records() if records is None else records)
-    rows = audit_table(content, background, dataset, test_part=part == "test")
+    rows = audit_table(content, background, dataset, part)
     if as_json:
         typer.echo(json.dumps(as_plain(content, rows, background), indent=1, ensure_ascii=False))
     else:

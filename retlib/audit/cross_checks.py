@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
-from retlib.audit.intervals import Exact, Number, read_number, show
+from retlib.audit.deviations import Tolerance
+from retlib.audit.intervals import Exact, Number, Reading, read_number, show
 from retlib.audit.matrices import SCORES, SHORT, Matrices
+from retlib.audit.prevalence import SHARE_PAIRS
 from retlib.audit.row_audit import RowAudit
-from retlib.audit.verdicts import CONSISTENT, IMPOSSIBLE, ONLY_MEAN, Check
+from retlib.audit.verdicts import CONSISTENT, CUT_OFF, IMPOSSIBLE, ONLY_MEAN, Check, judge, worst
 
 ONE_SHARE = "all rows were scored on one set of pixels, which has one vessel share"
+_CLASS_ROOM = Fraction(1, 20)
+_CLASS_SLACK = Fraction(1, 50)  # more than averaging over images moves a mean of the two classes
 
 
 def check_one_share(rows: Sequence[RowAudit]) -> Check | None:
@@ -24,29 +29,35 @@ def check_one_share(rows: Sequence[RowAudit]) -> Check | None:
     Returns:
         The outcome; None where fewer than two rows imply a share.
     """
-    spans: list[tuple[str, Exact]] = []
-    shares = []
-    for row in rows:
-        if row.share is not None and row.share.pair is not None and row.share.exact is not None:
-            # All numbers of a row narrow the share further than three of them, where one matrix rounds to all.
-            every = Matrices({name: reading.range for name, reading in row.readings.items()})
-            spans.append((row.label, every.range("prevalence") or row.share.exact))
-            shares.append(row.share)
-    if len(spans) < 2:
+    found = [row for row in rows if row.share is not None and row.share.pair and row.share.exact]
+    if len(found) < 2:
         return None
+    shares = [row.share for row in found]
     metrics = ("accuracy", *dict.fromkeys(name for share in shares for name in share.pair))
-    highest, lowest = max(spans, key=lambda item: item[1].low), min(spans, key=lambda item: item[1].high)
-    if highest[1].low <= lowest[1].high:
-        said = f"{len(spans)} rows have {show(Exact(highest[1].low, lowest[1].high))} in common"
+    spans = {row.label: _span(row, "range") for row in found}
+    highest, lowest = max(spans, key=lambda label: spans[label].low), min(spans, key=lambda label: spans[label].high)
+    apart = spans[highest].low - spans[lowest].high
+    if apart <= 0:
+        said = f"{len(found)} rows have {show(Exact(spans[highest].low, spans[lowest].high))} in common"
         return Check("one share", metrics, ONE_SHARE, said, CONSISTENT, "rounding")
-    said = f"{highest[0]} {show(highest[1])}, {lowest[0]} {show(lowest[1])}"
-    said += f": {float(highest[1].low - lowest[1].high):.4f} apart"
+    said = f"{highest} {show(spans[highest])}, {lowest} {show(spans[lowest])}: {float(apart):.4f} apart"
     if any(share.wide is None for share in shares):
         return Check("one share", metrics, ONE_SHARE, said, ONLY_MEAN, "not judged")
-    near = max(share.wide.low for share in shares) <= min(share.wide.high for share in shares)
-    moved = max(max(share.exact.low - share.wide.low, share.wide.high - share.exact.high) for share in shares)
-    said += f"; averaging moved the share by {float(moved):.4f} at most in our records"
-    return Check("one share", metrics, ONE_SHARE, said, ONLY_MEAN if near else IMPOSSIBLE, "records")
+    moved = [max(share.exact.low - share.wide.low, share.wide.high - share.exact.high) for share in shares]
+    said += f"; averaging moved the share by {float(max(moved)):.4f} at most in our records"
+    cut = [_span(row, "cut").widened(by) for row, by in zip(found, moved, strict=True)]
+    verdict, basis = IMPOSSIBLE, "records"
+    if max(share.wide.low for share in shares) <= min(share.wide.high for share in shares):
+        verdict = ONLY_MEAN
+    elif max(span.low for span in cut) <= min(span.high for span in cut):
+        verdict, basis = CUT_OFF, "cut off"
+    return Check("one share", metrics, ONE_SHARE, said, verdict, basis)
+
+
+def _span(row: RowAudit, kind: str) -> Exact:
+    """The shares of a row. All its numbers narrow them further than three, where one matrix rounds to all."""
+    every = Matrices({name: getattr(reading, kind) for name, reading in row.readings.items()})
+    return every.range("prevalence") or row.share.exact
 
 
 def check_text(claim: Mapping[str, Number], table: Mapping[str, Number], where: str) -> Check | None:
@@ -59,28 +70,63 @@ def check_text(claim: Mapping[str, Number], table: Mapping[str, Number], where: 
         table: Score -> number in the row.
         where: The table, ``"Table 8"``.
     """
-    pairs = {name: (claim[name], table[name]) for name in claim if name in table and name in SCORES}
-    if not pairs:
+    names = [name for name in claim if name in table and name in SCORES]
+    if not names:
         return None
+    verdicts = {name: _compare(claim[name], table[name], name) for name in names}
     apart = [
-        f"{SHORT[name]} {_text(said)} in the text, {_text(printed)} in {where}"
-        for name, (said, printed) in pairs.items()
-        if not read_number(said, name).range.meets(read_number(printed, name).range)
+        f"{SHORT[name]} {_text(claim[name])} in the text, {_text(table[name])} in {where}"
+        for name in names
+        if verdicts[name] != CONSISTENT
     ]
-    said = "; ".join(apart) if apart else f"{len(pairs)} numbers as in {where}"
-    verdict = IMPOSSIBLE if apart else CONSISTENT
-    return Check(
-        "text against table", tuple(pairs), f"text and {where} speak of the same scores", said, verdict, "text"
-    )
+    said = "; ".join(apart) if apart else f"{len(names)} numbers as in {where}"
+    assumption = f"text and {where} speak of the same scores"
+    return Check("text against table", tuple(names), assumption, said, worst(verdicts.values()), "text")
 
 
-def check_twice(first: Number, second: Number, metric: str, headings: tuple[str, str]) -> Check:
-    """Check whether two columns for one score agree (F1 and Dice, recall and sensitivity)."""
-    agree = read_number(first, metric).range.meets(read_number(second, metric).range)
+def check_twice(
+    first: Number, second: Number, metric: str, headings: tuple[str, str], tolerance: Tolerance | None
+) -> Check:
+    """Check whether two columns for one score agree (F1 and Dice), pooled or averaged over images each."""
+    readings = read_number(first, metric), read_number(second, metric)
+    verdict, basis = judge(*(reading.range for reading in readings), tolerance)
+    if verdict == IMPOSSIBLE and readings[0].cut.widened(tolerance.exact).meets(readings[1].cut):
+        verdict, basis = CUT_OFF, "cut off"
     said = f"{headings[0]} {_text(first)}, {headings[1]} {_text(second)}"
-    verdict, basis = (CONSISTENT, "rounding") if agree else (IMPOSSIBLE, "bound")
     assumption = f"{headings[0]} and {headings[1]} are one score under two names"
     return Check(f"{headings[0]} against {headings[1]}", (metric,), assumption, said, verdict, basis)
+
+
+def check_classes(number: Number, metric: str, readings: Mapping[str, Reading]) -> Check:
+    """Check whether a number can be the mean of a score of vessels and that of background, as the mean IoU is.
+
+    Args:
+        number: As printed.
+        metric: The score under which it is printed. Accuracy is taken for the mean of the two classes' sensitivities.
+        readings: The other numbers of the row.
+    """
+    cut = {name: reading.cut for name, reading in readings.items()}
+    pair = next((pair for pair in SHARE_PAIRS if {"accuracy", *pair} <= cut.keys()), ("sensitivity", "specificity"))
+    # Numbers that are means over images have seldom one matrix for all of them.
+    matrices = Matrices(cut) or Matrices({name: cut[name] for name in ("accuracy", *pair) if name in cut})
+    score = "sensitivity" if metric == "accuracy" else metric
+    spans = [span for background in (False, True) if (span := matrices.range(score, background))]
+    low, high = (Fraction(sum(ends), 2) for ends in (zip(*spans, strict=True) if spans else ((0,), (0,))))
+    mean = Exact(low, high)
+    # The mean of Se and Sp is linear in both, so averaging over images does not move it.
+    slack = Fraction(0) if metric == "accuracy" else _CLASS_SLACK
+    # Where the other numbers leave much room, that a number lies in it tells nothing of classes.
+    fits = high - low <= _CLASS_ROOM and mean.widened(slack).meets(read_number(number, metric).cut)
+    verdict = ONLY_MEAN if fits else IMPOSSIBLE
+    assumption = f"{SHORT[metric]} is a mean over vessels and background"
+    return Check("mean of classes", (metric,), assumption, f"expected {show(mean)}", verdict, "reading")
+
+
+def _compare(first: Number, second: Number, metric: str) -> str:
+    one, other = read_number(first, metric), read_number(second, metric)
+    if one.range.meets(other.range):
+        return CONSISTENT
+    return CUT_OFF if one.cut.meets(other.cut) else IMPOSSIBLE
 
 
 def _text(number: Number) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from retlib.data.registry import COLLECTIONS
@@ -25,6 +26,18 @@ IGNORED = {
     "meaniou": "it averages in the background",
     "meandice": "it averages in the background",
 }
+AMBIGUOUS = {  # abbreviation -> what else it stands for, and the score beside which it is a score for sure
+    "se": ("a standard error", "specificity"),
+    "pr": ("an area under the precision-recall curve", "sensitivity"),
+    "re": ("a relative error", "precision"),
+    "ac": ("a coefficient of agreement", "sensitivity"),
+    "js": ("a Jensen-Shannon distance", "dice"),
+}
+_SMALL = 0.5  # no network that is worth a table finds fewer of the vessels; a standard error is smaller
+QUARTILES = re.compile(r"median|quartile|iqr|[(\[][\d.]+ ?%? ?[-–,;to]+ ?[\d.]+ ?%?[)\]]", re.IGNORECASE)
+OF_MEANS = re.compile(r"\b(ci|confidence|mean|avg|average)\b", re.IGNORECASE)
+BEST = re.compile(r"\b(best|top|highest) (of|run|fold|epoch)|[(\[]best[)\]]|\Abest\Z", re.IGNORECASE)
+OVERALL = re.compile(r"(overall|average|avg|mean|total|all|combined)( data ?sets?)?\.?", re.IGNORECASE)
 _QUALIFIERS = {
     "train": ("train", "training", "trn"),
     "val": ("val", "valid", "validation", "dev"),
@@ -41,7 +54,7 @@ _UNITS = {
     *("similarity", "index"),
 }
 _MEANS = {"mean", "avg", "average"}
-SPREADS = {"sd", "std", "stdev", "stddev", "deviation", "ci", "sem", "iqr", "var", "variance", "sigma"}
+SPREADS = frozenset("sd std stdev stddev standard deviation error err stderr sem ci iqr var variance sigma".split())
 _NO_MEANS = {"median", "min", "max", "minimum", "maximum", "delta", "gain", "improvement", "rank"}
 _GREEK = str.maketrans({"Δ": " delta ", "δ": " delta ", "σ": " sigma ", "μ": " mean "})
 
@@ -155,6 +168,23 @@ def read_heading(heading: str) -> Heading:
     score = None if reason else scores.pop()
     plain = not means and len(datasets) < 2
     return Heading(score, dataset, tuple(sorted(words)), known, spread, plain, reason)
+
+
+def other_meaning(heading: str, columns: Mapping[str, str], values: Sequence[float]) -> str:
+    """Say what else an abbreviation may stand for; empty where the heading, its case or the table settles it.
+
+    Args:
+        heading: As written, of a column that is read as a score.
+        columns: Heading -> score, of all columns of the table.
+        values: The numbers under the heading, fractions of one.
+    """
+    short = next((word for word in re.findall(r"[A-Za-z]+", heading) if word.lower() in AMBIGUOUS), "")
+    spelled = {word for word in re.findall(r"[a-z]+", heading.lower()) if _score(word)} - AMBIGUOUS.keys()
+    if not short or spelled:
+        return ""
+    meaning, partner = AMBIGUOUS[short.lower()]
+    small = short.lower() == "se" and max(values, default=1) < _SMALL
+    return meaning if small or (not short.istitle() and partner not in columns.values()) else ""
 
 
 def plain_text(heading: str) -> str:

@@ -75,10 +75,18 @@ class Exact(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """A number as it stands, and the interval of all numbers that round to it."""
+    """A number as it stands, and the numbers that it may have been printed for.
+
+    Attributes:
+        value: As it stands, a fraction of one.
+        range: All numbers that round to it.
+        cut: Those, the numbers that become it when digits are cut off, and those that round to it digit by digit
+            (0.94446 by way of 0.9445 and 0.945 to 0.95).
+    """
 
     value: Fraction
     range: Exact
+    cut: Exact
 
 
 def read_number(number: Number, name: str, decimals: int | None = None) -> Reading:
@@ -93,8 +101,6 @@ def read_number(number: Number, name: str, decimals: int | None = None) -> Readi
     Raises:
         ValueError: no number, or not between 0 and 1 (0 and 100 %).
     """
-    if isinstance(number, Reading):
-        return number
     text = number if isinstance(number, str) else getattr(number, "text", None)
     if text is not None:
         match = _TEXT.fullmatch(text.strip())
@@ -114,8 +120,9 @@ def read_number(number: Number, name: str, decimals: int | None = None) -> Readi
     if not 0 <= value <= 1:
         bounds = "[0, 100] %" if unit == 100 else "[0, 1] (a percentage is written '95.5%')"
         raise ValueError(f"{name}: expected a value in {bounds}, got {text or number}")
-    half = Fraction(1, 2 * 10**digits * unit)
-    return Reading(value, Exact(max(Fraction(0), value - half), min(Fraction(1), value + half)))
+    last = Fraction(1, 10**digits * unit)
+    widest = Exact(max(Fraction(0), value - last * 5 / 9), min(Fraction(1), value + last))
+    return Reading(value, Exact(value, value).widened(last / 2), widest)
 
 
 def show(span: Exact, digits: int = 4) -> str:

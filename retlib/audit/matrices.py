@@ -69,9 +69,14 @@ class Matrices:
     def __bool__(self) -> bool:
         return bool(self.corners)
 
-    def range(self, score: str) -> Exact | None:
-        """Lowest and highest value of a score over these matrices; None if there is none, or none that defines it."""
-        top, bottom = SCORES[score]
+    def range(self, score: str, of_background: bool = False) -> Exact | None:
+        """Lowest and highest value of a score over these matrices; None if there is none, or none that defines it.
+
+        Args:
+            score: A key of `SCORES`.
+            of_background: Whether to take background for what was to be found, and vessels for the rest.
+        """
+        top, bottom = (cells[::-1] if of_background else cells for cells in SCORES[score])
         values = [Fraction(_dot(top, c), d) for c in self.corners if (d := _dot(bottom, c))]
         return Exact(min(values), max(values)) if values else None
 

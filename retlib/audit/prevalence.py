@@ -159,9 +159,6 @@ def check_share(
         share = replace(share, region=_region(share, true, test_part))
         spans = true.single if not test_part else {key: (value, value) for key, value in true.pooled.items()}
         said += "; labels: " + ", ".join(f"{REGIONS[key]} {_show_shares(span)}" for key, span in spans.items())
-    if verdict == IMPOSSIBLE and true is not None and test_part:
-        if share.exact is not None and any(share.exact.meets(_exact(span)) for span in true.single.values()):
-            said += f"; single photographs of {true.title} have such shares: --part any, where others were scored"
     if verdict != CONSISTENT and allowed is not None:
         said += f"; {allowed.describe('the share')}"
     return share, Check("vessel share", metrics, assumption, said, verdict, basis)

@@ -11,7 +11,7 @@ from retlib.audit.deviations import Background, FindTolerance, Tolerance, derive
 from retlib.audit.intervals import Exact, Number, Reading, read_number, show
 from retlib.audit.matrices import SCORES, SHORT, Matrices, name_scores
 from retlib.audit.prevalence import Share, check_share, implied_share
-from retlib.audit.verdicts import CONSISTENT, ONLY_MEAN, Check, judge, worst
+from retlib.audit.verdicts import CONSISTENT, CUT_OFF, DOUBT, IMPOSSIBLE, ONLY_MEAN, Check, judge, soften, worst
 from retlib.data.registry import COLLECTIONS
 
 POOLED = "scores of one set of pixels, pooled"
@@ -74,25 +74,34 @@ def audit_row(
     Raises:
         ValueError: a number outside [0, 1], or none.
     """
-    background = background or Background()
-    readings = {name: read_number(scores[name], name) for name in SCORES if name in scores}
-    row = {name: reading.range for name, reading in readings.items()}
     # A tolerance that was measured on retinal photographs says nothing about other pictures.
-    judged = Background() if dataset is not None and dataset not in COLLECTIONS else background
-    true = judged.shares.get(dataset or "")
+    judged = Background() if background is None or dataset not in (None, *COLLECTIONS) else background
+    readings = {name: read_number(scores[name], name) for name in SCORES if name in scores}
+    share, checks = _judge(readings, judged, dataset, test_part)
+    if worst(check.verdict for check in checks) == IMPOSSIBLE:
+        cut = {name: reading._replace(range=reading.cut) for name, reading in readings.items()}
+        checks = soften(checks, _judge(cut, judged, dataset, test_part)[1], "allowed if cut off", CUT_OFF, "cut off")
+    printed = {name: getattr(number, "text", str(number)) for name, number in scores.items()}
+    return RowAudit(label, where, dataset, kind, printed, readings, share, tuple(checks))
+
+
+def _judge(
+    readings: Mapping[str, Reading], background: Background, dataset: str | None, test_part: bool
+) -> tuple[Share | None, list[Check]]:
+    """Derive the share and judge the numbers, by the range of each reading."""
+    row = {name: reading.range for name, reading in readings.items()}
+    true = background.shares.get(dataset or "")
     share = implied_share(readings)
     region = None
     if test_part and true is not None and share is not None and share.value is not None:
         region = true.nearest(float(share.value))
-    tolerance = partial(judged.tolerance, dataset=dataset, dice=_dice(readings), region=region)
+    tolerance = partial(background.tolerance, dataset=dataset, dice=_dice(readings), region=region)
     checks: list[Check] = []
     if share is not None:
         share, check = check_share(share, row, true, test_part, tolerance)
         checks += [check] if check else []
     identities = list(_identities(row, tolerance))
-    checks += identities + _together(row, identities)
-    printed = {name: getattr(number, "text", str(number)) for name, number in scores.items()}
-    return RowAudit(label, where, dataset, kind, printed, readings, share, tuple(checks))
+    return share, [*checks, *identities, *_together(row, identities)]
 
 
 def _dice(readings: Mapping[str, Reading]) -> float | None:
@@ -141,7 +150,11 @@ def _identity(
     verdict, basis = judge(row[target], pooled, tolerance, bound)
     said = f"{SHORT[target]} by {name_scores(given)} = {show(pooled) if pooled else 'none'}"
     said += f"; printed {show(row[target], 5)}"
+    near = pooled is not None and tolerance is not None and pooled.widened(tolerance.exact).meets(row[target])
+    mixed = basis == "bound" and given == ("iou",) and near
+    verdict, basis = (DOUBT, "reading") if mixed else (verdict, basis)
     if verdict != CONSISTENT:
+        said += "; an F1 computed from the means of P and Se may lie above that of their IoU" if mixed else ""
         if basis == "bound":
             said += f"; any mean over images lies in {show(bound)}"
         elif tolerance is not None:

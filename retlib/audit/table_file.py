@@ -1,21 +1,18 @@
-"""Read and audit a table: columns by their usual names, percent or fraction recognised per column."""
+"""Read a table of scores: columns by their usual names, percent or fraction recognised per column."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from retlib.audit import headings as naming
-from retlib.audit.cross_checks import check_one_share, check_twice
-from retlib.audit.deviations import Background
-from retlib.audit.headings import Heading, find_dataset, plain_text, read_heading
-from retlib.audit.row_audit import RowAudit, audit_row
+from retlib.audit.headings import Heading, plain_text, read_heading
 from retlib.audit.table_cells import Lines, read_cells, split_cells
 from retlib.audit.table_columns import is_cell, is_number, read_column
-from retlib.data.registry import COLLECTIONS
 
 _MEAN = re.compile(r"(mean|average|avg|mean\s?±\s?(sd|std))\.?", re.IGNORECASE)
 
@@ -33,6 +30,7 @@ class TableFile:
         rows: For each row, heading -> number as a text that says whether it is a percentage.
         singles: Whether the rows are images or folds, so that they have no vessel share in common.
         apart: Whether the rows differ in a column that is not understood, so that they may have none in common.
+        doubts: For each row, why its numbers may be no means over images; empty where nothing says so.
         notes: How the table was read, which columns were ignored, and why.
     """
 
@@ -44,6 +42,7 @@ class TableFile:
     rows: tuple[dict[str, str], ...]
     singles: bool
     apart: bool
+    doubts: tuple[str, ...]
     notes: tuple[str, ...]
 
     @property
@@ -70,11 +69,66 @@ def parse_table(text: str, name: str = "table") -> TableFile:
     return _interpret(*split_cells(text, name), name)
 
 
+class _Columns(NamedTuple):
+    """What the columns of a table hold: places of names, of the data set, of what sets rows apart; and the scores."""
+
+    headings: list[str]
+    label: int | None
+    dataset: int | None
+    special: set[int]
+    unknown: list[int]
+    scores: dict[int, Heading]
+
+    def kind(self, index: int | None) -> str:
+        """The heading of a column without unit and punctuation; empty for no column."""
+        return "" if index is None else plain_text(self.headings[index])
+
+
 def _interpret(lines: Lines, notes: list[str], name: str) -> TableFile:
     headings, body, more = _split_headings(lines, name)
-    notes = notes + more
+    notes = [*notes, *more]
     if not body:
         raise ValueError(f"{name}: expected rows under the headings, found none")
+    columns, more = _choose_columns(headings, body, name)
+    notes += more
+    body = _fill_down(body, sorted(columns.special | {columns.label} - {None}), list(columns.scores))
+    kept, datasets, parts, more = _read_rows(columns, body)
+    notes += more
+    if not kept:
+        raise ValueError(f"{name}: expected rows under the headings, found none")
+    rows: list[dict[str, str]] = [{} for _ in kept]
+    percent = []
+    for index in columns.scores:
+        heading = headings[index]
+        numbers, is_percent, more = read_column(heading, [(number, cells[index]) for number, cells in kept], name)
+        percent += [heading] if is_percent else []
+        notes += more
+        for row, text in zip(rows, numbers, strict=True):
+            if text is not None:
+                row[heading] = text
+    names = [cells[columns.label] if columns.label is not None else "" for _, cells in kept]
+    singles = columns.kind(columns.label) in naming.SINGLES or any(map(_MEAN.fullmatch, names))
+    singles |= 2 * sum(map(bool, map(naming.SINGLE.fullmatch, names))) > len(names)
+    unread = [i for i in columns.unknown if len({c[i] for _, c in body if any(c[j] for j in columns.scores)}) > 1]
+    read = {headings[i]: heading for i, heading in columns.scores.items()}
+    title = " ".join(cells[0] for number, cells in lines if number < body[0][0] and not any(cells[1:]))
+    return TableFile(
+        tuple(text or f"line {number}" for text, (number, _) in zip(names, kept, strict=True)),
+        tuple(datasets),
+        tuple(parts),
+        read,
+        tuple(percent),
+        tuple(rows),
+        singles,
+        bool(unread),
+        tuple(_doubt_row(text, title, cells, columns, datasets) for text, (_, cells) in zip(names, kept, strict=True)),
+        (*dict.fromkeys([*notes, *_describe_rows(singles, [headings[i] for i in unread])]), *_describe_groups(read)),
+    )
+
+
+def _choose_columns(headings: list[str], body: Lines, name: str) -> tuple[_Columns, list[str]]:
+    """Find the columns of names, data sets and scores; with notes on those that are passed over."""
+    notes = []
     plains = [plain_text(heading) for heading in headings]
     label = next((plains.index(plain) for plain in (*naming.LABELS, *naming.SINGLES) if plain in plains), None)
     dataset = next((plains.index(plain) for plain in naming.DATASETS if plain in plains), None)
@@ -99,35 +153,40 @@ def _interpret(lines: Lines, notes: list[str], name: str) -> TableFile:
     if label is None:
         words = {i: [c[i] for _, c in body if c[i]] for i in named if i != dataset}
         label = next((i for i, cells in words.items() if 2 * len(set(cells)) > len(cells)), None)
-    read = {i: read_heading(heading) for i, heading in enumerate(headings) if i not in special | {label}}
-    known = "Acc, Se (Recall), Sp, Precision (PPV), F1 (Dice, DSC), IoU (Jaccard)"
-    scores = {i: heading for i, heading in read.items() if heading.score}
-    for index, heading in read.items():
-        spread = heading.spread and not any(re.search(r"\d.*[±(\[+]", cells[index]) for _, cells in body)
-        if not heading.score or spread:
-            scores.pop(index, None)
-            name_of = repr(headings[index]) if headings[index] else f"{index + 1} without a heading"
-            notes.append(f"column {name_of} is passed over: {heading.reason or 'it holds spreads'}")
+    scores: dict[int, Heading] = {}
+    counts = Counter(headings)
+    for index, heading in enumerate(headings):
+        if index in special | {label}:
+            continue
+        read = read_heading(heading)
+        spread = read.spread and not any(re.search(r"\d.*[±(\[+]", cells[index]) for _, cells in body)
+        # Beside scores that stand once, SE that stands twice is their standard error.
+        spread |= plains[index] in naming.AMBIGUOUS and counts[heading] > min(
+            counts[other] for other in headings if read_heading(other).score
+        )
+        if read.score and not spread:
+            scores[index] = read
+        else:
+            name_of = repr(heading) if heading else f"{index + 1} without a heading"
+            notes.append(f"column {name_of} is passed over: {read.reason or 'it holds spreads'}")
     if not scores:
+        known = "Acc, Se (Recall), Sp, Precision (PPV), F1 (Dice, DSC), IoU (Jaccard)"
         raise ValueError(f"{name}: expected some of the columns {known}; found {', '.join(map(repr, headings))}")
     _tell_apart([(headings[i], heading) for i, heading in scores.items()], name)
-    columns = {headings[i]: heading for i, heading in scores.items()}
-    body = _fill_down(body, sorted(special | {label} - {None}), list(scores))
-    texts = [i for i in special if i not in (label, dataset)]
-    unread = [
-        i
-        for i in named
-        if (plains[i] or i != label)
-        and i != dataset
-        and plains[i] not in naming.OF_METHODS
-        and len({c[i] for _, c in body if any(c[j] for j in scores)}) > 1
-    ]
+    unknown = [i for i in named if (plains[i] or i != label) and i != dataset and plains[i] not in naming.OF_METHODS]
+    return _Columns(headings, label, dataset, special, unknown, scores), notes
+
+
+def _read_rows(columns: _Columns, body: Lines) -> tuple[Lines, list[str | None], list[tuple[str, ...]], list[str]]:
+    """Pick the rows that hold scores; with the data set and the part of each, and notes on the others."""
+    label, dataset = columns.label, columns.dataset
+    texts = [i for i in columns.special if i not in (label, dataset)]
     titles = [cells[label] if label is not None else "" for _, cells in body]
     summary = any(_MEAN.fullmatch(text) or naming.NO_SCORES.fullmatch(text) for text in titles)
     inside = [naming.dataset_in(re.split(r"[(\[,]", text)[0]) for text in titles]
     # One name alone may be an author's, or of what was trained on.
-    many = len(set(inside) - {None}) > 1 and plains[label] in ("", "db", *naming.LABELS)
-    kept, datasets, parts, section = [], [], [], ""
+    many = len(set(inside) - {None}) > 1 and columns.kind(label) in ("", "db", *naming.LABELS)
+    kept, datasets, parts, notes, section = [], [], [], [], ""
     for (number, cells), text, word in zip(body, titles, inside, strict=True):
         if [i for i, cell in enumerate(cells) if cell] == [0] and len(cells) > 2:
             section = cells[0]
@@ -148,100 +207,30 @@ def _interpret(lines: Lines, notes: list[str], name: str) -> TableFile:
         unclear = own.dataset is not None and naming.tell_dataset(end) is None
         found = about.dataset or (end if unclear else own.dataset) or (word if many else None)
         datasets.append((cells[dataset] or None) if dataset is not None else found)
-    if not kept:
-        raise ValueError(f"{name}: expected rows under the headings, found none")
-    rows: list[dict[str, str]] = [{} for _ in kept]
-    percent = []
-    for index in scores:
-        heading = headings[index]
-        numbers, is_percent, more = read_column(heading, [(number, cells[index]) for number, cells in kept], name)
-        percent += [heading] if is_percent else []
-        notes += more
-        for row, text in zip(rows, numbers, strict=True):
-            if text is not None:
-                row[heading] = text
-    names = [cells[label] for _, cells in kept] if label is not None else []
-    singles = label is not None and (plains[label] in naming.SINGLES or any(map(_MEAN.fullmatch, names)))
-    singles |= 2 * sum(map(bool, map(naming.SINGLE.fullmatch, names))) > len(names)
-    if unread and not singles:
-        notes.append(
-            f"the rows differ in {', '.join(repr(headings[i]) for i in unread)}, which is not understood: they are not "
-            "expected to have one vessel share in common"
-        )
-    elif singles:
-        notes.append("the rows are read as images or folds: they are not expected to have one vessel share in common")
-    return TableFile(
-        tuple((cells[label] if label is not None else "") or f"line {number}" for number, cells in kept),
-        tuple(datasets),
-        tuple(parts),
-        columns,
-        tuple(percent),
-        tuple(rows),
-        singles,
-        bool(unread),
-        (*dict.fromkeys(notes), *_describe_groups(columns)),
-    )
+    return kept, datasets, parts, notes
 
 
-def audit_table(
-    table: TableFile, background: Background, dataset: str | None = None, test_part: bool = True
-) -> list[RowAudit]:
-    """Audit every row, then the rows of one data set, split and region against one another.
-
-    Columns whose headings name different data sets, splits or regions are audited apart. Where a word of a heading is
-    not known, only what breaks a proven bound is called impossible.
-
-    Args:
-        table: As read.
-        background: Measured shares and deviations.
-        dataset: The data set of all rows, where the table names none; retlib's name or the usual one.
-        test_part: Whether the customary test part was scored, where the data set has one.
-
-    Raises:
-        ValueError: ``dataset`` is not known.
-    """
-    given = None if dataset is None else find_dataset(dataset)
-    if dataset is not None and given is None:
-        raise ValueError(f"dataset: expected one of {', '.join(COLLECTIONS)}, got {dataset!r}")
-    found: list[RowAudit] = []
-    together: dict[tuple, list[RowAudit]] = {}
-    for label, written, part, cells in zip(table.labels, table.datasets, table.parts, table.rows, strict=True):
-        groups: dict[tuple, dict[str, str]] = {}
-        for heading, number in cells.items():
-            groups.setdefault(table.headings[heading].group, {})[heading] = number
-        for (qualifier, words), numbers in (groups or {(None, ()): {}}).items():
-            key = qualifier or (given if written is None else (naming.tell_dataset(written) or written))
-            said = {*words, *part}
-            known = all(table.headings[heading].known for heading in numbers)
-            row, again = _audit_numbers(
-                table,
-                numbers,
-                dataset=key,
-                test_part=test_part and not table.singles and not said & {"train", "val"},
-                background=background if known else Background(),
-                label=", ".join((label, *words)),
-            )
-            found.append(replace(row, checks=(*row.checks, *again)) if again else row)
-            together.setdefault((key, words, part), []).append(found[-1])
-    for (key, words, more), rows in together.items():
-        check = None if table.singles or table.apart else check_one_share(rows)
-        if check is not None:
-            found.append(RowAudit(", ".join(("all rows", *words, *more)), "", key, "", {}, {}, None, (check,)))
-    return found
+def _doubt_row(text: str, title: str, cells: list[str], columns: _Columns, datasets: Sequence[str | None]) -> str:
+    """Say why the numbers of a row may be no means over the images of one data set; empty where nothing tells so."""
+    shown = [f"{columns.headings[i]} {cells[i]}" for i in columns.scores]
+    shown = [title, *(each for each in shown if not naming.OF_MEANS.search(each))]
+    if not _MEAN.fullmatch(text) and any(naming.QUARTILES.search(each) for each in shown):
+        return "the numbers may be medians, by the title or the ranges in brackets: write '95% CI' or 'mean' over them"
+    if naming.BEST.search(text):
+        return "the best of several runs may be another run for each score"
+    if naming.OVERALL.fullmatch(text) and len(set(datasets)) > 1:
+        return "the row may average over data sets"
+    return ""
 
 
-def _audit_numbers(table: TableFile, numbers: dict[str, str], **options) -> tuple[RowAudit, list]:
-    """Audit the numbers of one row and group of columns; compare columns for one score (F1 and Dice)."""
-    scores: dict[str, str] = {}
-    again = []
-    for heading, number in numbers.items():
-        metric = table.columns[heading]
-        if metric in scores:
-            first = next(other for other in numbers if table.columns[other] == metric)
-            again.append(check_twice(scores[metric], number, metric, (first, heading)))
-        else:
-            scores[metric] = number
-    return audit_row(scores, **options), again
+def _describe_rows(singles: bool, unread: Sequence[str]) -> list[str]:
+    """Say why the rows are not compared with one another, where they are not."""
+    apart = "they are not expected to have one vessel share in common"
+    if singles:
+        return [f"the rows are read as images or folds: {apart}"]
+    if not unread:
+        return []
+    return [f"the rows differ in {', '.join(map(repr, unread))}, which is not understood: {apart}"]
 
 
 def _split_headings(lines: Lines, name: str) -> tuple[list[str], Lines, list[str]]:

@@ -1,23 +1,27 @@
-"""Judge a printed number: the three verdicts, what each rests on, and the outcome of one check."""
+"""Judge a printed number: the verdicts, what each rests on, and the outcome of one check."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from retlib.audit.deviations import Tolerance
 from retlib.audit.intervals import Exact
 
 CONSISTENT = "consistent"
 ONLY_MEAN = "only as a mean over images"
+CUT_OFF = "only if cut off, not rounded"
+DOUBT = "only by another reading"
 IMPOSSIBLE = "impossible"
-VERDICTS = (CONSISTENT, ONLY_MEAN, IMPOSSIBLE)
+VERDICTS = (CONSISTENT, ONLY_MEAN, CUT_OFF, DOUBT, IMPOSSIBLE)
 """From the mildest to the hardest."""
 
 BASES = {
     "rounding": "some confusion matrix rounds to the numbers",
-    "records": "no confusion matrix does; held against how far averaging over images went in our records",
-    "bound": "breaks a bound that is proven for every average over images",
+    "records": "no confusion matrix does; held against how far means over images went in our records; no medians",
+    "bound": "breaks a bound that is proven for pooled pixels and every mean over images; medians are not judged",
+    "cut off": "impossible as rounded numbers; possible where digits were cut off, or rounded twice",
+    "reading": "impossible as the table was read; possible by another reading, which is named",
     "pooled": "no confusion matrix rounds to the numbers; that averaging over images explains it is not excluded",
     "not judged": "no confusion matrix does; without records of ours nothing is said of how far averaging can go",
     "text": "the numbers are compared as they are printed",
@@ -49,6 +53,31 @@ class Check:
 def worst(verdicts: Iterable[str]) -> str | None:
     """Pick the hardest of some verdicts; None where there are none."""
     return max(verdicts, key=VERDICTS.index, default=None)
+
+
+def soften(
+    taken: Sequence[Check], other: Sequence[Check], said: str, verdict: str = DOUBT, basis: str = "reading"
+) -> tuple[Check, ...]:
+    """Give a milder verdict to what is impossible as it was read, and is not by another reading of the same numbers.
+
+    Args:
+        taken: Outcomes by the reading that was taken.
+        other: Outcomes by the other reading, under the same names.
+        said: The other reading, in words.
+        verdict: What becomes of ``impossible``.
+        basis: What it rests on then, a key of `BASES`.
+
+    Returns:
+        The outcomes of ``taken``; some impossible one is left if the other reading leaves one, of whatever name.
+    """
+    left = {check.name for check in other if check.verdict == IMPOSSIBLE}
+    softer = tuple(
+        replace(check, verdict=verdict, basis=basis, arithmetic=f"{check.arithmetic}; {said}")
+        if check.verdict == IMPOSSIBLE and check.name not in left
+        else check
+        for check in taken
+    )
+    return tuple(taken) if left and worst(check.verdict for check in softer) != IMPOSSIBLE else softer
 
 
 def judge(

@@ -93,7 +93,7 @@ def test_two_columns_for_one_score_must_agree(tmp_path):
     head = "Method,Acc,Se,Sp,F1,Dice\n"
     _, output = run(tmp_path, head + "A,0.9559,0.8012,0.9784,0.8222,0.8222\n")
     assert "F1 against Dice: consistent" in output
-    _, output = run(tmp_path, head + "A,0.9559,0.8012,0.9784,0.8222,0.8322\n")
+    _, output = run(tmp_path, head + "A,0.9559,0.8012,0.9784,0.8222,0.8922\n")
     assert "F1 against Dice: impossible" in output
 
 

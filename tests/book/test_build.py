@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import os
@@ -25,10 +26,9 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
+def make_checkout(folder: Path) -> Path:
     """A checkout with one page and one notebook."""
-    root = tmp_path / "a checkout"
+    root = folder / "a checkout"
     (root / "notebooks").mkdir(parents=True)
     for name in ("_config.yml", "constraints.txt"):
         shutil.copy(ROOT / name, root / name)
@@ -42,6 +42,29 @@ def checkout(tmp_path: Path) -> Path:
     (root / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
     write_notebook(root, "print(n)")
     return root
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout that a test may change."""
+    return make_checkout(tmp_path)
+
+
+SUMMARY = """
+from IPython.display import Markdown, display
+print("before")
+display(Markdown('<div class="in-short">\\n\\n**In short.** It ' + 'works.\\n\\n</div>'))
+"""
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+    """A checkout without an address whose notebook shows a summary, built once: it, its pages and what was printed."""
+    root = make_checkout(tmp_path_factory.mktemp("sound"))
+    write_notebook(root, SUMMARY, header='# %% tags=["hide-input"]')
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        html = build(root)
+    return root, html, printed.getvalue()
 
 
 def write_notebook(root: Path, code: str, header: str = "# %%", name: str = "one") -> None:
@@ -64,10 +87,9 @@ def build(root: Path, **options: object) -> Path | None:
     return book.build(root / "_build", root=root, **options)
 
 
-def test_a_sound_checkout_builds(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    html = build(checkout)
+def test_a_sound_checkout_builds(sound: tuple[Path, Path, str]) -> None:
+    checkout, html, printed = sound
     assert html == checkout / "_build" / "html" and (html / "notebooks" / "one.html").is_file()
-    printed = capsys.readouterr().out
     assert "[1/1] notebooks/one.ipynb" in printed and "rendering" in printed and "total" in printed
     assert not (checkout / "_build" / "site").exists()
     # The download button gives the notebook as it is tracked, without outputs.
@@ -206,15 +228,13 @@ def pictures(path: Path) -> list[bytes]:
     return [base64.b64decode("".join(kinds[kind])) for kinds in data for kind in kinds if kind in PICTURES]
 
 
-def test_the_summary_comes_first(checkout: Path) -> None:
-    box = """
-    from IPython.display import Markdown, display
-    print("before")
-    display(Markdown('<div class="in-short">\\n\\n**In short.** It ' + 'works.\\n\\n</div>'))
-    """
-    box = textwrap.dedent(box)
-    write_notebook(checkout, box, header='# %% tags=["hide-input"]')
-    page = rendered(checkout, execute=True)
+def page_of(html: Path) -> str:
+    """The text of the notebook's page."""
+    return (html / "notebooks" / "one.html").read_text(encoding="utf-8")
+
+
+def test_the_summary_comes_first(sound: tuple[Path, Path, str]) -> None:
+    page = page_of(sound[1])
     article = page[page.index("<article") :]
     assert article.count('<div class="in-short">') == 1
     assert article.index("<h1>One") < article.index("It works.") < article.index("how many")
@@ -312,16 +332,6 @@ def test_references_that_lead_nowhere_fail_the_build(checkout: Path) -> None:
 # --- buttons and icons -----------------------------------------------------------------------------------------------
 
 
-def rendered(checkout: Path, execute: bool = False) -> str:
-    """Render the checkout's notebook, without executing it unless asked to; the text of its page."""
-    source = book.stage(checkout / "_build", checkout)
-    if execute:
-        book.execute_all([checkout / "notebooks" / "one.ipynb"], source, {})
-    else:
-        shutil.copy(checkout / "notebooks" / "one.ipynb", source / "notebooks" / "one.ipynb")
-    return (book.render(source, checkout / "_build", checkout) / "notebooks" / "one.html").read_text(encoding="utf-8")
-
-
 def set_address(checkout: Path, url: str) -> None:
     """Give the checkout an address and pair its notebook anew."""
     config = yaml.safe_load((checkout / "_config.yml").read_text(encoding="utf-8"))
@@ -332,7 +342,9 @@ def set_address(checkout: Path, url: str) -> None:
 
 def test_a_book_with_an_address_has_all_buttons(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
     set_address(checkout, "https://github.com/them/study")
-    page = rendered(checkout)
+    source = book.stage(checkout / "_build", checkout)
+    shutil.copy(checkout / "notebooks" / "one.ipynb", source / "notebooks" / "one.ipynb")  # not executed
+    page = page_of(book.render(source, checkout / "_build", checkout))
     tag = yaml.safe_load((checkout / "_config.yml").read_text(encoding="utf-8"))["repository"]["branch"]
     notebook = f"them/study/blob/{tag}/notebooks/one.ipynb"
     assert f'href="https://colab.research.google.com/github/{notebook}"' in page
@@ -341,14 +353,15 @@ def test_a_book_with_an_address_has_all_buttons(checkout: Path, capsys: pytest.C
     assert "repository: url" not in page and capsys.readouterr().out == ""
 
 
-def test_a_book_without_an_address_says_how_to_set_it(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = rendered(checkout)
+def test_a_book_without_an_address_says_how_to_set_it(sound: tuple[Path, Path, str]) -> None:
+    _, html, printed = sound
+    page = page_of(html)
     assert "github.com/example" not in page and "colab.research" not in page
     assert "Set <code>repository: url</code> in <code>_config.yml</code>" in page
-    assert "no Colab, source and issue buttons" in capsys.readouterr().out
+    assert "no Colab, source and issue buttons" in printed
     # Icons are in the page, and neither the script that would draw them nor the fonts are loaded.
     assert "fontawesome.js" not in page and '<i class="fa' not in page and page.count("svg-inline--fa") > 10
-    assert not list((checkout / "_build" / "html" / "_static").glob("scripts/fontawesome*"))
+    assert not list((html / "_static").glob("scripts/fontawesome*"))
 
 
 def test_a_kernel_whose_port_was_taken_is_started_again(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:

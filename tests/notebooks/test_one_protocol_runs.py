@@ -12,6 +12,7 @@ import pytest
 from tests.notebooks.test_study_notebooks import outputs, words
 
 PAGES = ["one_protocol", "protocol_faults"]
+pytestmark = pytest.mark.usefixtures("_warm_kernels")
 
 
 def execute(folder: Path, pages: list[str], **parameters: object) -> list[dict]:

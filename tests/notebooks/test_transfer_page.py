@@ -13,6 +13,8 @@ from tests.notebooks.test_study_notebooks import execute, outputs, words
 from tests.study.made_records import write_record
 from tests.study.test_transfer import fill
 
+pytestmark = pytest.mark.usefixtures("_warm_kernels")
+
 
 def test_the_page_takes_its_numbers_from_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RETLIB_DATA", raising=False)

@@ -6,7 +6,7 @@ import pytest
 
 from retlib.data import split_names
 from retlib.papers import list_papers, load_paper
-from retlib.study import PROFILES, RunConfig, plan, run
+from retlib.study import PROFILES, RunConfig, plan
 
 PAPER = load_paper("resaspp-unet")
 
@@ -119,13 +119,3 @@ def test_the_reference_unet_is_a_control_of_lite():
     assert config.model_options == {"width": 16, "depth": 3}
     assert config.scoring.region == "fov"
     assert "drive-unet-reference" not in {row.run for t in PAPER.tables.values() for row in t.rows}
-
-
-@pytest.mark.parametrize("name", ["drive-unet", "stare-resaspp-unet-raw", "drive-resaspp-unet-fold2"])
-def test_a_smoke_run_runs(name, tmp_path, monkeypatch):
-    monkeypatch.setenv("RETLIB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("RETLIB_DATA", raising=False)
-    record = run(PAPER.runs("smoke")[name], tmp_path / "records", device="cpu", progress=False)
-    assert len(record.history) == record.config.training.epochs
-    assert 0 <= record.metrics()["accuracy"] <= 1
-    assert len(record.content["tests"]) == (1 if "fold" in name else 2)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
 
-import build as book
 import numpy as np
 import pandas as pd
 import pytest
@@ -131,10 +130,8 @@ def resampled(values: np.ndarray) -> tuple[float, float]:
     """95 % interval of the mean of (seeds, images): images drawn for all seeds at once, then seeds."""
     rng = np.random.default_rng(99)
     seeds, images = values.shape
-    means = np.empty(DRAWS)
-    for k in range(DRAWS):
-        row = values[:, rng.integers(images, size=images)].mean(axis=1)
-        means[k] = row[rng.integers(seeds, size=seeds)].mean()
+    of_seeds = values[:, rng.integers(images, size=(DRAWS, images))].mean(axis=2)
+    means = of_seeds[rng.integers(seeds, size=(seeds, DRAWS)), np.arange(DRAWS)].mean(axis=0)
     return tuple(np.percentile(means, [2.5, 97.5]))
 
 
@@ -192,12 +189,10 @@ def test_the_intervals_are_those_of_another_bootstrap(
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory, repository: Path, without_data: None) -> list[pd.DataFrame]:
-    """The tables of the page as it is shown, as text; the caption is in ``attrs``."""
-    folder = tmp_path_factory.mktemp("page")
-    records = str(repository / "book" / "records")
-    book.build(folder, only=["one_protocol"], parameters={"records": records}, progress=False)
-    notebook = json.loads((folder / "src" / "notebooks" / "one_protocol.ipynb").read_text(encoding="utf-8"))
+def page(build_folder: Path) -> list[pd.DataFrame]:
+    """The tables of the page as the book shows it, as text; the caption is in ``attrs``."""
+    path = build_folder / "src" / "notebooks" / "one_protocol.ipynb"
+    notebook = json.loads(path.read_text(encoding="utf-8"))
     outputs = [out for cell in notebook["cells"] for out in cell.get("outputs", [])]
     assert not [out for out in outputs if out["output_type"] == "error" or out.get("name") == "stderr"]
     shown = ["".join(out["data"]["text/html"]) for out in outputs if "text/html" in out.get("data", {})]
