@@ -233,8 +233,8 @@ if threshold is not None:
     if others:
         lines.append(one_camera)
     lines.append(
-        f"No change moves the mean by more than {single.abs().max():.3f}: best is {single.idxmax()} ({signed(single.max())}), worst "
-        f"{single.idxmin()} ({signed(single.min())}). The best threshold for each set would bring {lost:.3f}."
+        f"Of the changes, *{single.idxmax()}* raises the mean most ({signed(single.max())}), and *{single.idxmin()}* "
+        f"is at the other end ({signed(single.min())}). The best threshold for each set would bring {lost:.3f} more."
     )
 if parameters.profile == "smoke":
     lines = ["This is a smoke run on synthetic images: the pipeline works, and no number here means anything."]
