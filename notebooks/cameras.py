@@ -69,6 +69,8 @@ CHANGES = {
     "local640": "working size 640, green, local normalisation",
 }
 
+BUILT_ON = {"local": "smaller", "averaged": "local", "local640": "local"}  # the change that it was tried on top of
+
 # %% tags=["hide-input"]
 study = open_study("cameras", parameters)
 study.train(study.source.plan(parameters.profile))
@@ -109,7 +111,8 @@ display(Markdown(f"> {study.source.about}"))
 
 # %%
 single = gain.drop(BASE)
-kept = list(single.index[single > 0])
+before = {CHANGES[change]: CHANGES[start] for change, start in BUILT_ON.items()}
+kept = [change for change in single.index if single[change] > gain[before.get(change, BASE)]]
 taken = dice["mean"].idxmax() if dice["mean"].notna().any() else None
 
 # %% tags=["hide-input"]
