@@ -152,5 +152,8 @@ def _audit_numbers(table: TableFile, numbers: dict[str, str], classes: tuple[str
             checks.append(check_twice(numbers[pair[0]], numbers[heading], metric, pair, tolerance))
     scores = {metric: numbers[heading] for metric, heading in first.items()}
     row = audit_row({metric: number for metric, number in scores.items() if metric not in classes}, **options)
-    checks += [check_classes(scores[metric], metric, row.readings) for metric in classes if metric in scores]
+    known = options["background"].shares
+    near = [known[options["dataset"]]] if options["dataset"] in known else known.values()
+    shares = [share for each in near for share in each.pooled.values()]
+    checks += [check_classes(scores[metric], metric, row.readings, shares) for metric in classes if metric in scores]
     return replace(row, checks=(*row.checks, *checks))
