@@ -77,6 +77,10 @@ def test_means_over_vessels_and_background(kind, background) -> None:
         ("Method,Acc,Se,Sp,F1\nA,0.9529 (0.93-0.96),0.7537 (0.70-0.80),0.9820,0.3030 (0.2-0.4)\n", "medians"),
         ("Method,Acc,Se,Sp,F1\nA (best of runs),0.9529,0.7537,0.9820,0.3030\n", "best of several runs"),
         ("Method,Acc,Se,Sp,F1\nA,0.9529,0.8679,0.8679,0.9010\n", "one number"),
+        (
+            "Method,Acc,Precision,Recall,F1,Dataset\nA,0.9529,0.9120,0.8679,0.8885,DRIVE\n",
+            "averages over vessels and background",
+        ),
     ],
 )
 def test_another_reading_is_said(text, said, background) -> None:
