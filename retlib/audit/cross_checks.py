@@ -97,15 +97,18 @@ def check_twice(
     return Check(f"{headings[0]} against {headings[1]}", (metric,), assumption, said, verdict, basis)
 
 
-def check_classes(number: Number, metric: str, readings: Mapping[str, Reading]) -> Check:
+def check_classes(number: Number, metric: str, readings: Mapping[str, Reading], shares: Sequence[float] = ()) -> Check:
     """Check whether a number can be the mean of a score of vessels and that of background, as the mean IoU is.
 
     Args:
         number: As printed.
         metric: The score under which it is printed. Accuracy is taken for the mean of the two classes' sensitivities.
         readings: The other numbers of the row.
+        shares: Vessel shares of the regions that may have been scored; they stand in where there is no accuracy.
     """
     cut = {name: reading.cut for name, reading in readings.items()}
+    if shares and metric != "accuracy" and "accuracy" not in cut:
+        cut["prevalence"] = Exact(Fraction(min(shares)), Fraction(max(shares)))
     pair = next((pair for pair in SHARE_PAIRS if {"accuracy", *pair} <= cut.keys()), ("sensitivity", "specificity"))
     # Numbers that are means over images have seldom one matrix for all of them.
     matrices = Matrices(cut) or Matrices({name: cut[name] for name in ("accuracy", *pair) if name in cut})

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from retlib.data.registry import COLLECTIONS
 
 NAMES = {
-    "accuracy": ("acc", "accuracy", "ac", "oa", "overallaccuracy", "pixelaccuracy"),
+    "accuracy": ("acc", "accuracy", "ac", "oa", "overallaccuracy", "globalaccuracy", "pixelaccuracy"),
     "sensitivity": ("se", "sen", "sens", "sensitivity", "recall", "rec", "re", "tpr", "truepositiverate"),
     "specificity": ("sp", "spe", "spec", "specificity", "tnr", "truenegativerate"),
     "precision": ("pr", "pre", "prec", "precision", "ppv", "positivepredictivevalue"),
@@ -50,13 +50,13 @@ KNOWN = frozenset(_QUALIFIERS)
 """Splits and regions as `read_heading` writes them."""
 _UNITS = {
     *("in", "inside", "within", "the", "on", "of", "set", "split", "data", "dataset", "db", "image", "images"),
-    *("percent", "pixels", "region", "only", "score", "scores", "rate", "value", "coef", "coefficient"),
-    *("similarity", "index"),
+    *("percent", "pixels", "region", "only", "score", "scores", "rate", "value", "coef", "coeff", "coefficient"),
+    *("similarity", "index", "measure", "sorensen"),
 }
 _MEANS = {"mean", "avg", "average"}
 SPREADS = frozenset("sd std stdev stddev standard deviation error err stderr sem ci iqr var variance sigma".split())
 _NO_MEANS = {"median", "min", "max", "minimum", "maximum", "delta", "gain", "improvement", "rank"}
-_GREEK = str.maketrans({"Δ": " delta ", "δ": " delta ", "σ": " sigma ", "μ": " mean "})
+_GREEK = str.maketrans({"Δ": " delta ", "δ": " delta ", "σ": " sigma ", "μ": " mean ", "ø": "o"})
 
 
 LABELS = ("method", "methods", "model", "models", "name", "network", "algorithm", "reference", "references", "approach")

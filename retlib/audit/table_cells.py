@@ -57,8 +57,6 @@ def read_cells(path: Path) -> tuple[Lines, list[str]]:
 def split_cells(text: str, name: str) -> tuple[Lines, list[str]]:
     """Split the text of a table into cells; ``name`` opens every error message."""
     text = text.lstrip("\ufeff")
-    if not text.strip():
-        raise ValueError(f"{name}: the file is empty; expected headings and rows")
     rows = text.strip().splitlines()
     tables = len(re.findall(r"^\s*\\begin\{(?:tabular|longtable)", text, re.MULTILINE))
     if re.search(r"(?<!\\)&", text) and "\\\\" in text:
@@ -77,9 +75,18 @@ def split_cells(text: str, name: str) -> tuple[Lines, list[str]]:
             text = re.sub(r"(?<=\S) {2,}(?=\S)", "\t", text)
             delimiter = "\t"
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-        lines, kind = [(reader.line_num, cells) for cells in reader], ""
+        try:
+            lines, kind = [(reader.line_num, cells) for cells in reader], ""
+        except csv.Error as error:
+            raise ValueError(f"{name}, line {reader.line_num}: expected a table as CSV ({error})") from None
+        # It takes in the rest of the file, which would go unread.
+        if text.count('"') % 2 and any("\n" in cell for _, cells in lines[-1:] for cell in cells[-1:]):
+            raise ValueError(f"{name}: a quotation mark is opened and never closed")
     lines = [(number, [clean_cell(cell) for cell in cells]) for number, cells in lines]
-    return [line for line in lines if any(line[1])], [f"read as a table in {kind}"] if kind else []
+    lines = [line for line in lines if any(line[1])]
+    if not lines:
+        raise ValueError(f"{name}: the file is empty; expected headings and rows")
+    return lines, [f"read as a table in {kind}"] if kind else []
 
 
 def clean_cell(cell: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 _MISSING = re.compile(r"|[-–—/\\?]+|n\.?/?[adr]\.?|#n/a|nan|none|null|not reported", re.IGNORECASE)
-_NUMBER = re.compile(r"[~≈]?([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s?%?(\s?(?:±|\+/-|\+-|\(|\[).*)?", re.IGNORECASE)
+_NUMBER = re.compile(r"[~≈]?([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d\d?)?)\s?%?(\s?(?:±|\+/-|\+-|\(|\[).*)?", re.IGNORECASE)
 _SURELY_PERCENT = 10  # a column of percentages without a sign has a number at least this large
 _MOST_DIGITS = 6  # a score computed in single precision has no more that can be relied on
 
@@ -41,8 +41,8 @@ def read_column(heading: str, cells: Sequence[tuple[int, str]], name: str) -> tu
     values = [float(text) for text, _ in numbers.values()]
     above = sum(value > 1 for value in values)
     signed = any(sign for _, sign in numbers.values())
-    percent = signed or (above > 0 and (said or (above == len(values) and max(values) >= _SURELY_PERCENT)))
-    if said and not percent:
+    percent = above > 0 and (signed or said or (above == len(values) and max(values) >= _SURELY_PERCENT))
+    if (said or signed) and any(values) and not percent:
         notes.append(f"column {heading!r} says percent and holds nothing above 1: read as fractions")
     top, most = (100, _MOST_DIGITS - 2) if percent else (1, _MOST_DIGITS)
     for row, (text, sign) in numbers.items():

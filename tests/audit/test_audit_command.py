@@ -61,6 +61,11 @@ def test_percent_is_recognised_per_column():
     assert list(table.columns.values()) == ["accuracy", "sensitivity", "specificity", "dice"]
 
 
+def test_percent_signs_over_fractions():
+    table = parse_table("Method,Acc,Se,Sp\nA,0.9529%,0.7537%,0.9820%\n")
+    assert table.percent == () and table.rows[0]["Acc"] == "0.9529" and "'Acc' says percent" in table.notes[0]
+
+
 def test_a_heading_that_says_percent_over_fractions():
     table = parse_table("Acc (%),Se (%)\n0.95,80\n0.96,0.9\n")
     assert table.percent == ("Se (%)",) and len(table.notes) == 1 and "'Acc (%)' says percent" in table.notes[0]
@@ -117,6 +122,11 @@ def test_without_records_the_notes_say_so(tmp_path):
     [
         ("", "the file is empty"),
         ("  \n \n", "the file is empty"),
+        (",,,\n\n,,,\n", "the file is empty"),
+        ("|---|---|\n|---|---|\n", "the file is empty"),
+        ('Method,Acc,Se,Sp\nA,.95,.78,.98\n"B,.95,.78,.98\nC,.99,.78,.98\n', "never closed"),
+        (f"Method,Acc,Se,Sp\n{'A' * 200_000},.95,.78,.98\n", "line 2: expected a table as CSV"),
+        ("Method,Acc,Se,Sp\nA,1e99999999,.78,.98\n", "line 2, column 'Acc': expected a number"),
         ("Method,Acc\n", "expected rows under the headings"),
         ("Method,AUC\nA,0.98\n", "expected some of the columns Acc"),
         ("Acc,Se\n0.95,1.2\n", r"line 2, column 'Se': expected a value in \[0, 1\], found 1.2"),

@@ -70,10 +70,17 @@ def test_means_over_vessels_and_background(kind, background) -> None:
         ("Method,Acc,Se,Sp,Dice\nA,0.9529,0.0021,0.9820,0.8030\n", "a standard error"),
         ("Method,Acc,PR,F1\nA,0.9529,0.0500,0.8030\n", "precision-recall curve"),
         ("Method,Acc,Se,Sp,F1,IoU\nA,0.9529,0.7537,0.9820,0.8030,0.8100\n", "IoU may be averaged"),
+        ("Method,Dice,IoU\nA,0.8030,0.8097\n", "IoU may be averaged"),
+        ("Method,Dice,IoU,Dataset\nA,0.8030,0.8097,DCA1\n", "IoU may be averaged"),
+        ("Method,Se,Precision,Dice,Dataset\nA,0.7537,0.8593,0.8879,DRIVE\n", "Dice may be averaged"),
         ("Median scores,,,,\nMethod,Acc,Se,Sp,F1\nA,0.9529,0.7537,0.9820,0.3030\n", "medians"),
         ("Method,Acc,Se,Sp,F1\nA,0.9529 (0.93-0.96),0.7537 (0.70-0.80),0.9820,0.3030 (0.2-0.4)\n", "medians"),
         ("Method,Acc,Se,Sp,F1\nA (best of runs),0.9529,0.7537,0.9820,0.3030\n", "best of several runs"),
         ("Method,Acc,Se,Sp,F1\nA,0.9529,0.8679,0.8679,0.9010\n", "one number"),
+        (
+            "Method,Acc,Precision,Recall,F1,Dataset\nA,0.9529,0.9120,0.8679,0.8885,DRIVE\n",
+            "averages over vessels and background",
+        ),
     ],
 )
 def test_another_reading_is_said(text, said, background) -> None:
@@ -87,6 +94,9 @@ def test_another_reading_is_said(text, said, background) -> None:
         "Method,Acc,Se,Sp,F1\nA,0.9529,0.7537,0.9820,0.3030\n",
         "Method,Acc,SE,SP,F1\nA,0.7000,0.7537,0.9820,0.8030\n",
         "Method,Acc,Sensitivity,F1\nA,0.9529,0.0020,0.8030\n",
+        "Method,Dice,IoU\nA,0.8030,0.9000\n",
+        "Method,Acc,Se,Sp,Sørensen–Dice coeff.\nA,0.9529,0.7537,0.9820,0.3030\n",
+        "Method,Global accuracy,Se,Sp,F1-measure\nA,0.9529,0.7537,0.9820,0.3030\n",
         "Method,Acc,Se,Sp,F1 (95% CI)\nA,0.9529,0.7537,0.9820,0.3030 (0.30-0.31)\n",
     ],
 )
