@@ -207,7 +207,8 @@ display(style(table.rename_axis("trained on").reset_index(), "Mean Dice by train
 one_camera = (
     f"Against the same recipe on three data sets, a network trained on DRIVE alone loses on {' and '.join(lost_on) or 'no set'} and "
     f"gains on {' and '.join(gained_on) or 'no set'}; the mean Dice of these sets is {number_text(alone[others].mean())}, against "
-    f"{number_text(dice.loc[BASE, others].mean())}."
+    f"{number_text(dice.loc[BASE, others].mean())}"
+    + (f", and {number_text(rules.loc[threshold, others].mean())} with what ships." if threshold else ".")
 )
 display(Markdown(one_camera if others else ""))
 
