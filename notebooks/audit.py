@@ -144,7 +144,7 @@ rows = pd.DataFrame(
 # %%
 counts = pd.crosstab([rows["source"], rows["kind"]], rows["verdict"])
 counts = counts.reindex(rows["source"].unique(), level="source")
-counts = counts.reindex(columns=WORDS, fill_value=0)
+counts = counts[[word for word in WORDS if word in counts]]
 SHORT = [
     audit.CONSISTENT,
     "only as a mean",
@@ -313,7 +313,7 @@ def draw_shares(source, limit=0.26):
         axis.set_title(title, loc="left")
         axis.grid(axis="y", linewidth=0.4)
     axes[-1, 0].set_xlabel("share of vessel pixels")
-    handles = [plt.Line2D([], [], color=COLOURS[v], marker=MARKERS[v], linestyle="", label=v) for v in WORDS]
+    handles = [plt.Line2D([], [], color=COLOURS[v], marker=MARKERS[v], linestyle="", label=v) for v in counts]
     handles += [
         plt.Line2D([], [], color=colour, linestyle=line, label=label)
         for (line, label), colour in zip(LINES.values(), (PALETTE[2], PALETTE[4]), strict=True)
