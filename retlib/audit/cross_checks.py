@@ -34,13 +34,13 @@ def check_one_share(rows: Sequence[RowAudit]) -> Check | None:
         return None
     shares = [row.share for row in found]
     metrics = ("accuracy", *dict.fromkeys(name for share in shares for name in share.pair))
-    spans = {row.label: _span(row, "range") for row in found}
-    highest, lowest = max(spans, key=lambda label: spans[label].low), min(spans, key=lambda label: spans[label].high)
-    apart = spans[highest].low - spans[lowest].high
+    spans = [(_span(row, "range"), row.label) for row in found]  # rows may share a label
+    highest, lowest = max(spans, key=lambda item: item[0].low), min(spans, key=lambda item: item[0].high)
+    apart = highest[0].low - lowest[0].high
     if apart <= 0:
-        said = f"{len(found)} rows have {show(Exact(spans[highest].low, spans[lowest].high))} in common"
+        said = f"{len(found)} rows have {show(Exact(highest[0].low, lowest[0].high))} in common"
         return Check("one share", metrics, ONE_SHARE, said, CONSISTENT, "rounding")
-    said = f"{highest} {show(spans[highest])}, {lowest} {show(spans[lowest])}: {float(apart):.4f} apart"
+    said = f"{highest[1]} {show(highest[0])}, {lowest[1]} {show(lowest[0])}: {float(apart):.4f} apart"
     if any(share.wide is None for share in shares):
         return Check("one share", metrics, ONE_SHARE, said, ONLY_MEAN, "not judged")
     moved = [max(share.exact.low - share.wide.low, share.wide.high - share.exact.high) for share in shares]

@@ -58,7 +58,6 @@ SPREADS = frozenset("sd std stdev stddev standard deviation error err stderr sem
 _NO_MEANS = {"median", "min", "max", "minimum", "maximum", "delta", "gain", "improvement", "rank"}
 _GREEK = str.maketrans({"Δ": " delta ", "δ": " delta ", "σ": " sigma ", "μ": " mean ", "ø": "o"})
 
-
 LABELS = ("method", "methods", "model", "models", "name", "network", "algorithm", "reference", "references", "approach")
 SINGLES = (  # rows of different pixels
     *("image", "images", "img", "imageid", "testimage", "case", "patient", "patientid", "subject", "sample", "eye"),

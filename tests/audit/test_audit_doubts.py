@@ -95,6 +95,8 @@ def test_another_reading_is_said(text, said, background) -> None:
         "Method,Acc,SE,SP,F1\nA,0.7000,0.7537,0.9820,0.8030\n",
         "Method,Acc,Sensitivity,F1\nA,0.9529,0.0020,0.8030\n",
         "Method,Dice,IoU\nA,0.8030,0.9000\n",
+        "Method,Dice,IoU\nA,0.9000,0.9500\n",
+        "Method,Acc,Se,Sp\nA,0.9531,0.7537,0.9820\nA,0.9672,0.7537,0.9880\n",
         "Method,Acc,Se,Sp,Sørensen–Dice coeff.\nA,0.9529,0.7537,0.9820,0.3030\n",
         "Method,Global accuracy,Se,Sp,F1-measure\nA,0.9529,0.7537,0.9820,0.3030\n",
         "Method,Acc,Se,Sp,F1 (95% CI)\nA,0.9529,0.7537,0.9820,0.3030 (0.30-0.31)\n",
