@@ -56,6 +56,7 @@ from retlib.inference import predict_logits
 from retlib.metrics import evaluate
 from retlib.metrics.topology import skeleton
 from retlib.models import build_model
+from retlib.models.drawing import Arrow, Box, map_sizes, network_figure
 from retlib.preprocessing import prepare
 from retlib.study import (
     MISSED,
@@ -70,7 +71,6 @@ from retlib.study import (
     tables,
     verdicts,
 )
-from retlib.study.network_figure import Arrow, Box, map_sizes, network_figure
 from retlib.study.paper_audit import audit_paper
 from retlib.study.results import best_profile, difference, same_profile, summarise
 from retlib.study.statistics import coverage_note

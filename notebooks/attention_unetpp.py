@@ -54,6 +54,7 @@ from retlib.data import load_dataset
 from retlib.inference import predict_logits
 from retlib.metrics import evaluate
 from retlib.models import build_model
+from retlib.models.drawing import Arrow, Box, map_sizes, network_figure
 from retlib.preprocessing import prepare
 from retlib.study import (
     ERROR_COLOURS,
@@ -70,7 +71,6 @@ from retlib.study import (
     verdicts,
 )
 from retlib.study.claims import settled
-from retlib.study.network_figure import Arrow, Box, map_sizes, network_figure
 from retlib.study.results import best_profile, same_profile, summarise
 from retlib.study.statistics import coverage_note
 from retlib.study.tables import number_text, signed

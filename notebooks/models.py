@@ -62,10 +62,10 @@ from torch.overrides import TorchFunctionMode
 from retlib.data.phantoms import make_phantom
 from retlib.data.registry import COLLECTIONS
 from retlib.models import MODEL_TITLES, build_model, count_parameters, list_models, model_options, multiply_adds
+from retlib.models.drawing import Arrow, Box, map_sizes, network_figure
 from retlib.papers import list_papers, load_paper
 from retlib.preprocessing import working_grid
 from retlib.study import figures, in_short, open_study, results
-from retlib.study.network_figure import Arrow, Box, map_sizes, network_figure
 from retlib.study.tables import Html, network_costs, number_text, style
 
 figures.set_style()

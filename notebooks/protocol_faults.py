@@ -54,7 +54,7 @@ import torch
 from IPython.display import display
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-from retlib.device import pick_device
+from retlib.device import environment, pick_device
 from retlib.inference import probabilities
 from retlib.metrics import Confusion, evaluate
 from retlib.metrics.counts import ratio
@@ -64,7 +64,6 @@ from retlib.preprocessing import InputSettings, to_grid
 from retlib.study import Record, figures, in_short, open_study, results, runner
 from retlib.study.baselines import METHODS, baseline_scores, train_baselines
 from retlib.study.config import NUMERICS, Recorded, RunConfig, ScoringSettings
-from retlib.study.environment import environment
 from retlib.study.records import find_or_make
 from retlib.study.scoring import choose_threshold, score_test
 from retlib.study.tables import LABELS, signed, style

@@ -14,11 +14,11 @@ from pydantic import Field
 
 from retlib.data import FundusSample, load_dataset
 from retlib.data.registry import COLLECTIONS
+from retlib.device import environment
+from retlib.filters import frangi_vesselness, matched_filter, working_channel
 from retlib.metrics import ScoreHistograms
 from retlib.study import NUMERICS, Record, RunConfig, ScoringSettings, Selection, Store, results
 from retlib.study.config import Profile, Recorded
-from retlib.study.environment import environment
-from retlib.study.filters import frangi_vesselness, matched_filter, working_channel
 from retlib.study.records import Made, find_or_make
 from retlib.study.scoring import best_threshold, score_test
 from retlib.training.checkpoints import Clock

@@ -15,13 +15,12 @@ from torch import nn
 from tqdm import tqdm
 
 from retlib.data import FundusSample, load_dataset
-from retlib.device import has_bfloat16, pick_device
+from retlib.device import environment, has_bfloat16, pick_device
 from retlib.files import cache_folder, write_whole
 from retlib.inference import predict_logits
 from retlib.models import build_model, count_parameters
 from retlib.preprocessing import prepare, to_grid
 from retlib.study.config import RunConfig, Selection
-from retlib.study.environment import environment
 from retlib.study.records import Made, Record, Store, find_or_make
 from retlib.study.scoring import choose_threshold, score_test
 from retlib.training import Trained, TrainingSettings, fit

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from retlib.models import build_model, count_parameters
 from retlib.models.attention_unetpp import NestedGatedDecoder
 from retlib.models.attention_unetpp_resnet34 import BasicBlock
+from retlib.models.drawing import map_sizes
 from retlib.models.resnet import ResNet
-from retlib.study.network_figure import map_sizes
 
 
 def widths_of(width: int) -> list[int]:

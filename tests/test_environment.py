@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from retlib.study import environment as module
-from retlib.study.environment import environment, peak_memory_mib
+from retlib import device as module
+from retlib.device import environment, peak_memory_mib
 
 CPU = torch.device("cpu")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from retlib.models import build_model, list_models
-from retlib.study.network_figure import Arrow, Box, MapSize, map_sizes, network_figure
+from retlib.models.drawing import Arrow, Box, MapSize, map_sizes, network_figure
 
 
 @pytest.mark.parametrize("name", ["af_unet", "attention_unetpp"])
