@@ -15,7 +15,11 @@ import signal
 import socket
 import sys
 
-LIBRARIES = ("IPython", "ipykernel.kernelapp", "matplotlib.pyplot", "pandas", "seaborn", "sklearn.metrics")
+LIBRARIES = (
+    *("IPython", "ipykernel.kernelapp", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "pandas", "seaborn"),
+    *("skimage.filters", "skimage.measure", "skimage.morphology", "sklearn.linear_model", "sklearn.metrics"),
+    *("torch._dynamo", "torch.utils.flop_counter"),  # of an optimiser, and of counting multiply-adds
+)
 
 
 def start(folder: str) -> tuple[object, list[str]]:
@@ -161,9 +165,14 @@ def call(address: str, words: list[str]) -> int:
 if __name__ == "__main__":
     if sys.argv[1] == "call":
         sys.exit(call(sys.argv[2], sys.argv[3:]))
+    import atexit
+    import threading
+
     request = serve(sys.argv[2])
     status = run(request)
+    threading._shutdown()
+    atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
     request["connection"].sendall(str(status).encode())
-    sys.exit(status)
+    os._exit(status)  # taking down what was imported for others takes time, and triton speaks of leaks then
