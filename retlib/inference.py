@@ -1,8 +1,8 @@
-"""Apply a network to a photograph: working size, tiles, test-time flips, and back to the native pixel grid."""
+"""Apply a network to a photograph: working sizes, tiles, test-time flips, and back to the native pixel grid."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
@@ -29,6 +29,9 @@ class InferenceSettings(Settings):
     # Smallest connected component that stays, in pixels of the native grid: see area_opening. None: all stay.
     least_piece: int | None = Field(None, ge=2)
     views: tuple[View, ...] | None = Field(None, min_length=1)  # some of the four flips, in place of all of them
+    # Factors of the working size. A pixel takes its highest probability over them, as in multi-scale vesselness (Frangi
+    # et al., MICCAI 1998): a vessel that is too wide or too narrow for the network at one size is found at another.
+    scales: tuple[Annotated[float, Field(ge=0.25, le=4)], ...] = Field((1.0,), min_length=1)
     # bfloat16 on the CPU, where it has instructions for it (see has_bfloat16); elsewhere nothing changes.
     amp_cpu: bool = False
 
@@ -48,8 +51,6 @@ class InferenceSettings(Settings):
 
 # Logit of the pixels outside the window that the network is given: a probability of 2e-9.
 UNSEEN_LOGIT = -20.0
-
-Grid = tuple[tuple[slice, slice], tuple[int, int]]  # see working_grid
 
 
 @torch.inference_mode()
@@ -72,7 +73,7 @@ def predict_logits(
         model: in eval mode; (1, C, h, w) -> logits (1, 1, h, w).
         sample: the photograph; its labels are not used, and its FOV only for ``inputs.fov_side``.
         inputs: the settings that the network was trained with.
-        settings: views, tiles, precision, and the smallest component that stays.
+        settings: views, scales, tiles, precision, and the smallest component that stays.
         device: where the model is.
         amp: bfloat16 autocast on CUDA, as in training.
 
@@ -80,26 +81,32 @@ def predict_logits(
         float32 (H, W), the photograph's own size.
     """
     settings = settings or InferenceSettings()
-    grid = working_grid(sample.fov, inputs)
-    window, size = grid
-    image = resize(preprocess(sample.image, inputs.preprocessing)[window], size)
-    batch = torch.from_numpy(to_input(image, inputs))[None].to(device)
+    window, size = working_grid(sample.fov, inputs)
+    image = preprocess(sample.image, inputs.preprocessing)[window]
 
     def forward(part: torch.Tensor) -> torch.Tensor:
         with autocast(torch.device(device), amp, settings.amp_cpu and has_bfloat16()):
             return model(part.contiguous(memory_format=torch.channels_last)).float()
 
-    def seen(view: View) -> torch.Tensor:
-        turned = batch.flip(VIEWS[view])
-        logits = forward(turned) if settings.tile is None else _tiled(forward, turned, settings)
-        return logits.flip(VIEWS[view])
+    def predict_at(scale: float) -> np.ndarray:
+        small = resize(image, tuple(max(1, round(side * scale)) for side in size))
+        batch = torch.from_numpy(to_input(small, inputs))[None].to(device)
 
-    if settings.seen == ("none",):
-        logits = seen("none")
-    else:  # one view at a time: on a CPU a batch of them exceeds the cache and takes longer
-        mean = sum(torch.sigmoid(seen(view).double()) for view in settings.seen) / len(settings.seen)
-        logits = torch.logit(mean, eps=1e-12).float()
-    native = _to_native(logits, sample, grid)
+        def seen(view: View) -> torch.Tensor:
+            turned = batch.flip(VIEWS[view])
+            logits = forward(turned) if settings.tile is None else _tiled(forward, turned, settings)
+            return logits.flip(VIEWS[view])
+
+        if settings.seen == ("none",):
+            logits = seen("none")
+        else:  # one view at a time: on a CPU a batch of them exceeds the cache and takes longer
+            mean = sum(torch.sigmoid(seen(view).double()) for view in settings.seen) / len(settings.seen)
+            logits = torch.logit(mean, eps=1e-12).float()
+        height, width = image.shape[:2]
+        return cv2.resize(logits[0, 0].cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
+
+    native = np.full(sample.fov.shape, UNSEEN_LOGIT, dtype=np.float32)
+    native[window] = np.maximum.reduce([predict_at(scale) for scale in settings.scales])
     return native if settings.least_piece is None else area_opening(native, settings.least_piece)
 
 
@@ -168,18 +175,6 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     from scipy.special import expit
 
     return expit(np.asarray(logits, dtype=np.float64))
-
-
-def _to_native(logits: torch.Tensor, sample: FundusSample, grid: Grid) -> np.ndarray:
-    """Resize logits from the working grid to the native grid, float32 (H, W)."""
-    window, _ = grid
-    seen = logits[0, 0].cpu().numpy()
-    native = np.full(sample.image.shape[:2], UNSEEN_LOGIT, dtype=np.float32)
-    height, width = native[window].shape
-    if seen.shape != (height, width):
-        seen = cv2.resize(seen, (width, height), interpolation=cv2.INTER_LINEAR)
-    native[window] = seen
-    return native
 
 
 def _tiled(forward, image: torch.Tensor, settings: InferenceSettings) -> torch.Tensor:

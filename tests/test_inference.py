@@ -178,9 +178,31 @@ def test_views_are_some_of_the_flips(sample, network) -> None:
     np.testing.assert_allclose(every[2], mirrored[0, 0].numpy(), atol=1e-5)
 
 
+def test_the_highest_probability_over_the_scales_counts(sample, network) -> None:
+    def score(**settings) -> np.ndarray:
+        return probabilities(predict_logits(network, sample, INPUTS, InferenceSettings(**settings)))
+
+    smaller, larger, both = score(scales=(0.75,)), score(scales=(1.25,)), score(scales=(0.75, 1.25))
+    assert not np.allclose(smaller, larger, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(both, np.maximum(smaller, larger))
+    np.testing.assert_array_equal(score(scales=(1.0,)), score())
+    # One scale is one working size.
+    height, width = sample.fov.shape
+    sized = INPUTS.model_copy(update={"size": (round(height * 0.75), round(width * 0.75))})
+    np.testing.assert_array_equal(smaller, probabilities(predict_logits(network, sample, sized)))
+    # Flips are averaged at each scale; small components go last.
+    flipped = [score(scales=(scale,), flips=True) for scale in (0.75, 1.25)]
+    np.testing.assert_array_equal(score(scales=(0.75, 1.25), flips=True), np.maximum(*flipped))
+    logits = predict_logits(network, sample, INPUTS, InferenceSettings(scales=(0.75, 1.25)))
+    opened = predict_logits(network, sample, INPUTS, InferenceSettings(scales=(0.75, 1.25), least_piece=9))
+    np.testing.assert_array_equal(opened, area_opening(logits, 9))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"scales": []}, "scales"),
+        ({"scales": [0.1]}, "scales"),
         ({"flips": True, "views": ["none"]}, "give one of the two"),
         ({"views": ["h", "h"]}, "named once"),
         ({"views": []}, "views"),
