@@ -8,21 +8,19 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image, PngImagePlugin
 
 from retlib.data.readers import mask_of
 from retlib.files import write_whole
-from retlib.predict.fov import FieldOfViewError
 from retlib.predict.fundus_check import NotAFundusError
 from retlib.predict.photographs import SUFFIXES, PhotographError, read_photograph, read_with_doubts
 
 if TYPE_CHECKING:  # importing torch takes most of a second, which a wrong argument need not cost
-    from retlib.predict.predictor import Predictor
+    from retlib.predict.predictor import Prediction, Predictor
 
 COLUMNS = ("file", "width", "height", "fov_diameter", "vessel_share", "seconds", "doubts")
 """Columns of the summary: pixels, pixels, pixels, share of the FOV, seconds, and doubts or why there is no map."""
@@ -33,20 +31,11 @@ _OPACITY = 0.65  # of the overlay
 _NAMED = 20  # files that are left out and named
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """Name one photograph and the files that are made of it."""
 
     source: Path
-    vessels: Path
-    overlay: Path | None = None
-    probabilities: Path | None = None
-    fov: Path | None = None
-
-    @property
-    def targets(self) -> tuple[Path, ...]:
-        """The files that are written."""
-        return tuple(path for path in (self.vessels, self.overlay, self.probabilities, self.fov) if path is not None)
+    targets: dict[str, Path]  #: ``vessels`` and, where asked for, ``overlay``, ``probabilities``, ``fov`` -> a file.
 
 
 def plan(
@@ -99,16 +88,16 @@ def plan(
         raise ValueError(f"--output: expected a file ending in .png (or a folder), got {target}")
     else:
         bases = [target]
-    jobs = [
-        Job(
-            source,
-            base,
-            base.with_name(f"{base.name[:-4]}_overlay.png") if overlay else None,
-            base.with_name(f"{base.name[:-4]}_probabilities.png") if probabilities else None,
-            None if save_fov is None else Path(save_fov) / name,
-        )
-        for source, base, name in zip(places, bases, names, strict=True)
-    ]
+    jobs = []
+    for source, base, name in zip(places, bases, names, strict=True):
+        targets = {"vessels": base}
+        if overlay:
+            targets["overlay"] = base.with_name(f"{base.name[:-4]}_overlay.png")
+        if probabilities:
+            targets["probabilities"] = base.with_name(f"{base.name[:-4]}_probabilities.png")
+        if save_fov is not None:
+            targets["fov"] = Path(save_fov) / name
+        jobs.append(Job(source, targets))
     _refuse_collisions(jobs, tables or {})
     return jobs, left_out
 
@@ -190,22 +179,14 @@ def _run(
         mask = mask_of(read_photograph(place)[..., 0])
         try:
             result = predictor(image, check=check, fov=mask)
-        except FieldOfViewError as error:
-            raise ValueError(f"--fov {place}: {error}") from None
         except NotAFundusError as error:
             raise PhotographError(f"{job.source}: inside the mask {place}, {error}") from None
-    for path in job.targets:
+        except ValueError as error:  # the mask has another size than the photograph, or no pixel inside
+            raise ValueError(f"--fov {place}: {error}") from None
+    for kind, path in reversed(job.targets.items()):  # the vessels last: where they are, the others are too
         path.parent.mkdir(parents=True, exist_ok=True)
-    if job.probabilities:
-        write_whole(job.probabilities, _png(np.rint(result.probabilities * np.float32(65535)).astype(np.uint16)))
-    if job.overlay:
-        tinted = image.copy()
-        tinted[result.vessels] = np.rint(_OPACITY * _COLOUR + (1 - _OPACITY) * image[result.vessels])
-        write_whole(job.overlay, _png(tinted))
-    if job.fov:
-        write_whole(job.fov, _png(result.fov.astype(np.uint8) * np.uint8(255)))
-    write_whole(job.vessels, _png(result.vessels.astype(np.uint8) * np.uint8(255)))
-    line = f"{job.source} -> {job.vessels}: vessels on {result.vessel_share:.1%} of the field of view"
+        write_whole(path, _png(_draw(kind, image, result)))
+    line = f"{job.source} -> {job.targets['vessels']}: vessels on {result.vessel_share:.1%} of the field of view"
     height, width = image.shape[:2]
     row = {"width": width, "height": height, "fov_diameter": result.fov_diameter}
     if measure:
@@ -214,6 +195,17 @@ def _run(
         measures = measure_vessels(result.vessels, result.fov)
         row |= {name: "" if math.isnan(value) else f"{value:.6g}" for name, value in measures.items()}
     return line, row | {"vessel_share": f"{result.vessel_share:.4f}"}, (*doubts, *result.doubts)
+
+
+def _draw(kind: str, image: np.ndarray, result: Prediction) -> np.ndarray:
+    """Draw what a file of a `Job` shows: uint8 (H, W) or (H, W, 3), or uint16 (H, W) for probabilities."""
+    if kind == "probabilities":
+        return np.rint(result.probabilities * np.float32(65535)).astype(np.uint16)
+    if kind == "overlay":
+        tinted = image.copy()
+        tinted[result.vessels] = np.rint(_OPACITY * _COLOUR + (1 - _OPACITY) * image[result.vessels])
+        return tinted
+    return (result.fov if kind == "fov" else result.vessels) * np.uint8(255)
 
 
 def _find(inputs: Sequence[str], recursive: bool) -> tuple[dict[Path, Path], list[str]]:
@@ -314,7 +306,7 @@ def _refuse_collisions(jobs: Sequence[Job], tables: Mapping[str, str | None]) ->
     sources = {os.path.normcase(job.source.resolve()): job.source for job in jobs}
     taken: dict[str, Path] = {}
     for job in jobs:
-        for target in job.targets:
+        for target in job.targets.values():
             key = os.path.normcase(target.resolve())
             if key in sources:
                 raise ValueError(
@@ -328,17 +320,17 @@ def _refuse_collisions(jobs: Sequence[Job], tables: Mapping[str, str | None]) ->
             if target.is_dir():
                 raise ValueError(f"--output: {target} is a folder; expected a file name, or a folder for all")
             taken[key] = job.source
-    folders = {"--output": jobs[0].vessels, "--save-fov": jobs[0].fov}
-    for option, place in (folders | {key: name and Path(name) for key, name in tables.items()}).items():
-        if blocked := next((path for path in (place.parents if place else ()) if path.is_file()), None):
-            raise ValueError(f"{option}: {blocked} is a file; expected a folder")
-    for option, name in tables.items():
-        if name is None:
+    files = {"--output": jobs[0].targets["vessels"], "--save-fov": jobs[0].targets.get("fov")}
+    files |= {option: name if name is None else Path(name) for option, name in tables.items()}
+    for option, path in files.items():
+        if path is None:
             continue
-        path = Path(name)  # an empty name is the current folder
+        if blocked := next((folder for folder in path.parents if folder.is_file()), None):
+            raise ValueError(f"{option}: {blocked} is a file; expected a folder")
         key = os.path.normcase(path.resolve())
-        if path.is_dir() or key in sources or key in taken:
+        if option in tables and (path.is_dir() or key in sources or key in taken):  # an empty name is this folder
             raise ValueError(
-                f"{option}: expected the name of a file that is no photograph, no map and no other table, got {name!r}"
+                f"{option}: expected the name of a file that is no photograph, no map and no other table,"
+                f" got {tables[option]!r}"
             )
         taken[key] = path

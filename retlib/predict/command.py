@@ -14,9 +14,7 @@ from retlib.files import write_whole
 
 
 def predict(
-    photographs: Annotated[
-        list[str], typer.Argument(help="Photographs, folders of photographs, or patterns.", show_default=False)
-    ],
+    photographs: Annotated[list[str], typer.Argument(help="Photographs, folders of photographs, or patterns.")],
     output: Annotated[
         str,
         typer.Option(
@@ -38,22 +36,17 @@ def predict(
     threshold: Annotated[
         float | None,
         typer.Option(
-            help="Probability from which on a pixel is a vessel, above 0 and below 1; by default the model's own.",
-            show_default=False,
+            help="Probability from which on a pixel is a vessel, above 0 and below 1; by default the model's own."
         ),
     ] = None,
     fov: Annotated[
         str | None,
         typer.Option(
             help="A mask of the field of view, or a folder with a mask for each photograph, of its name or beginning"
-            " with it; by default the field of view is estimated.",
-            show_default=False,
+            " with it; by default the field of view is estimated."
         ),
     ] = None,
-    save_fov: Annotated[
-        str | None,
-        typer.Option("--save-fov", help="Folder for the fields of view, as masks.", show_default=False),
-    ] = None,
+    save_fov: Annotated[str | None, typer.Option(help="Folder for the fields of view, as masks.")] = None,
     scale: Annotated[
         float,
         typer.Option(
@@ -62,15 +55,12 @@ def predict(
         ),
     ] = 1.0,
     summary: Annotated[
-        str | None,
-        typer.Option("--csv", help="File for a table: size, vessels, seconds and doubts of each.", show_default=False),
+        str | None, typer.Option("--csv", help="File for a table: size, vessels, seconds and doubts of each.")
     ] = None,
     measure: Annotated[
         str | None,
         typer.Option(
-            "--measure",
-            help="File for a table: density, length, width, tortuosity and fractal dimension of the vessels of each.",
-            show_default=False,
+            help="File for a table: density, length, width, tortuosity and fractal dimension of the vessels of each."
         ),
     ] = None,
     recursive: Annotated[

@@ -35,6 +35,8 @@ import math
 import cv2
 import numpy as np
 
+from retlib.predict.fov import scale_fov
+
 _SIDE = 640  # pixels to which the longer side of the FOV is scaled
 _BORDER = 12  # pixels at the border of the FOV that are left out
 _STROKE = 15  # pixels, above the width of a letter's stroke
@@ -67,32 +69,26 @@ def measure_quality(image: np.ndarray, fov: np.ndarray) -> dict[str, float]:
         the FOV in pixels. ``roundness``: area of the FOV over that of a disc of this diameter. ``on_frame``: share of
         the FOV's outline on the frame of the picture.
     """
-    left, top, width, height = cv2.boundingRect(fov.astype(np.uint8))
-    window = np.s_[top : top + height, left : left + width]
-    diameter = max(height, width)
-    size = tuple(max(1, round(side * _SIDE / diameter)) for side in (width, height))
-    picture = cv2.resize(image[window], size, interpolation=cv2.INTER_AREA if diameter > _SIDE else cv2.INTER_LINEAR)
-    mask = cv2.resize(fov[window].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    inner = cv2.erode(mask, np.ones((2 * _BORDER + 1,) * 2), borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
-    inner = inner if inner.any() else mask > 0
+    picture, mask, inner = scale_fov(image, fov, _SIDE, _BORDER)
     log = np.log(picture[..., 1].astype(np.float32) + 8)
     one, two, six = (cv2.GaussianBlur(log, (0, 0), sigma) for sigma in (1, 2, 6))
     brightest, darkest = picture.max(axis=2), picture.min(axis=2)
     stroke = np.ones((_STROKE, _STROKE), np.uint8)
     white = (darkest >= _WHITE) & (cv2.morphologyEx(darkest, cv2.MORPH_TOPHAT, stroke) >= _CONTRAST)
     black = (brightest <= _BLACK) & (cv2.morphologyEx(brightest, cv2.MORPH_BLACKHAT, stroke) >= _CONTRAST)
-    padded = np.pad(mask, 1)
-    outline = (mask > 0) & (cv2.erode(padded, np.ones((3, 3)))[1:-1, 1:-1] == 0)
+    padded = np.pad(mask.astype(np.uint8), 1)
+    outline = mask & (cv2.erode(padded, np.ones((3, 3)))[1:-1, 1:-1] == 0)
+    left, top, width, height = cv2.boundingRect(fov.astype(np.uint8))
     frame = np.zeros_like(outline)
     frame[0], frame[-1] = top == 0, top + height == fov.shape[0]
     frame[1:-1, 0], frame[1:-1, -1] = left == 0, left + width == fov.shape[1]
     return {
-        "light": float(np.median(brightest[mask > 0])),
-        "glare": float((picture[..., 1][mask > 0] >= 250).mean()),
+        "light": float(np.median(brightest[mask])),
+        "glare": float((picture[..., 1][mask] >= 250).mean()),
         "detail": float((one - two)[inner].std() / max((two - six)[inner].std(), 1e-6)),
         "marks": float((white | black)[inner].mean()),
-        "diameter": float(diameter),
-        "roundness": float(mask.sum() / (np.pi / 4 * max(size) ** 2)),
+        "diameter": float(max(height, width)),
+        "roundness": float(mask.sum() / (np.pi / 4 * max(mask.shape) ** 2)),
         "on_frame": float((outline & frame).sum() / outline.sum()),
     }
 

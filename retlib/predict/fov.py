@@ -25,10 +25,6 @@ _WAIST = 0.5  # greatest height where they meet / height of the lower one
 _DARK = 0.25  # greatest light of a notch / median light of the retina
 
 
-class FieldOfViewError(ValueError):
-    """A mask of the field of view does not fit its photograph."""
-
-
 def find_fov(image: np.ndarray) -> np.ndarray:
     """Estimate the field of view of a photograph of unknown origin.
 
@@ -106,6 +102,28 @@ def searched_region(image: np.ndarray, fov: np.ndarray) -> np.ndarray:
         darkness = min(np.percentile(light[few][far[few]], 95), _DARK * np.median(light[few][fov[few]]))
         searched &= (depth > _NOTCH * side) | (light > darkness)
     return searched
+
+
+def scale_fov(image: np.ndarray, fov: np.ndarray, side: int, border: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scale the FOV's bounding box to one size, so that a camera's resolution does not matter.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        fov: bool (H, W) with at least one pixel inside.
+        side: pixels of the box's longer side.
+        border: pixels at the border of the scaled FOV that are left out of its inner part.
+
+    Returns:
+        The photograph, uint8 (h, w, 3); the FOV, bool (h, w); and its inner part, or all of it where none is left.
+    """
+    left, top, width, height = cv2.boundingRect(fov.astype(np.uint8))
+    window = np.s_[top : top + height, left : left + width]
+    longer = max(height, width)
+    size = (max(1, round(width * side / longer)), max(1, round(height * side / longer)))
+    picture = cv2.resize(image[window], size, interpolation=cv2.INTER_AREA if longer > side else cv2.INTER_LINEAR)
+    mask = cv2.resize(fov[window].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    inner = cv2.erode(np.pad(mask, 1), np.ones((2 * border + 1,) * 2))[1:-1, 1:-1]
+    return picture, mask > 0, (inner if inner.any() else mask) > 0
 
 
 def _fov_of_part(image: np.ndarray) -> np.ndarray:

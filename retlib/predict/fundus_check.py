@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-_SIDE = 256  # pixels to which the longer side of the FOV is scaled, so that a camera's resolution does not matter
+from retlib.predict.fov import scale_fov
+
+_SIDE = 256  # pixels to which the longer side of the FOV is scaled
 _BORDER = 6  # pixels at the border of the FOV that are left out
 _DARKEST = 8.0  # grey levels added before logarithms are taken
 _BACKGROUND = 12.0  # pixels, the standard deviation of the blur that gives the background
@@ -90,10 +92,8 @@ def measure_fundus(image: np.ndarray, fov: np.ndarray) -> dict[str, float]:
         the pixels with the strongest response, over the longer side. ``long_share``: share of these pixels in those
         longer than a fifth of that side. ``blank``: share of pixels that equal their neighbours in all channels.
     """
-    picture, mask = _reduced(image, fov)
-    inside = cv2.erode(np.pad(mask, 1), np.ones((2 * _BORDER + 1,) * 2))[1:-1, 1:-1] > 0
-    if not inside.any():
-        inside = mask > 0
+    picture, mask, inside = scale_fov(image, fov, _SIDE, _BORDER)
+    picture = picture.astype(np.float32)
     pixels = picture[inside]
     flat = _flattened(picture[..., 1], mask)
     dark, bright = _lines(flat)
@@ -113,17 +113,6 @@ def measure_fundus(image: np.ndarray, fov: np.ndarray) -> dict[str, float]:
     }
 
 
-def _reduced(image: np.ndarray, fov: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scale the FOV's bounding box to 256 pixels: float32 (h, w, 3) and uint8 (h, w) of 0 and 1."""
-    left, top, width, height = cv2.boundingRect(fov.astype(np.uint8))
-    window = np.s_[top : top + height, left : left + width]
-    scale = _SIDE / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    picture = cv2.resize(image[window], size, interpolation=how).astype(np.float32)
-    return picture, cv2.resize(fov[window].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-
-
 def _flattened(green: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Divide green by its background, blurred inside the mask only, and take the logarithm; 0 outside the mask."""
     level, weight = np.log(green + _DARKEST), mask.astype(np.float32)
@@ -131,7 +120,7 @@ def _flattened(green: np.ndarray, mask: np.ndarray) -> np.ndarray:
     def blur(values: np.ndarray) -> np.ndarray:
         return cv2.GaussianBlur(values, (0, 0), _BACKGROUND, borderType=cv2.BORDER_CONSTANT)
 
-    return np.where(mask > 0, level - blur(level * weight) / np.maximum(blur(weight), 1e-3), 0).astype(np.float32)
+    return np.where(mask, level - blur(level * weight) / np.maximum(blur(weight), 1e-3), 0).astype(np.float32)
 
 
 def _lines(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,9 +16,10 @@ from retlib.data.sample import require_photograph
 from retlib.device import pick_device
 from retlib.inference import area_opening, predict_logits, probabilities, remove_small_components
 from retlib.predict.doubts import find_doubts, measure_quality
-from retlib.predict.fov import FieldOfViewError, eyes_side_by_side, find_fov, searched_region
+from retlib.predict.fov import eyes_side_by_side, find_fov, searched_region
 from retlib.predict.fundus_check import FundusCheck, NotAFundusError, check_fundus
 from retlib.predict.weights import ModelCard, read_weights, shipped_weights
+from retlib.preprocessing import InputSettings
 
 _LIT = 20  # gray levels above which a pixel's colour counts
 _GRAY_SPREAD = 12  # gray levels by which the channels of a gray photograph differ, after JPEG compression
@@ -67,43 +68,23 @@ class Prediction:
         return max(cv2.boundingRect(self.fov.astype(np.uint8))[2:])
 
 
+@dataclass(frozen=True, eq=False)
 class Predictor:
-    """Apply a trained network to photographs.
+    """Apply a trained network to photographs; `load_predictor` makes one.
 
-    Args:
-        model: the network, see `retlib.predict.weights.read_weights`.
+    Attributes:
+        model: the network, in eval mode, on the device.
         card: the description of its weights.
-        threshold: probability from which on a pixel is a vessel, 0 to 1, ends excluded; the card's by default.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ...; ``auto`` takes CUDA where there is one.
-        scale: factor on the size at which the network sees a photograph, 0.1 to 2: 0.5 where only half of the retina's
-            width is in the picture.
-
-    Raises:
-        ValueError: an impossible threshold, device or scale.
+        inputs: how a photograph becomes the network's input: the card's settings at the chosen scale.
+        threshold: probability from which on a pixel is a vessel.
+        device: where the network is.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        card: ModelCard,
-        *,
-        threshold: float | None = None,
-        device: str = "auto",
-        scale: float = 1.0,
-    ) -> None:
-        self.card = card
-        if not 0.1 <= scale <= 2:
-            raise ValueError(f"scale: expected a factor from 0.1 to 2, got {scale:g}")
-        if scale != 1 and card.inputs.fov_side is None:
-            raise ValueError(f"scale: {card.name} has no working size (inputs.fov_side) that it could change")
-        side = card.inputs.fov_side and max(64, round(card.inputs.fov_side * scale))
-        self.inputs = card.inputs.model_copy(update={"fov_side": side})
-        self.threshold = card.threshold if threshold is None else float(threshold)
-        if not 0 < self.threshold < 1:
-            raise ValueError(f"threshold: expected a probability above 0 and below 1, got {self.threshold:g}")
-        self.device = pick_device(device)
-        self.model = model.to(self.device, memory_format=torch.channels_last).eval()
-        self._settings = card.inference.model_copy(update={"least_piece": None})
+    model: nn.Module
+    card: ModelCard
+    inputs: InputSettings
+    threshold: float
+    device: torch.device
 
     def __call__(self, image: np.ndarray, *, check: bool = True, fov: np.ndarray | None = None) -> Prediction:
         """Segment one photograph; of two eyes side by side or one above the other, each by itself.
@@ -129,7 +110,7 @@ class Predictor:
             fov = find_fov(image)
         elif fov.shape != image.shape[:2] or not fov.any():
             expected = f"{image.shape[1]} x {image.shape[0]}"
-            raise FieldOfViewError(
+            raise ValueError(
                 f"the field of view is {' x '.join(map(str, fov.shape[::-1]))} pixels with {int(fov.sum())} inside,"
                 f" expected {expected} as the photograph, and some inside"
             )
@@ -140,9 +121,10 @@ class Predictor:
                 " check=False) segments it nevertheless"
             )
         sample = FundusSample("photograph", image, vessels=np.zeros_like(fov), fov=fov)
-        logits = predict_logits(self.model, sample, self.inputs, self._settings, device=self.device)
+        min_size = self.card.inference.least_piece  # small components go at the threshold alone, which is quick
+        settings = self.card.inference.model_copy(update={"least_piece": None})
+        logits = predict_logits(self.model, sample, self.inputs, settings, device=self.device)
         vessels = _probabilities(logits) >= np.float32(self.threshold)
-        min_size = self.card.inference.least_piece
         if min_size is not None:
             vessels = remove_small_components(vessels, min_size)
         searched = searched_region(image, fov)
@@ -187,14 +169,29 @@ def load_predictor(
 ) -> Predictor:
     """Load the network that comes with retlib, or the one of another weights file with its card beside it.
 
-    Threshold, device and scale are those of `Predictor`.
+    Args:
+        weights: the weights file.
+        threshold: probability from which on a pixel is a vessel, 0 to 1, ends excluded; the card's by default.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ...; ``auto`` takes CUDA where there is one.
+        scale: factor on the size at which the network sees a photograph, 0.1 to 2: 0.5 where only half of the retina's
+            width is in the picture.
 
     Raises:
         WeightsError: no weights are shipped, or the file is missing, damaged or without its card.
         ValueError: an impossible threshold, device or scale.
     """
     model, card = read_weights(shipped_weights() if weights is None else weights)
-    return Predictor(model, card, threshold=threshold, device=device, scale=scale)
+    if not 0.1 <= scale <= 2:
+        raise ValueError(f"scale: expected a factor from 0.1 to 2, got {scale:g}")
+    if scale != 1 and card.inputs.fov_side is None:
+        raise ValueError(f"scale: {card.name} has no working size (inputs.fov_side) that it could change")
+    side = card.inputs.fov_side and max(64, round(card.inputs.fov_side * scale))
+    inputs = card.inputs.model_copy(update={"fov_side": side})
+    threshold = card.threshold if threshold is None else float(threshold)
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold: expected a probability above 0 and below 1, got {threshold:g}")
+    place = pick_device(device)
+    return Predictor(model.to(place, memory_format=torch.channels_last).eval(), card, inputs, threshold, place)
 
 
 def predict_vessels(
