@@ -61,10 +61,10 @@ def _colour() -> list[A.BasicTransform]:
     ]
 
 
-def _strong() -> list[A.BasicTransform]:
+def _strong(scale: tuple[float, float] = (0.8, 1.25)) -> list[A.BasicTransform]:
     """``colour``, and any rotation and a change of scale by up to a quarter, with the corners filled by reflection."""
     turn = A.Affine(
-        scale=(0.8, 1.25),
+        scale=scale,
         rotate=(-180, 180),
         interpolation=cv2.INTER_LINEAR,
         mask_interpolation=cv2.INTER_NEAREST,
@@ -81,9 +81,7 @@ def _strong_gray() -> list[A.BasicTransform]:
 
 def _wide_scale() -> list[A.BasicTransform]:
     """``strong``, with a change of scale from a half to 1.6, for cameras whose angle the working size does not tell."""
-    *colour, turn = _strong()
-    turn.scale = {"x": (0.5, 1.6), "y": (0.5, 1.6)}
-    return [*colour, turn]
+    return _strong(scale=(0.5, 1.6))
 
 
 def _cameras() -> list[A.BasicTransform]:

@@ -21,7 +21,7 @@ import numpy as np
 from retlib.data.collections import Collection
 from retlib.data.errors import DataError
 from retlib.data.readers import check_size, read_role
-from retlib.data.registry import find_root, get_collection, refuse_options
+from retlib.data.registry import find_root, get_collection
 from retlib.files import write_whole
 
 _JPEG = {".jpg", ".jpeg"}
@@ -54,8 +54,7 @@ def dataset_fingerprint(
 
         drawn = {name: value for name, value in phantoms.phantom_options(**options).items() if name != "count"}
         return _digest([f"generator {phantoms.GENERATOR_VERSION}", json.dumps(drawn, sort_keys=True), *chosen])
-    collection = get_collection(dataset)
-    refuse_options(dataset, options)
+    collection = get_collection(dataset, **options)
     if unknown := sorted(set(chosen) - set(collection.names)):
         known = f"{collection.names[0]} to {collection.names[-1]}"
         raise ValueError(f"{collection.title} has no sample {', '.join(unknown)}; its samples are {known}")
@@ -105,8 +104,7 @@ def inspect_files(collection: Collection, root: Path | None) -> Presence:
     base = root if root is not None else Path()
     missing, samples, files = [], 0, 0
     for name in collection.names:
-        choices = collection.files(name)
-        found = collection.find(root, name) if root is not None else dict.fromkeys(choices)
+        choices, found = collection.files(name), collection.find(root, name)
         absent = [role for role, path in found.items() if path is None]
         missing += [collection.directory(base) / choices[role][0] for role in absent]
         samples += not absent
@@ -122,13 +120,8 @@ class Difference:
     problem: str
 
 
-def verify_files(collection: Collection, root: Path, progress: bool = False) -> list[Difference]:
-    """Compare every file of a data set with its committed fingerprint.
-
-    Args:
-        collection: The data set.
-        root: Data root.
-        progress: Show a bar on stderr when it takes more than two seconds.
+def verify_files(collection: Collection, root: Path) -> list[Difference]:
+    """Compare every file of a data set under a data root with its committed fingerprint.
 
     Returns:
         The files that are missing, unreadable, or hold other pixels than the authentic ones; empty when all is well. A
@@ -139,8 +132,7 @@ def verify_files(collection: Collection, root: Path, progress: bool = False) -> 
     committed = committed_fingerprints(collection.key)
     owners = {digest: (name, role) for name, roles in committed.items() for role, digest in roles.items()}
     differences = []
-    bar = tqdm(collection.names, desc=f"verifying {collection.title}", unit="sample", delay=2, disable=not progress)
-    for name in bar:
+    for name in tqdm(collection.names, desc=f"verifying {collection.title}", unit="sample", delay=2, disable=None):
         for role, path in collection.find(root, name).items():
             expected = collection.directory(root) / collection.files(name)[role][0]
             if problem := _problem(collection, path, role, committed[name][role], owners):
@@ -168,13 +160,10 @@ def _problem(
 
 
 def _sample_fingerprint(collection: Collection, name: str, root: Path | None) -> str:
-    found = collection.find(root, name) if root is not None else {}
     committed = committed_fingerprints(collection.key)[name]
-    parts = [collection.key, name]
-    for role in sorted(collection.files(name)):
-        path = found.get(role)
-        parts.append(f"{role} {file_fingerprint(collection, path, role) if path else committed[role]}")
-    return _digest(parts)
+    found = sorted(collection.find(root, name).items())
+    hashes = [f"{role} {file_fingerprint(collection, path, role) if path else committed[role]}" for role, path in found]
+    return _digest([collection.key, name, *hashes])
 
 
 @cache
@@ -192,16 +181,11 @@ def _hash_file(path: Path, role: str, size: int, changed_ns: int) -> tuple[str, 
         digest, shape = hashlib.sha256(path.read_bytes()).hexdigest(), None
     else:
         array = np.ascontiguousarray(read_role(path, role))
-        digest, shape = _digest_array(array), array.shape
+        described = f"{array.dtype.str} {array.shape} ".encode()
+        digest, shape = hashlib.sha256(described + array.tobytes()).hexdigest(), array.shape
     if shared:
         write_whole(Path(shared, state), json.dumps([digest, shape]).encode())
     return digest, shape
-
-
-def _digest_array(array: np.ndarray) -> str:
-    digest = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
-    digest.update(array.data)
-    return digest.hexdigest()
 
 
 def _digest(lines: Iterable[str]) -> str:

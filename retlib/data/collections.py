@@ -54,12 +54,21 @@ class Collection:
         """Names of all samples, sorted."""
         return self.bases["all"]
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Places in the data set's folder where any of its files is looked for, the official ones of a sample last."""
+        return tuple(
+            place for name in self.names for choices in self.files(name).values() for place in reversed(choices)
+        )
+
     def directory(self, root: Path) -> Path:
         """Folder of the data set under the data root."""
         return root / self.folder
 
-    def find(self, root: Path, name: str) -> dict[str, Path | None]:
-        """Look for the files of one sample: role -> the first place that holds a file, or None."""
+    def find(self, root: Path | None, name: str) -> dict[str, Path | None]:
+        """Look for the files of one sample: role -> the first place that holds a file, or None; no root holds none."""
+        if root is None:
+            return dict.fromkeys(self.files(name))
         directory = self.directory(root)
         return {
             role: next((path for choice in choices if (path := directory / choice).is_file()), None)

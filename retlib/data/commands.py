@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from retlib.data.checksums import Difference
-    from retlib.data.collections import Collection
+from retlib.data import pack as packing
+from retlib.data.checksums import Difference, inspect_files, verify_files
+from retlib.data.collections import Collection
+from retlib.data.download import fetch_dataset
+from retlib.data.registry import COLLECTIONS, find_root, get_collection, require_root
 
 app = typer.Typer(
     name="data",
@@ -25,9 +27,6 @@ Names = Annotated[list[str] | None, typer.Argument(help="Data sets: drive, stare
 @app.command()
 def status(root: Root = None) -> None:
     """Print which data sets are present and what to do for those that are not."""
-    from retlib.data.checksums import inspect_files
-    from retlib.data.registry import COLLECTIONS, find_root
-
     folder = find_root(root)
     _print_root(root, folder)
     found = {key: inspect_files(collection, folder) for key, collection in COLLECTIONS.items()}
@@ -53,9 +52,6 @@ def status(root: Root = None) -> None:
 @app.command()
 def verify(names: Names = None, root: Root = None) -> None:
     """Compare decoded pixels with the committed fingerprints; exit code 1 when something differs."""
-    from retlib.data.checksums import inspect_files, verify_files
-    from retlib.data.registry import COLLECTIONS, find_root, require_root
-
     folder = find_root(root)
     if names:
         chosen = _public(names)
@@ -70,10 +66,8 @@ def verify(names: Names = None, root: Root = None) -> None:
         for item in COLLECTIONS.values():
             if item not in chosen:
                 typer.echo(f"{item.title}: not present, left out")
-    wrong = 0
-    for collection in chosen:
-        wrong += _print_differences(collection, verify_files(collection, folder, progress=True))
-    raise typer.Exit(1 if wrong else 0)
+    wrong = sum(_print_differences(collection, verify_files(collection, folder)) for collection in chosen)
+    raise typer.Exit(int(wrong > 0))
 
 
 @app.command()
@@ -87,9 +81,6 @@ def fetch(
 
     Exit code 1 when a file differs from the committed fingerprints.
     """
-    from retlib.data.checksums import inspect_files
-    from retlib.data.download import fetch_dataset
-
     chosen = _public(names)
     folder = _named_root(root, "to put the data")
     wrong = 0
@@ -97,10 +88,10 @@ def fetch(
         if not force and inspect_files(collection, folder).state == "present":
             typer.echo(f"{collection.title} is present in {collection.directory(folder)}; --force fetches it again")
             continue
-        differences = fetch_dataset(collection, folder, base_url, progress=True)
+        differences = fetch_dataset(collection, folder, base_url)
         typer.echo(f"{collection.title} is in {collection.directory(folder)}")
         wrong += _print_differences(collection, differences)
-    raise typer.Exit(1 if wrong else 0)
+    raise typer.Exit(int(wrong > 0))
 
 
 @app.command()
@@ -114,10 +105,7 @@ def pack(
 
     DRIVE may not be passed on: keep the parts to yourself.
     """
-    from retlib.data.pack import pack as pack_parts
-    from retlib.data.registry import COLLECTIONS
-
-    for part in pack_parts(_named_root(root, "the data is"), out, limit_mib, _public(names or list(COLLECTIONS))):
+    for part in packing.pack(_named_root(root, "the data is"), out, limit_mib, _public(names or list(COLLECTIONS))):
         typer.echo(f"{part}: {part.stat().st_size / 2**20:.1f} MiB")
 
 
@@ -127,12 +115,8 @@ def unpack(
     root: Root = None,
 ) -> None:
     """Restore packed data sets under the data root and verify them; exit code 1 when a file is not authentic."""
-    from retlib.data.checksums import inspect_files, verify_files
-    from retlib.data.pack import unpack as unpack_parts
-    from retlib.data.registry import COLLECTIONS
-
     folder = _named_root(root, "to put the data")
-    absent, written = unpack_parts(parts, folder)
+    absent, written = packing.unpack(parts, folder)
     typer.echo(f"{written} files in {folder}")
     if absent:
         typer.echo(f"not among these parts: {', '.join(map(str, absent))}")
@@ -141,27 +125,23 @@ def unpack(
         presence = inspect_files(collection, folder)
         if presence.state == "missing":
             continue
-        differences = [item for item in verify_files(collection, folder, progress=True) if item.path.exists()]
+        differences = [item for item in verify_files(collection, folder) if item.path.exists()]
         for item in differences:
             typer.echo(f"{item.path} {item.problem}")
         whole = f"{presence.samples} of {presence.samples_expected} samples are whole"
         typer.echo(f"{collection.title}: {whole}, {len(differences)} files differ from the committed fingerprints")
         wrong += len(differences)
-    raise typer.Exit(1 if wrong else 0)
+    raise typer.Exit(int(wrong > 0))
 
 
 def _public(names: list[str]) -> list[Collection]:
     """Look up public data sets; the synthetic images, which have no files, are refused."""
-    from retlib.data.registry import get_collection
-
     if "phantom" in names:
         raise ValueError("phantom has no files: its samples are made by code; choose drive, stare, chase_db1 or hrf")
     return [get_collection(name) for name in names]
 
 
 def _named_root(root: Path | None, purpose: str) -> Path:
-    from retlib.data.registry import find_root
-
     folder = find_root(root)
     if folder is None:
         raise ValueError(f"no data root is named: say where {purpose} with --root or the variable RETLIB_DATA")

@@ -43,7 +43,7 @@ _BROKEN = (
 
 
 def fetch_dataset(
-    collection: Collection, root: Path, base_url: str | None = None, progress: bool = False, retries: int = 3
+    collection: Collection, root: Path, base_url: str | None = None, retries: int = 3
 ) -> list[Difference]:
     """Download a data set, unpack it under the data root in its official layout, and verify it.
 
@@ -56,7 +56,6 @@ def fetch_dataset(
         collection: The data set.
         root: Data root; made where it does not exist.
         base_url: Address of the folder with the archives, in place of the official one.
-        progress: Show bars on stderr for what takes more than two seconds.
         retries: How often a broken connection is taken up again.
 
     Returns:
@@ -70,9 +69,9 @@ def fetch_dataset(
         raise DataError(f"{collection.title} cannot be downloaded by a program. {collection.instructions}")
     downloads = cache_folder() / "downloads" / collection.key
     base = base_url or collection.archive_base
-    archives = [_download(collection, base, name, downloads, progress, retries) for name in collection.archives]
+    archives = [_download(collection, base, name, downloads, retries) for name in collection.archives]
     try:
-        differences = _install(collection, archives, root, progress)
+        differences = _install(collection, archives, root)
     except DataError as error:
         shutil.rmtree(downloads)  # the next call must not meet the bad archive again
         raise DataError(f"{error} The archives came from {base}. {collection.instructions}") from None
@@ -89,7 +88,6 @@ class ResumingDownloader:
     """
 
     part: Path  #: File that grows while the download runs.
-    progress: bool = False  #: Show a bar on stderr when it takes more than two seconds.
 
     def __call__(self, url: str, output_file: str, pooch: object) -> None:
         """Download ``url`` to ``output_file``.
@@ -135,7 +133,8 @@ class ResumingDownloader:
             tag.write_text(mark, encoding="utf-8")
         else:
             tag.unlink(missing_ok=True)
-        show = {"desc": self.part.stem, "unit": "B", "unit_scale": True, "delay": 2, "disable": not self.progress}
+        # disable=None: a bar only where standard error is a terminal, and there only after two seconds.
+        show = {"desc": self.part.stem, "unit": "B", "unit_scale": True, "delay": 2, "disable": None}
         with self.part.open("ab" if resumed else "wb") as file, tqdm(initial=have, total=total, **show) as bar:
             for chunk in response.iter_content(_CHUNK):
                 with naming(self.part):
@@ -159,12 +158,8 @@ def unpack(collection: Collection, archive: Path, root: Path) -> int:
     Raises:
         DataError: The file is no archive, is broken, or holds a file of unreasonable size.
     """
-    places = {
-        PurePosixPath(choice).name.casefold(): choice
-        for name in collection.names
-        for choices in collection.files(name).values()
-        for choice in reversed(choices)  # where two places differ by case alone, the official one stays
-    }
+    # Where two places differ by case alone, the official one stays: it comes last.
+    places = {PurePosixPath(place).name.casefold(): place for place in collection.places}
     written: set[str] = set()
     try:
         for name, size, open_member in _members(archive):
@@ -203,7 +198,7 @@ def _members(archive: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]
                     yield member.name, member.size, partial(opened.extractfile, member)
 
 
-def _download(collection: Collection, base: str, name: str, folder: Path, progress: bool, retries: int) -> Path:
+def _download(collection: Collection, base: str, name: str, folder: Path, retries: int) -> Path:
     import pooch
     import requests
 
@@ -213,7 +208,7 @@ def _download(collection: Collection, base: str, name: str, folder: Path, progre
     downloader = pooch.create(folder, base, registry={name: None}, urls={name: url}, retry_if_failed=retries)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        return Path(downloader.fetch(name, downloader=ResumingDownloader(folder / f"{name}.part", progress)))
+        return Path(downloader.fetch(name, downloader=ResumingDownloader(folder / f"{name}.part")))
     except (requests.RequestException, ValueError) as error:
         reason = str(error)
     raise DataError(
@@ -222,7 +217,7 @@ def _download(collection: Collection, base: str, name: str, folder: Path, progre
     )
 
 
-def _install(collection: Collection, archives: list[Path], root: Path, progress: bool) -> list[Difference]:
+def _install(collection: Collection, archives: list[Path], root: Path) -> list[Difference]:
     """Unpack beside the data, check, verify, and move into place what is complete."""
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{collection.folder}-", dir=root) as folder:
@@ -236,7 +231,7 @@ def _install(collection: Collection, archives: list[Path], root: Path, progress:
                 f"{', '.join(collection.archives)} held only a part of {collection.title}:"
                 f" {len(missing)} files are missing ({names}{more}), so nothing was put into {root}."
             )
-        differences = verify_files(collection, staging, progress)
+        differences = verify_files(collection, staging)
         source, target = collection.directory(staging), collection.directory(root)
         if target.exists():  # file by file, beside whatever else lies there
             shutil.copytree(source, target, copy_function=os.replace, dirs_exist_ok=True)

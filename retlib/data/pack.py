@@ -54,7 +54,7 @@ def pack(
         raise ValueError(f"{root}: no file of {titles} there; see `retlib data status`")
     groups: list[list[Path]] = [[]]
     filled = _ENTRY_BYTES
-    for path in tqdm(files, desc="packing", unit="file", delay=2):
+    for path in tqdm(files, desc="packing", unit="file", delay=2, disable=None):
         size = len(zlib.compress(path.read_bytes(), wbits=-zlib.MAX_WBITS)) + _ENTRY_BYTES
         if size + _ENTRY_BYTES > limit:
             raise ValueError(f"--limit-mib {limit_mib:g}: {path} alone takes {size / 2**20:.1f} MiB; expected more")
@@ -87,16 +87,10 @@ def unpack(parts: Sequence[Path], root: Path) -> tuple[list[int], int]:
         ValueError: No part of `pack`; parts of two packings; a file that is damaged or belongs to no data set. Files of
             the parts before it are then in place, each of them whole.
     """
-    places = {
-        f"{collection.folder}/{choice}"
-        for collection in COLLECTIONS.values()
-        for name in collection.names
-        for choices in collection.files(name).values()
-        for choice in choices
-    }
+    places = {f"{item.folder}/{place}" for item in COLLECTIONS.values() for place in item.places}
     seen: set[int] = set()
     of = written = 0
-    for part in tqdm(parts, desc="unpacking", unit="part", delay=2):
+    for part in tqdm(parts, desc="unpacking", unit="part", delay=2, disable=None):
         try:
             with zipfile.ZipFile(part) as archive:
                 mark = json.loads(archive.comment)

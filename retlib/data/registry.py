@@ -64,14 +64,16 @@ def find_root(root: str | os.PathLike[str] | None = None) -> Path | None:
     return Path(chosen).expanduser() if chosen else None
 
 
-def get_collection(name: str) -> Collection:
+def get_collection(name: str, **options: object) -> Collection:
     """Look up a public data set by its key.
 
     Raises:
-        ValueError: There is none of that name; the message lists the names.
+        ValueError: There is none of that name; the message lists the names. Or an option, which only phantom takes.
     """
     if name not in COLLECTIONS:
         raise ValueError(f"unknown data set {name!r}; choose one of {', '.join(list_datasets())}")
+    if options:
+        raise ValueError(f"{name} takes no options, got {', '.join(sorted(options))}; only phantom does")
     return COLLECTIONS[name]
 
 
@@ -90,8 +92,7 @@ def split_names(dataset: str, split: str | None, **options: object) -> tuple[str
         from retlib.data.phantoms import phantom_names
 
         return phantom_names(split, **options)
-    collection = get_collection(dataset)
-    refuse_options(dataset, options)
+    collection = get_collection(dataset, **options)
     return resolve_split(collection.title, collection.bases, split, collection.group, collection.default_split)
 
 
@@ -143,9 +144,3 @@ def require_root(collection: Collection, root: str | os.PathLike[str] | None = N
             f" {collection.instructions} `retlib data status` lists what is present."
         )
     return found
-
-
-def refuse_options(name: str, options: Mapping[str, object]) -> None:
-    """Raise a ValueError for any option of a public data set."""
-    if options:
-        raise ValueError(f"{name} takes no options, got {', '.join(sorted(options))}; only phantom does")

@@ -11,7 +11,6 @@ from retlib.data.sample import require_photograph
 _BRIGHT = 40  # gray levels above which a margin or a surround is not the camera's black
 _EVEN = 12  # gray levels by which the pixels of a bright margin may differ
 _SAMPLES = 400  # pixels of a row or column that are examined
-_AT_ONCE = 8  # rows or columns of a margin that are examined together
 _PLAIN = 8  # gray levels by which the four corners of a bright surround may differ
 _CORNER = 0.03  # side of a corner / shorter side of the frame
 _SMALL = 0.4  # share of the frame below which a lit disc in a black frame is cut out first
@@ -47,7 +46,12 @@ def find_fov(image: np.ndarray) -> np.ndarray:
     window = _without_margins(image)
     inner = np.ascontiguousarray(image[window])
     lit = _lit_part(inner)
-    fov[window][lit] = _fov_of_part(np.ascontiguousarray(inner[lit]))
+    part = np.ascontiguousarray(inner[lit])
+    found = None
+    if (surround := _plain_surround(part)) is not None:
+        away = np.abs(part.astype(np.int16) - surround).max(axis=2).astype(np.uint8)
+        found = estimate_fov(np.repeat(away[..., None], 3, axis=2))
+    fov[window][lit] = estimate_fov(part) if found is None or found.all() else found
     return fov
 
 
@@ -126,16 +130,6 @@ def scale_fov(image: np.ndarray, fov: np.ndarray, side: int, border: int) -> tup
     return picture, mask > 0, (inner if inner.any() else mask) > 0
 
 
-def _fov_of_part(image: np.ndarray) -> np.ndarray:
-    surround = _plain_surround(image)
-    if surround is not None:
-        away = np.abs(image.astype(np.int16) - surround).max(axis=2).astype(np.uint8)
-        fov = estimate_fov(np.repeat(away[..., None], 3, axis=2))
-        if not fov.all():
-            return fov
-    return estimate_fov(image)
-
-
 def _without_margins(image: np.ndarray) -> tuple[slice, slice]:
     """Cut plain bright rows and columns off all four sides, at most half of each side in all."""
     rows, columns = slice(0, image.shape[0]), slice(0, image.shape[1])
@@ -152,14 +146,10 @@ def _trim(lines: np.ndarray, span: slice) -> slice:
 
 
 def _plain_lines(lines: np.ndarray) -> int:
-    """Count the plain bright lines at the beginning. Most photographs have none, so only a few lines are examined."""
-    for start in range(0, len(lines), _AT_ONCE):
-        some = lines[start : start + _AT_ONCE]
-        low, high = some.min(axis=1).astype(np.int16), some.max(axis=1).astype(np.int16)
-        plain = ((high - low).max(axis=1) <= _EVEN) & (high.max(axis=1) > _BRIGHT)
-        if not plain.all():
-            return start + int(np.argmin(plain))
-    return len(lines)
+    """Count the plain bright lines at the beginning."""
+    low, high = lines.min(axis=1), lines.max(axis=1)
+    plain = ((high - low).max(axis=1) <= _EVEN) & (high.max(axis=1) > _BRIGHT)
+    return len(plain) if plain.all() else int(np.argmin(plain))
 
 
 def _lit_part(image: np.ndarray) -> tuple[slice, slice]:
@@ -170,14 +160,12 @@ def _lit_part(image: np.ndarray) -> tuple[slice, slice]:
     frame = np.concatenate([reduced[0], reduced[-1], reduced[:, 0], reduced[:, -1]])
     # Low, so that a dark retina counts as lit: too much black around the disc is harmless, too little is not.
     level = float(np.median(frame)) + _NOISE
-    lit = cv2.morphologyEx((reduced > level).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+    lit = cv2.morphologyEx((reduced > level).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     if level > _BRIGHT or not lit.any():
         return everything
-    box = []
-    for axis, side in ((1, height), (0, width)):
-        at = np.flatnonzero(lit.any(axis=axis)) * side / lit.shape[1 - axis]
-        box.append((at[0], at[-1] + side / lit.shape[1 - axis]))
-    (top, bottom), (left, right) = box
+    left, top, across, down = cv2.boundingRect(lit)
+    top, bottom = (row * height / lit.shape[0] for row in (top, top + down))
+    left, right = (column * width / lit.shape[1] for column in (left, left + across))
     if (bottom - top) * (right - left) >= _SMALL * height * width:
         return everything
     margin = _MARGIN * max(bottom - top, right - left)

@@ -18,9 +18,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from retlib.device import autocast
 from retlib.losses import build_loss
 from retlib.preprocessing import InputSettings, Prepared
-from retlib.training.batches import Batch, TrainingDataset, stack_samples, to_batch
+from retlib.training.batches import Batch, TrainingDataset, choose_workers, load_batches, stack_samples, to_batch
 from retlib.training.checkpoints import Clock, State, load, save
-from retlib.training.loader import choose_workers, load_batches
 from retlib.training.memory import keep_freed_memory
 from retlib.training.sampling import derive_seed, validation_patches
 from retlib.training.settings import TrainingSettings
@@ -184,10 +183,7 @@ def fit(
 
 def _step(model, averaged, batch: Batch, loss_of, optimiser, schedule, settings, device, scores: Scores) -> None:
     """Take one optimiser step. On CUDA nothing here waits for the GPU."""
-    mask = region_mask(batch, settings.loss_region)
-    with autocast(device, settings.amp, settings.amp_cpu):
-        logits = model(batch.image)
-    loss = loss_of(logits.float(), batch.vessels, mask, batch.distances)
+    loss = _score(model, batch, loss_of, settings, device, scores)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     if settings.gradient_clip is not None:
@@ -197,7 +193,6 @@ def _step(model, averaged, batch: Batch, loss_of, optimiser, schedule, settings,
         averaged.update_parameters(model)
     if schedule is not None and settings.schedule != "plateau":
         schedule.step()
-    scores.add(loss, logits, batch, mask)
 
 
 @torch.no_grad()
@@ -206,13 +201,19 @@ def _validate(model, checks, loss_of, settings, inputs, device) -> dict[str, flo
     model.eval()
     scores = Scores(device)
     for raw in checks:
-        batch = to_batch(raw, inputs)
-        mask = region_mask(batch, settings.loss_region)
-        with autocast(device, settings.amp, settings.amp_cpu):
-            logits = model(batch.image)
-        logits = logits.float()
-        scores.add(loss_of(logits, batch.vessels, mask, batch.distances), logits, batch, mask)
+        _score(model, to_batch(raw, inputs), loss_of, settings, device, scores)
     return scores.row("validation")
+
+
+def _score(model, batch: Batch, loss_of, settings: TrainingSettings, device, scores: Scores) -> torch.Tensor:
+    """Apply the network to a batch, add the batch to the scores, and return its mean loss."""
+    mask = region_mask(batch, settings.loss_region)
+    with autocast(device, settings.amp, settings.amp_cpu):
+        logits = model(batch.image)
+    logits = logits.float()
+    loss = loss_of(logits, batch.vessels, mask, batch.distances)
+    scores.add(loss, logits, batch, mask)
+    return loss
 
 
 def _validation_batches(validation, settings: TrainingSettings, seed: int) -> list[list[Prepared]]:

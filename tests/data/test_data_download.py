@@ -167,7 +167,7 @@ def test_part_longer_than_the_file_is_dropped(server, tmp_path: Path):
 
 def test_quick_download_shows_no_bar(chase, server, capfd):
     tiny, root = chase
-    fetch_dataset(tiny, root, server.address, progress=True)
+    fetch_dataset(tiny, root, server.address)
     assert capfd.readouterr().err == ""
 
 

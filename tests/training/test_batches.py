@@ -9,8 +9,7 @@ import torch
 from retlib.data import load_dataset
 from retlib.preprocessing import InputSettings, prepare, to_input
 from retlib.training import Patches, TrainingSettings, cut_patch, random_corner
-from retlib.training.batches import TrainingDataset, stack_samples, to_batch
-from retlib.training.loader import load_batches
+from retlib.training.batches import TrainingDataset, load_batches, stack_samples, to_batch
 from retlib.training.sampling import count_by_rows, derive_seed, grid_corners, plan_epoch, validation_patches
 
 INPUTS = InputSettings(preprocessing=("green",), size=(64, 64))

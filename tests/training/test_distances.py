@@ -12,8 +12,7 @@ from retlib.losses import build_loss, signed_distances
 from retlib.models import build_model
 from retlib.preprocessing import InputSettings, Prepared, prepare
 from retlib.training import Patches, TrainingSettings, fit
-from retlib.training.batches import TrainingDataset
-from retlib.training.loader import load_batches
+from retlib.training.batches import TrainingDataset, load_batches
 from retlib.training.loop import region_mask
 
 CPU = torch.device("cpu")

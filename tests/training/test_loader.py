@@ -18,9 +18,8 @@ from torch import nn
 
 from retlib.data import load_dataset
 from retlib.preprocessing import InputSettings, Prepared, normalise, prepare
-from retlib.training import TrainingSettings, fit, loader
-from retlib.training.batches import RawBatch, TrainingDataset
-from retlib.training.loader import MOST_WORKERS, choose_workers, load_batches
+from retlib.training import TrainingSettings, batches, fit
+from retlib.training.batches import MOST_WORKERS, RawBatch, TrainingDataset, choose_workers, load_batches
 
 CPU = torch.device("cpu")
 INPUTS = InputSettings(size=(64, 64))
@@ -203,7 +202,7 @@ def test_the_number_of_workers_suits_the_device(monkeypatch: pytest.MonkeyPatch)
     gpu = torch.device("cuda")
     monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["fork", "spawn"])
     for cores, expected in ((1, 1), (6, 5), (64, MOST_WORKERS)):
-        monkeypatch.setattr(loader, "usable_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(batches, "usable_cores", lambda cores=cores: cores)
         assert (choose_workers(gpu), choose_workers(CPU)) == (expected, 0)
     monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
     assert choose_workers(gpu) == 0
