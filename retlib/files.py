@@ -16,16 +16,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-CACHE_VARIABLE = "RETLIB_CACHE"
-"""Environment variable that names the cache folder."""
-
 
 def cache_folder() -> Path:
     """Return the folder for downloads, unfinished runs and weights, which may be deleted at any time.
 
     The environment variable ``RETLIB_CACHE`` names it, else it is ``retlib`` in the user's own folder for caches.
     """
-    if named := os.environ.get(CACHE_VARIABLE):
+    if named := os.environ.get("RETLIB_CACHE"):
         return Path(named).expanduser()
     import pooch
 

@@ -17,6 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from retlib.data.collections import Collection
 from retlib.data.errors import DataError
@@ -101,15 +102,10 @@ class Presence:
 
 def inspect_files(collection: Collection, root: Path | None) -> Presence:
     """Look for every file of a data set, without opening any; with no root, everything is missing."""
-    base = root if root is not None else Path()
-    missing, samples, files = [], 0, 0
-    for name in collection.names:
-        choices, found = collection.files(name), collection.find(root, name)
-        absent = [role for role, path in found.items() if path is None]
-        missing += [collection.directory(base) / choices[role][0] for role in absent]
-        samples += not absent
-        files += len(found) - len(absent)
-    return Presence(samples, len(collection.names), files, files + len(missing), tuple(missing))
+    files = list(collection.walk(root))
+    missing = tuple(place for _, _, place, path in files if path is None)
+    samples, incomplete = len(collection.names), len({name for name, _, _, path in files if path is None})
+    return Presence(samples - incomplete, samples, len(files) - len(missing), len(files), missing)
 
 
 @dataclass(frozen=True)
@@ -127,16 +123,13 @@ def verify_files(collection: Collection, root: Path) -> list[Difference]:
         The files that are missing, unreadable, or hold other pixels than the authentic ones; empty when all is well. A
         file that holds what belongs to another sample is reported as swapped.
     """
-    from tqdm import tqdm
-
     committed = committed_fingerprints(collection.key)
     owners = {digest: (name, role) for name, roles in committed.items() for role, digest in roles.items()}
     differences = []
-    for name in tqdm(collection.names, desc=f"verifying {collection.title}", unit="sample", delay=2, disable=None):
-        for role, path in collection.find(root, name).items():
-            expected = collection.directory(root) / collection.files(name)[role][0]
-            if problem := _problem(collection, path, role, committed[name][role], owners):
-                differences.append(Difference(path or expected, problem))
+    files = list(collection.walk(root))
+    for name, role, place, path in tqdm(files, f"verifying {collection.title}", unit="file", delay=2, disable=None):
+        if problem := _problem(collection, path, role, committed[name][role], owners):
+            differences.append(Difference(path or place, problem))
     return differences
 
 

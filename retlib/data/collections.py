@@ -18,7 +18,7 @@ five of each class for training is the authors' own split.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +74,14 @@ class Collection:
             role: next((path for choice in choices if (path := directory / choice).is_file()), None)
             for role, choices in self.files(name).items()
         }
+
+    def walk(self, root: Path | None) -> Iterator[tuple[str, str, Path, Path | None]]:
+        """List every file of the data set: name of its sample, role, official place, and the file that is there."""
+        directory = self.directory(root or Path())
+        for name in self.names:
+            found = self.find(root, name)
+            for role, choices in self.files(name).items():
+                yield name, role, directory / choices[0], found[role]
 
 
 def sample_files(collection: Collection, root: Path, name: str) -> dict[str, Path]:

@@ -17,6 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 from urllib.parse import urljoin
 
+from tqdm import tqdm
+
 from retlib.data.checksums import Difference, inspect_files, verify_files
 from retlib.data.collections import Collection
 from retlib.data.errors import DataError
@@ -118,7 +120,6 @@ class ResumingDownloader:
     def _receive(self, response: requests.Response, have: int, tag: Path) -> None:
         """Append the rest, or start over where the server sends the whole file."""
         import requests
-        from tqdm import tqdm
 
         resumed = response.status_code == requests.codes.partial_content
         if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):

@@ -42,13 +42,7 @@ def pack(
         ValueError: There is no file of these data sets; a file does not fit into a part by itself.
     """
     limit = int(limit_mib * 2**20)
-    files = [
-        path
-        for collection in collections
-        for name in collection.names
-        for path in collection.find(root, name).values()
-        if path is not None
-    ]
+    files = [path for collection in collections for *_, path in collection.walk(root) if path is not None]
     if not files:
         titles = ", ".join(collection.title for collection in collections)
         raise ValueError(f"{root}: no file of {titles} there; see `retlib data status`")

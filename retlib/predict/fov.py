@@ -47,11 +47,13 @@ def find_fov(image: np.ndarray) -> np.ndarray:
     inner = np.ascontiguousarray(image[window])
     lit = _lit_part(inner)
     part = np.ascontiguousarray(inner[lit])
-    found = None
-    if (surround := _plain_surround(part)) is not None:
+    surround = _plain_surround(part)
+    if surround is not None:
         away = np.abs(part.astype(np.int16) - surround).max(axis=2).astype(np.uint8)
         found = estimate_fov(np.repeat(away[..., None], 3, axis=2))
-    fov[window][lit] = estimate_fov(part) if found is None or found.all() else found
+    if surround is None or found.all():
+        found = estimate_fov(part)
+    fov[window][lit] = found
     return fov
 
 
