@@ -58,8 +58,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-from retlib.data import find_root, load_dataset, split_names
-from retlib.data.measurements import measure_dataset, pooled_shares, read_measurements, write_measurements
+from retlib.data import dataset_fingerprint, find_root, load_dataset, split_names
+from retlib.data.measurements import pooled_shares, read_measurements, write_measurements
 from retlib.data.registry import COLLECTIONS
 from retlib.metrics import betti_errors, cldice, confusion
 from retlib.study.figures import gallery, set_style
@@ -118,10 +118,23 @@ def score_observer(sample):
     return {metric: float(scores[metric]) for metric in METRICS}
 
 
+def measure_label(sample):
+    """Measure the label of an image: shares of pixels are fractions of one."""
+    row = {
+        "fov_share": float(sample.fov.mean()),
+        "vessels_in_fov": float(sample.vessels[sample.fov].mean()),
+        "vessels_in_frame": float(sample.vessels.mean()),
+        "vessel_pixels_outside_fov": int((sample.vessels & ~sample.fov).sum()),
+    }
+    return row if sample.second_observer is None else row | {"observer": score_observer(sample)}
+
+
 measurements = read_measurements(folder)
 for name in present:
     if measure == "always" or (measure == "missing" and name not in measurements):
-        measurements[name] = measure_dataset(name, str(root), score_observer)
+        images = {sample.name: measure_label(sample) for sample in load_dataset(name, "all", root)}
+        fingerprint = dataset_fingerprint(name, split_names(name, "all"), root)
+        measurements[name] = {"fingerprint": fingerprint, "images": images}
         write_measurements(folder, measurements)
 
 # %%

@@ -11,7 +11,6 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
@@ -81,69 +80,66 @@ def fetch_dataset(
     return differences
 
 
-@dataclass(frozen=True)
-class ResumingDownloader:
-    """Downloader for pooch that keeps what has arrived and asks the server for the rest.
+def resume_download(url: str, output_file: str, pooch: object, part: Path) -> None:
+    """Download a file for pooch: keep what has arrived, and ask the server for the rest.
 
-    Beside ``part``, ``<part>.tag`` keeps the server's mark of the version, so that a file which changed meanwhile is
-    started over.
+    Args:
+        url: Address of the file.
+        output_file: Where the whole file goes.
+        pooch: Not used; pooch hands itself over.
+        part: File that grows while the download runs. Beside it ``<part>.tag`` keeps the server's mark of the version,
+            so that a file which changed meanwhile is started over.
+
+    Raises:
+        requests.RequestException: The server cannot be reached, refuses, or breaks off; the part is kept.
     """
+    import requests
 
-    part: Path  #: File that grows while the download runs.
+    tag = part.with_name(f"{part.name}.tag")
+    have = part.stat().st_size if part.exists() else 0
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        if tag.exists():
+            headers["If-Range"] = tag.read_text(encoding="utf-8")
+    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+        if response.status_code != requests.codes.requested_range_not_satisfiable:
+            response.raise_for_status()
+            _receive(response, part, have, tag)
+        elif response.headers.get("Content-Range") != f"bytes */{have}":
+            part.unlink()  # longer than the file on the server: no part of it
+            raise requests.ConnectionError(f"{url} changed during the download")
+    os.replace(part, output_file)
+    tag.unlink(missing_ok=True)
 
-    def __call__(self, url: str, output_file: str, pooch: object) -> None:
-        """Download ``url`` to ``output_file``.
 
-        Raises:
-            requests.RequestException: The server cannot be reached, refuses, or breaks off; the part is kept.
-        """
-        import requests
+def _receive(response: requests.Response, part: Path, have: int, tag: Path) -> None:
+    """Append the rest, or start over where the server sends the whole file."""
+    import requests
 
-        tag = self.part.with_name(f"{self.part.name}.tag")
-        have = self.part.stat().st_size if self.part.exists() else 0
-        headers = {"Accept-Encoding": "identity"}
-        if have:
-            headers["Range"] = f"bytes={have}-"
-            if tag.exists():
-                headers["If-Range"] = tag.read_text(encoding="utf-8")
-        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
-            beyond_end = response.status_code == requests.codes.requested_range_not_satisfiable
-            if beyond_end and response.headers.get("Content-Range") != f"bytes */{have}":
-                self.part.unlink()  # longer than the file on the server: no part of it
-                raise requests.ConnectionError(f"{url} changed during the download")
-            if not beyond_end:
-                response.raise_for_status()
-                self._receive(response, have, tag)
-        os.replace(self.part, output_file)
+    resumed = response.status_code == requests.codes.partial_content
+    if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+        raise requests.ConnectionError(f"{response.url} answered with another range than asked for")
+    have = have if resumed else 0
+    length = response.headers.get("Content-Length")
+    total = have + int(length) if length else None
+    mark = response.headers.get("ETag", "")
+    if not mark or mark.startswith("W/"):  # a weak mark does not vouch for the bytes
+        mark = response.headers.get("Last-Modified", "")
+    if mark:
+        tag.write_text(mark, encoding="utf-8")
+    else:
         tag.unlink(missing_ok=True)
-
-    def _receive(self, response: requests.Response, have: int, tag: Path) -> None:
-        """Append the rest, or start over where the server sends the whole file."""
-        import requests
-
-        resumed = response.status_code == requests.codes.partial_content
-        if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-            raise requests.ConnectionError(f"{response.url} answered with another range than asked for")
-        have = have if resumed else 0
-        length = response.headers.get("Content-Length")
-        total = have + int(length) if length else None
-        mark = response.headers.get("ETag", "")
-        if not mark or mark.startswith("W/"):  # a weak mark does not vouch for the bytes
-            mark = response.headers.get("Last-Modified", "")
-        if mark:
-            tag.write_text(mark, encoding="utf-8")
-        else:
-            tag.unlink(missing_ok=True)
-        # disable=None: a bar only where standard error is a terminal, and there only after two seconds.
-        show = {"desc": self.part.stem, "unit": "B", "unit_scale": True, "delay": 2, "disable": None}
-        with self.part.open("ab" if resumed else "wb") as file, tqdm(initial=have, total=total, **show) as bar:
-            for chunk in response.iter_content(_CHUNK):
-                with naming(self.part):
-                    file.write(chunk)
-                bar.update(len(chunk))
-        arrived = self.part.stat().st_size
-        if total is not None and arrived != total:
-            raise requests.ConnectionError(f"{response.url} broke off after {arrived} of {total} bytes")
+    # disable=None: a bar only where standard error is a terminal, and there only after two seconds.
+    show = {"desc": part.stem, "unit": "B", "unit_scale": True, "delay": 2, "disable": None}
+    with part.open("ab" if resumed else "wb") as file, tqdm(initial=have, total=total, **show) as bar:
+        for chunk in response.iter_content(_CHUNK):
+            with naming(part):
+                file.write(chunk)
+            bar.update(len(chunk))
+    arrived = part.stat().st_size
+    if total is not None and arrived != total:
+        raise requests.ConnectionError(f"{response.url} broke off after {arrived} of {total} bytes")
 
 
 def unpack(collection: Collection, archive: Path, root: Path) -> int:
@@ -209,7 +205,7 @@ def _download(collection: Collection, base: str, name: str, folder: Path, retrie
     downloader = pooch.create(folder, base, registry={name: None}, urls={name: url}, retry_if_failed=retries)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        return Path(downloader.fetch(name, downloader=ResumingDownloader(folder / f"{name}.part")))
+        return Path(downloader.fetch(name, downloader=partial(resume_download, part=folder / f"{name}.part")))
     except (requests.RequestException, ValueError) as error:
         reason = str(error)
     raise DataError(

@@ -1,54 +1,27 @@
-"""Measure the labels of a data set, and keep the measurements in ``datasets.json`` in the folder of the records.
+"""Keep what was measured on the labels of the data sets, in ``datasets.json`` in the folder of the records.
 
-The file holds numbers alone, no pixel of a data set, so that whatever needs them works where the images are absent.
+The book's page on the data sets measures them. The file holds numbers alone, no pixel of a data set, so that whatever
+needs them works where the images are absent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from retlib.data.checksums import dataset_fingerprint
-from retlib.data.registry import get_collection, load_dataset, split_names
-from retlib.data.sample import FundusSample
+from retlib.data.registry import get_collection
 from retlib.files import read_json, seal_json, write_whole
 
 FILE = "datasets.json"
 Measurements = Mapping[str, Any]
-"""Data set -> ``{"fingerprint": ..., "images": {name: {"fov_share": ..., "vessels_in_fov": ..., ...}}}``."""
+"""Data set -> ``{"fingerprint": ..., "images": {name: {"fov_share": ..., "vessels_in_fov": ..., ...}}}``.
 
-
-def measure_dataset(
-    name: str,
-    root: str | Path | None = None,
-    score_observer: Callable[[FundusSample], Mapping[str, float]] | None = None,
-) -> dict[str, Any]:
-    """Measure every image of a public data set; all its files are read.
-
-    Args:
-        name: Key of the data set.
-        root: Data root, see `retlib.data.load_dataset`.
-        score_observer: Scores the second observer of a sample against the first; called where there is a second one.
-
-    Returns:
-        The data set's fingerprint, and for each image the share of the frame that the FOV covers, the shares of vessel
-        pixels inside the FOV and in the frame (fractions of one), the number of vessel pixels outside the FOV and,
-        under ``observer``, what ``score_observer`` gave.
-    """
-    images = {}
-    for sample in load_dataset(name, "all", root):
-        row: dict[str, Any] = {
-            "fov_share": float(sample.fov.mean()),
-            "vessels_in_fov": float(sample.vessels[sample.fov].mean()),
-            "vessels_in_frame": float(sample.vessels.mean()),
-            "vessel_pixels_outside_fov": int((sample.vessels & ~sample.fov).sum()),
-        }
-        if score_observer is not None and sample.second_observer is not None:
-            row["observer"] = dict(score_observer(sample))
-        images[sample.name] = row
-    return {"fingerprint": dataset_fingerprint(name, split_names(name, "all"), root=root), "images": images}
+Of each image: the share of the frame that the FOV covers (``fov_share``), the shares of vessel pixels inside the FOV
+and in the frame (``vessels_in_fov``, ``vessels_in_frame``), fractions of one, the number of vessel pixels outside the
+FOV (``vessel_pixels_outside_fov``) and, where there is a second observer, the scores against the first (``observer``).
+"""
 
 
 def read_measurements(records: Path) -> dict[str, Any]:

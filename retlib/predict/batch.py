@@ -127,19 +127,20 @@ def run_jobs(
     failed, rows = 0, []
     for job in jobs:
         start = time.perf_counter()
+        row: dict[str, object] = {"file": str(job.source)}
         try:
-            line, row, doubts = _run(predictor, job, check, fov, measure)
+            line, measured, doubts = _run(predictor, job, check, fov, measure)
         except Exception as error:  # also a full disk, say, or a photograph too large for the device's memory
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             if os.environ.get("RETLIB_DEBUG") and not isinstance(error, ValueError):
                 raise
             failed += 1
-            rows.append({"file": str(job.source), "doubts": f"not segmented: {reason}"})
+            row["doubts"] = f"not segmented: {reason}"
             report("", reason if isinstance(error, PhotographError) else f"{job.source}: {reason}")
         else:
-            row |= {"file": str(job.source), "seconds": f"{time.perf_counter() - start:.2f}"}
-            rows.append(row | {"doubts": "; ".join(doubts)})
-            report(line, f"{job.source}: doubtful: {'; '.join(doubts)}" if doubts else "")
+            row |= measured | {"seconds": f"{time.perf_counter() - start:.2f}", "doubts": "; ".join(doubts)}
+            report(line, f"{job.source}: doubtful: {row['doubts']}" if doubts else "")
+        rows.append(row)
     return failed, rows
 
 

@@ -15,7 +15,7 @@ import pytest
 from retlib.data import DataError
 from retlib.data.checksums import inspect_files
 from retlib.data.collections import CHASE_DB1, DRIVE, HRF, STARE
-from retlib.data.download import ResumingDownloader, cache_folder, fetch_dataset, unpack
+from retlib.data.download import cache_folder, fetch_dataset, resume_download, unpack
 from retlib.data.readers import read_sample
 
 
@@ -148,7 +148,7 @@ def test_complete_part_needs_no_more_bytes(server, tmp_path: Path):
     server.files["a.zip"] = b"content"
     part = tmp_path / "a.zip.part"
     part.write_bytes(b"content")
-    ResumingDownloader(part)(f"{server.address}a.zip", str(tmp_path / "a.zip"), None)
+    resume_download(f"{server.address}a.zip", str(tmp_path / "a.zip"), None, part)
     assert (tmp_path / "a.zip").read_bytes() == b"content"
     assert server.requests == [("a.zip", "bytes=7-", 0)]
     assert not part.exists()
@@ -161,7 +161,7 @@ def test_part_longer_than_the_file_is_dropped(server, tmp_path: Path):
     part = tmp_path / "a.zip.part"
     part.write_bytes(b"something longer")
     with pytest.raises(requests.ConnectionError, match="changed"):
-        ResumingDownloader(part)(f"{server.address}a.zip", str(tmp_path / "a.zip"), None)
+        resume_download(f"{server.address}a.zip", str(tmp_path / "a.zip"), None, part)
     assert not part.exists() and not (tmp_path / "a.zip").exists()
 
 

@@ -1,4 +1,4 @@
-"""The measured labels of the data sets: made once from the files, kept as numbers."""
+"""The measured labels of the data sets: made once from the files, by the page on them, and kept as numbers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retlib.data import FundusSample, measurements, split_names
-from retlib.data.measurements import (
-    measure_dataset,
-    pooled_shares,
-    read_measurements,
-    vessel_shares,
-    write_measurements,
-)
+from retlib.data import FundusSample, split_names
+from retlib.data.measurements import pooled_shares, read_measurements, vessel_shares, write_measurements
+from tests.pages import functions_of
 
 
 def sample(name: str, vessels: np.ndarray, observer: np.ndarray | None) -> FundusSample:
@@ -24,26 +19,25 @@ def sample(name: str, vessels: np.ndarray, observer: np.ndarray | None) -> Fundu
 
 
 @pytest.fixture
-def two(monkeypatch: pytest.MonkeyPatch) -> dict:
+def two() -> dict:
     """Two images of DRIVE's test part, measured without a file."""
     first, second = np.zeros((8, 8), dtype=bool), np.zeros((8, 8), dtype=bool)
     first[:2, :4] = True  # 8 of 32 pixels inside the FOV
     first[0, 7] = True  # one outside
     second[0, :2] = True
     samples = [sample("01_test", first, first), sample("02_test", second, None)]
-    monkeypatch.setattr(measurements, "load_dataset", lambda *_: samples)
-    monkeypatch.setattr(measurements, "dataset_fingerprint", lambda *_, root: "f")
-    return measure_dataset("drive", score_observer=lambda item: {"dice": float(item.vessels.sum())})
+    measure = functions_of("datasets").measure_label
+    return {"fingerprint": "f", "images": {item.name: measure(item) for item in samples}}
 
 
 def test_shares_are_fractions_of_the_frame_and_of_the_fov(two):
-    assert two["fingerprint"] == "f"
-    assert two["images"]["01_test"] == {
+    row = two["images"]["01_test"]
+    assert row.pop("observer")["dice"] == 1
+    assert row == {
         "fov_share": 0.5,
         "vessels_in_fov": 0.25,
         "vessels_in_frame": 9 / 64,
         "vessel_pixels_outside_fov": 1,
-        "observer": {"dice": 9.0},
     }
     assert "observer" not in two["images"]["02_test"]
 
