@@ -19,22 +19,30 @@ if TYPE_CHECKING:
     from retlib.training.loop import Scores
 
 
-@dataclass
-class State:
+@dataclass(kw_only=True)
+class Progress:
+    """What a training has done so far, and how long it took, over all resumed parts."""
+
+    steps: int = 0
+    samples: int = 0  # images or patches that the steps saw
+    seconds: float = 0.0  # spent in training steps and validation
+    step_seconds: float = 0.0  # of `seconds`, those spent in training steps: validation and checkpoints left out
+    # Of one core, over all threads of this process: unlike `seconds`, the same on a quiet and on a busy machine.
+    cpu_seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    # Epochs done when a killed run was resumed: 2 after the second one, 2.25 a quarter into the third.
+    resumed_from: list[float] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class State(Progress):
     """Everything that a resumed run needs besides weights, optimiser and schedule."""
 
     epoch: int = 0  # the last one that is finished
-    steps: int = 0
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    step_seconds: float = 0.0
-    samples: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
     best_loss: float = math.inf
     best_epoch: int = 0
     best_weights: dict[str, torch.Tensor] | None = None
     stopped: bool = False
-    resumed_from: list[float] = field(default_factory=list)  # `done` at each time that a killed run was resumed
     inside: dict[str, Any] | None = None  # what `enter` saves of an unfinished epoch; None between two epochs
 
     @property

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from retlib.device import autocast
 from retlib.losses import build_loss
 from retlib.preprocessing import InputSettings, Prepared
 from retlib.training.batches import Batch, TrainingDataset, choose_workers, load_batches, stack_samples, to_batch
-from retlib.training.checkpoints import Clock, State, load, save
+from retlib.training.checkpoints import Clock, Progress, State, load, save
 from retlib.training.memory import keep_freed_memory
 from retlib.training.sampling import derive_seed, validation_patches
 from retlib.training.settings import TrainingSettings
@@ -30,22 +30,13 @@ CHECKPOINT_SECONDS = 300.0
 CUDA_CHECKPOINT_SECONDS = 60.0
 
 
-@dataclass
-class Trained:
+@dataclass(kw_only=True)
+class Trained(Progress):
     """A trained network (weights chosen by ``keep``), its history, and how long it took."""
 
     model: nn.Module
-    history: list[dict[str, float]]
     epoch: int  # the epoch (from 1) whose weights these are
-    seconds: float  # spent in training steps and validation, over all resumed parts
-    steps: int
-    # Epochs done when a killed run was resumed: 2 after the second one, 2.25 a quarter into the third.
-    resumed_from: list[float] = field(default_factory=list)
-    # Of one core, over all threads of this process: unlike `seconds`, the same on a quiet and on a busy machine.
-    cpu_seconds: float = 0.0
-    samples: int = 0  # images or patches that the steps saw
-    step_seconds: float = 0.0  # of `seconds`, those spent in training steps: validation and checkpoints left out
-    acceleration: dict[str, Any] = field(default_factory=dict)  # what made `fit` fast; the last part's, if resumed
+    acceleration: dict[str, Any]  # what made `fit` fast; the last part's, if resumed
 
 
 def fit(
@@ -168,16 +159,10 @@ def fit(
     if settings.keep == "best":
         kept.load_state_dict(state.best_weights)
     return Trained(
-        kept.eval(),
-        state.history,
-        state.best_epoch if settings.keep == "best" else state.epoch,
-        state.seconds,
-        state.steps,
-        state.resumed_from,
-        state.cpu_seconds,
-        state.samples,
-        state.step_seconds,
-        {"workers": workers, "memory_kept": kept_memory, "kernels_timed": timed},
+        model=kept.eval(),
+        epoch=state.best_epoch if settings.keep == "best" else state.epoch,
+        acceleration={"workers": workers, "memory_kept": kept_memory, "kernels_timed": timed},
+        **{part.name: getattr(state, part.name) for part in fields(Progress)},
     )
 
 
