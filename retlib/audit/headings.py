@@ -16,15 +16,10 @@ NAMES = {
     "dice": ("dice", "dsc", "f1", "f1score", "fscore", "fmeasure", "dicescore", "dicecoefficient", "f1dice"),
     "iou": ("iou", "jaccard", "jac", "ji", "js", "jsc", "jaccardindex", "jaccardscore", "intersectionoverunion"),
 }
-IGNORED = {
-    "auc": "an area over all thresholds says nothing about one operating point",
-    "ap": "an area over all thresholds says nothing about one operating point",
-    "mcc": "it is no ratio of sums of pixel counts",
-    "kappa": "it is no ratio of sums of pixel counts",
-    "miou": "it averages in the background",
-    "mdice": "it averages in the background",
-    "meaniou": "it averages in the background",
-    "meandice": "it averages in the background",
+IGNORED = {  # why a score is passed over -> how its names begin
+    "an area over all thresholds says nothing about one operating point": ("auc", "ap"),
+    "it is no ratio of sums of pixel counts": ("mcc", "kappa"),
+    "it averages in the background": ("miou", "mdice", "meaniou", "meandice"),
 }
 AMBIGUOUS = {  # abbreviation -> what else it stands for, and the score beside which it is a score for sure
     "se": ("a standard error", "specificity"),
@@ -151,7 +146,8 @@ def read_heading(heading: str) -> Heading:
     plains = [whole, *(re.sub(r"[^a-z0-9]", "", part) for part in parts)]
     others = [
         why
-        for start, why in IGNORED.items()
+        for why, starts in IGNORED.items()
+        for start in starts
         if any(p == start or (start != "ap" and p.startswith(start)) for p in plains)
     ]
     reason = others[0] if others else ""

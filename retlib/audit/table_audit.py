@@ -25,6 +25,8 @@ OFFICIAL = {"drive"}  # by its authors; of the others, papers call various photo
 _HIGH = {"precision": 0.85, "sensitivity": 0.85, "dice": 0.85, "iou": 0.75}  # above what networks reach on vessels
 _SO_HIGH = "scores as high as these are averages over vessels and background more often than of vessels alone"
 _CLASSES = (("iou",), ("dice",), ("dice", "iou"), ("accuracy",))  # what papers print as means over both classes
+_OF_CLASSES = "{} may be averaged over vessels and background: write 'mean of classes' into the heading where it is"
+_OF_BOTH = _OF_CLASSES.format(name_scores(("dice", "iou")))
 
 
 def audit_table(
@@ -61,9 +63,12 @@ def audit_table(
     doubts = [doubt or _doubt_numbers(table, cells) for doubt, cells in zip(table.doubts, table.rows, strict=True)]
     for key, row in taken.items():
         doubt = next(filter(None, doubts), "") if key[0] == "all" else doubts[key[0]]
+        # Beside these two no number tells whether they are of vessels alone.
+        if row.readings.keys() == {"dice", "iou"} and doubt in ("", _SO_HIGH):
+            doubt = _OF_BOTH
         if doubt:
             # Averages of both classes keep the bounds that means over images keep.
-            proven = [check for check in row.checks if check.basis == "bound"] if doubt == _SO_HIGH else ()
+            proven = [check for check in row.checks if check.basis == "bound"] if doubt in (_SO_HIGH, _OF_BOTH) else ()
             taken[key] = replace(row, checks=soften(row.checks, proven, doubt))
     return list(taken.values())
 
@@ -82,8 +87,7 @@ def _other_readings(table: TableFile, part: str | None) -> Iterator[tuple[str, d
             yield f"{said}: write the word out, or remove the column", options
     for classes in _CLASSES:
         if set(classes) <= set(table.columns.values()):
-            said = f"{name_scores(classes)} may be averaged over vessels and background"
-            yield f"{said}: write 'mean of classes' into the heading where it is", {**options, "classes": classes}
+            yield _OF_CLASSES.format(name_scores(classes)), {**options, "classes": classes}
 
 
 def _doubt_numbers(table: TableFile, cells: dict[str, str]) -> str:

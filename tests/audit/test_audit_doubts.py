@@ -64,8 +64,36 @@ def test_means_over_vessels_and_background(kind, background) -> None:
 
 
 @pytest.mark.parametrize(
+    "heading", ["Method,Dice,IoU", "Method,Dice (mean),AUC,Jaccard (mean)", "Method,F1 (DRIVE),IoU (DRIVE)"]
+)
+def test_means_over_vessels_and_background_with_nothing_beside_them(heading, background) -> None:
+    """Networks of every quality, on images one by one and pooled; the records alone would call some impossible."""
+    rng = np.random.default_rng(6)
+    verdicts = []
+    for number in range(60):
+        shares = rng.uniform(0.07, 0.16, 12)
+        found, alarms = shares * rng.uniform(0.2, 0.85), (1 - shares) * rng.uniform(0.01, 0.08)
+        cells = np.array([found, shares - found, alarms, 1 - shares - alarms])
+        cells = cells if number % 2 else cells.sum(axis=1, keepdims=True)
+        of = {name: f"{(score(cells)[name] + score(cells[::-1])[name]).mean() / 2:.4f}" for name in ("dice", "iou")}
+        row = [of["dice"], *(["0.97"] if "AUC" in heading else []), of["iou"]]
+        verdict, words = audited(f"{heading}\nA,{','.join(row)}\n", background)
+        assert verdict != IMPOSSIBLE and (verdict != DOUBT or "write 'mean of classes' into the heading" in words)
+        verdicts.append(verdict)
+    assert verdicts.count(DOUBT) > 10
+
+
+def test_the_means_of_one_row_excuse_no_other_row(background) -> None:
+    rows = "A,0.9531,0.7537,0.9820,,\nB,0.9672,0.7537,0.9880,,\nC,,,,0.7000,0.6000\n"
+    audits = audit_table(parse_table(f"Method,Acc,Se,Sp,Dice,IoU\n{rows}"), background)
+    assert {row.label: row.verdict for row in audits}["C"] == DOUBT
+    assert {row.label: row.verdict for row in audits}["all rows"] == IMPOSSIBLE
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("Method,Dice,IoU\nA,0.7000,0.6000\n", "Dice and IoU may be averaged over vessels and background"),
         ("Method,Acc,SE,Dice\nA,0.9529,0.0020,0.8030\n", "a standard error"),
         ("Method,Acc,Se,Sp,Dice\nA,0.9529,0.0021,0.9820,0.8030\n", "a standard error"),
         ("Method,Acc,PR,F1\nA,0.9529,0.0500,0.8030\n", "precision-recall curve"),
@@ -96,6 +124,8 @@ def test_another_reading_is_said(text, said, background) -> None:
         "Method,Acc,Sensitivity,F1\nA,0.9529,0.0020,0.8030\n",
         "Method,Dice,IoU\nA,0.8030,0.9000\n",
         "Method,Dice,IoU\nA,0.9000,0.9500\n",
+        "Method,Dice,IoU\nA,0.7600,0.5000\n",
+        "Method,Acc,Dice,IoU\nA,0.9529,0.7000,0.6000\n",
         "Method,Acc,Se,Sp\nA,0.9531,0.7537,0.9820\nA,0.9672,0.7537,0.9880\n",
         "Method,Acc,Se,Sp,Sørensen–Dice coeff.\nA,0.9529,0.7537,0.9820,0.3030\n",
         "Method,Global accuracy,Se,Sp,F1-measure\nA,0.9529,0.7537,0.9820,0.3030\n",
