@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 
 from retlib.audit.deviations import Tolerance
@@ -35,23 +35,27 @@ def check_one_share(rows: Sequence[RowAudit]) -> Check | None:
     shares = [row.share for row in found]
     metrics = ("accuracy", *dict.fromkeys(name for share in shares for name in share.pair))
     spans = [(_span(row, "range"), row.label) for row in found]  # rows may share a label
-    highest, lowest = max(spans, key=lambda item: item[0].low), min(spans, key=lambda item: item[0].high)
-    apart = highest[0].low - lowest[0].high
-    if apart <= 0:
-        said = f"{len(found)} rows have {show(Exact(highest[0].low, lowest[0].high))} in common"
-        return Check("one share", metrics, ONE_SHARE, said, CONSISTENT, "rounding")
-    said = f"{highest[1]} {show(highest[0])}, {lowest[1]} {show(lowest[0])}: {float(apart):.4f} apart"
-    if any(share.wide is None for share in shares):
-        return Check("one share", metrics, ONE_SHARE, said, ONLY_MEAN, "not judged")
-    moved = [max(share.exact.low - share.wide.low, share.wide.high - share.exact.high) for share in shares]
-    said += f"; averaging moved the share by {float(max(moved)):.4f} at most in our records"
-    cut = [_span(row, "cut").widened(by) for row, by in zip(found, moved, strict=True)]
-    verdict, basis = IMPOSSIBLE, "records"
-    if max(share.wide.low for share in shares) <= min(share.wide.high for share in shares):
-        verdict = ONLY_MEAN
-    elif max(span.low for span in cut) <= min(span.high for span in cut):
+    (above, label_above), (below, label_below) = max(spans, key=lambda s: s[0].low), min(spans, key=lambda s: s[0].high)
+    fits, near, moved = above.low <= below.high, None, []
+    if fits:
+        said = f"{len(found)} rows have {show(Exact(above.low, below.high))} in common"
+    else:
+        apart = float(above.low - below.high)
+        said = f"{label_above} {show(above)}, {label_below} {show(below)}: {apart:.4f} apart"
+    if not fits and all(share.wide is not None for share in shares):
+        moved = [max(share.exact.low - share.wide.low, share.wide.high - share.exact.high) for share in shares]
+        said += f"; averaging moved the share by {float(max(moved)):.4f} at most in our records"
+        near = _meet(share.wide for share in shares)
+    verdict, basis = judge(fits, near)
+    if verdict == IMPOSSIBLE and _meet(_span(row, "cut").widened(by) for row, by in zip(found, moved, strict=True)):
         verdict, basis = CUT_OFF, "cut off"
     return Check("one share", metrics, ONE_SHARE, said, verdict, basis)
+
+
+def _meet(spans: Iterable[Exact]) -> bool:
+    """Whether some number lies in all ranges."""
+    lows, highs = zip(*spans, strict=True)
+    return max(lows) <= min(highs)
 
 
 def _span(row: RowAudit, kind: str) -> Exact:
@@ -70,27 +74,30 @@ def check_text(claim: Mapping[str, Number], table: Mapping[str, Number], where: 
         table: Score -> number in the row.
         where: The table, ``"Table 8"``.
     """
-    names = [name for name in claim if name in table and name in SCORES]
-    if not names:
+    verdicts, apart = {}, []
+    for name in claim:
+        if name in table and name in SCORES:
+            said, printed = read_number(claim[name], name), read_number(table[name], name)
+            verdicts[name] = CUT_OFF if said.cut.meets(printed.cut) else IMPOSSIBLE
+            if said.range.meets(printed.range):
+                verdicts[name] = CONSISTENT
+            else:
+                apart.append(f"{SHORT[name]} {_text(claim[name])} in the text, {_text(table[name])} in {where}")
+    if not verdicts:
         return None
-    verdicts = {name: _compare(claim[name], table[name], name) for name in names}
-    apart = [
-        f"{SHORT[name]} {_text(claim[name])} in the text, {_text(table[name])} in {where}"
-        for name in names
-        if verdicts[name] != CONSISTENT
-    ]
-    said = "; ".join(apart) if apart else f"{len(names)} numbers as in {where}"
+    said = "; ".join(apart) or f"{len(verdicts)} numbers as in {where}"
     assumption = f"text and {where} speak of the same scores"
-    return Check("text against table", tuple(names), assumption, said, worst(verdicts.values()), "text")
+    return Check("text against table", tuple(verdicts), assumption, said, worst(verdicts.values()), "text")
 
 
 def check_twice(
     first: Number, second: Number, metric: str, headings: tuple[str, str], tolerance: Tolerance | None
 ) -> Check:
     """Check whether two columns for one score agree (F1 and Dice), pooled or averaged over images each."""
-    readings = read_number(first, metric), read_number(second, metric)
-    verdict, basis = judge(*(reading.range for reading in readings), tolerance)
-    if verdict == IMPOSSIBLE and readings[0].cut.widened(tolerance.exact).meets(readings[1].cut):
+    one, other = read_number(first, metric), read_number(second, metric)
+    near = tolerance and other.range.widened(tolerance.exact).meets(one.range)
+    verdict, basis = judge(one.range.meets(other.range), near)
+    if verdict == IMPOSSIBLE and one.cut.widened(tolerance.exact).meets(other.cut):
         verdict, basis = CUT_OFF, "cut off"
     said = f"{headings[0]} {_text(first)}, {headings[1]} {_text(second)}"
     assumption = f"{headings[0]} and {headings[1]} are one score under two names"
@@ -123,13 +130,6 @@ def check_classes(number: Number, metric: str, readings: Mapping[str, Reading], 
     verdict = ONLY_MEAN if fits else IMPOSSIBLE
     assumption = f"{SHORT[metric]} is a mean over vessels and background"
     return Check("mean of classes", (metric,), assumption, f"expected {show(mean)}", verdict, "reading")
-
-
-def _compare(first: Number, second: Number, metric: str) -> str:
-    one, other = read_number(first, metric), read_number(second, metric)
-    if one.range.meets(other.range):
-        return CONSISTENT
-    return CUT_OFF if one.cut.meets(other.cut) else IMPOSSIBLE
 
 
 def _text(number: Number) -> str:

@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from retlib.audit.matrices import SCORES
+from retlib.audit.matrices import RATES, SCORES
 from retlib.data.measurements import VesselShares, read_shares
 from retlib.data.registry import COLLECTIONS
 from retlib.files import read_json
@@ -168,13 +168,11 @@ def _deviations(content: Mapping[str, Any]) -> Iterator[Deviation]:
         for region in REGIONS:
             scores = entry["metrics"].get(region, {})
             means = {name: value for name, value in scores.get("image", {}).items() if value is not None}
-            pooled = scores.get("pooled", {})
-            share = derive_score("prevalence", {k: pooled[k] for k in ("accuracy", "sensitivity", "specificity")})
-            if share is None or "dice" not in means:
-                continue
-            deviation = Deviation(test, region, means, share)
-            if means["dice"] >= deviation.unskilled:
-                yield deviation
+            share = derive_score("prevalence", {name: scores.get("pooled", {})[name] for name in RATES})
+            if share is not None and "dice" in means:
+                deviation = Deviation(test, region, means, share)
+                if means["dice"] >= deviation.unskilled:
+                    yield deviation
 
 
 def derive_score(target: str, given: Mapping[str, float]) -> float | None:
@@ -190,15 +188,12 @@ def derive_score(target: str, given: Mapping[str, float]) -> float | None:
         return 2 * given["iou"] / (1 + given["iou"])
     if set(given) == {"precision", "sensitivity"} and target in ("dice", "iou"):
         product, total = given["precision"] * given["sensitivity"], given["precision"] + given["sensitivity"]
-        bottom = total if target == "dice" else total - product
-        return None if bottom == 0 else (2 if target == "dice" else 1) * product / bottom
-    rows, right = [np.ones(4)], [1.0]
-    for name, value in given.items():
-        top, bottom = (np.array(cells, dtype=float) for cells in SCORES[name])
-        rows.append(top - value * bottom)
-        right.append(0.0)
-    if len(rows) != 4 or np.linalg.matrix_rank(np.array(rows)) < 4:
+        top, bottom = (2 * product, total) if target == "dice" else (product, total - product)
+        return top / bottom if bottom else None
+    tops, bottoms = np.array([SCORES[name] for name in (*given, target)], dtype=float).swapaxes(0, 1)
+    values = np.array(list(given.values()))[:, None]
+    rows = np.vstack([np.ones(4), tops[:-1] - values * bottoms[:-1]])
+    if len(rows) != 4 or np.linalg.matrix_rank(rows) < 4:
         return None
-    cells = np.linalg.solve(np.array(rows), np.array(right))
-    top, bottom = (np.array(cell, dtype=float) for cell in SCORES[target])
-    return float(top @ cells / (bottom @ cells)) if bottom @ cells else None
+    cells = np.linalg.solve(rows, [1.0, 0.0, 0.0, 0.0])
+    return float(tops[-1] @ cells / (bottoms[-1] @ cells)) if bottoms[-1] @ cells else None

@@ -34,6 +34,7 @@ SCORES: dict[str, tuple[tuple[int, int, int, int], tuple[int, int, int, int]]] =
 }
 """Score -> the cells in its numerator and denominator, in the order TP, FN, FP, TN."""
 
+RATES = ("accuracy", "sensitivity", "specificity")
 SHORT = {"accuracy": "Acc", "sensitivity": "Se", "specificity": "Sp", "precision": "P", "dice": "Dice", "iou": "IoU"}
 """Score -> its short name in print."""
 

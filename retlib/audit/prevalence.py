@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from retlib.audit import bounds
-from retlib.audit.deviations import REGIONS, FindTolerance, Tolerance
+from retlib.audit.deviations import REGIONS, FindTolerance
 from retlib.audit.intervals import Exact, Interval, Number, Reading, read_number, show
-from retlib.audit.matrices import Matrices, name_scores
-from retlib.audit.verdicts import CONSISTENT, IMPOSSIBLE, ONLY_MEAN, Check
+from retlib.audit.matrices import RATES, Matrices, name_scores
+from retlib.audit.verdicts import CONSISTENT, Check, judge
 from retlib.data.measurements import VesselShares
 
 SHARE_PAIRS: tuple[tuple[str, str], ...] = (
@@ -27,7 +27,7 @@ SHARE_PAIRS: tuple[tuple[str, str], ...] = (
 """Pairs of scores that, with accuracy, determine the vessel share; the best known first."""
 
 _FORMULAS = {
-    ("sensitivity", "specificity"): "(Sp - Acc) / (Sp - Se)",
+    RATES[1:]: "(Sp - Acc) / (Sp - Se)",
     ("precision", "sensitivity"): "(1 - Acc) / ((1 - Se) + Se (1/P - 1))",
 }
 
@@ -89,7 +89,7 @@ def implied_prevalence(
             "implied_prevalence: expected accuracy with sensitivity and specificity, with precision and recall, or "
             f"with another pair that fixes the share; got {', '.join(readings)}"
         )
-    span = _range({name: reading.range for name, reading in readings.items()})
+    span = Matrices({name: reading.range for name, reading in readings.items()}).range("prevalence")
     if span is None:
         raise ValueError(
             "no share of vessel pixels from 0 to 1 gives "
@@ -128,7 +128,7 @@ def implied_share(readings: Mapping[str, Reading]) -> Share | None:
         return None
     pair = next((pair for pair in SHARE_PAIRS if set(pair) <= readings.keys()), None)
     used = {name: readings[name] for name in (("accuracy", *pair) if pair else readings)}
-    exact = _range({name: reading.range for name, reading in used.items()})
+    exact = Matrices({name: reading.range for name, reading in used.items()}).range("prevalence")
     return Share(pair, exact, None, _value(used) if pair else None)
 
 
@@ -141,66 +141,46 @@ def check_share(
         The share with the range that averaging may give it and the region that it fits; and the outcome, None where
         there is nothing to compare it with.
     """
-    metrics = ("accuracy", *share.pair) if share.pair else tuple(row)
+    metrics, allowed, wide = tuple(row), None, None
+    if share.pair:
+        metrics = ("accuracy", *share.pair)
+        allowed = tolerance("prevalence", metrics)
+    if allowed is not None and share.exact is not None:
+        wide = share.exact.widened(allowed.exact)
+    elif allowed is not None:
+        # Accuracy is widened instead. It would have to move less than the share, so this is lenient.
+        moved = {"accuracy": row["accuracy"].widened(allowed.exact)}
+        wide = Matrices({name: row[name] for name in metrics} | moved).range("prevalence")
+    share = replace(share, wide=wide)
     formula = _FORMULAS.get(share.pair or (), f"share by {name_scores(metrics)}")
-    allowed = tolerance("prevalence", ("accuracy", *share.pair)) if share.pair else None
-    share = replace(share, wide=_widened(share, row, allowed))
     said = f"{formula} = {show(share.exact)}" if share.exact else f"no share from 0 to 1 gives {name_scores(metrics)}"
     if true is None:
         if share.exact is not None:
             return share, None
         assumption = "the scores are those of one set of images"
-    elif test_part:
-        assumption = f"scored was the {true.part} part of {true.title}, with its labels at their own size"
+        targets, widest = [Exact(Fraction(0), Fraction(1))], (0, 1)
     else:
-        assumption = f"scored were photographs of {true.title}"
-    verdict, basis = _judge_region(share, row, true, test_part, allowed)
-    if true is not None:
         share = replace(share, region=_region(share, true, test_part))
-        spans = true.single if not test_part else {key: (value, value) for key, value in true.pooled.items()}
+        spans = {key: (value, value) for key, value in true.pooled.items()} if test_part else true.single
         said += "; labels: " + ", ".join(f"{REGIONS[key]} {_show_shares(span)}" for key, span in spans.items())
+        assumption = f"scored were photographs of {true.title}"
+        if test_part:
+            assumption = f"scored was the {true.part} part of {true.title}, with its labels at their own size"
+        targets, widest = [_exact(span) for span in spans.values()], true.widest
+    fits, near = (span is not None and any(map(span.meets, targets)) for span in (share.exact, share.wide))
+    broken = set(RATES) <= row.keys() and not bounds.rates_can_hold(*(row[name] for name in RATES), _exact(widest))
+    verdict, basis = judge(fits, near if allowed else None, broken)
     if verdict != CONSISTENT and allowed is not None:
         said += f"; {allowed.describe('the share')}"
     return share, Check("vessel share", metrics, assumption, said, verdict, basis)
 
 
-def _range(row: Mapping[str, Exact]) -> Exact | None:
-    """Lowest and highest vessel share of the matrices that agree with a row; None if there is none."""
-    return Matrices(row).range("prevalence")
-
-
 def _value(readings: Mapping[str, Reading]) -> Fraction | None:
     """The share that the numbers as they stand give; None where they give none or no single one."""
-    point = _range({name: Exact(reading.value, reading.value) for name, reading in readings.items()})
+    point = Matrices({name: Exact(reading.value, reading.value) for name, reading in readings.items()}).range(
+        "prevalence"
+    )
     return point.low if point is not None and point.low == point.high else None
-
-
-def _widened(share: Share, row: Mapping[str, Exact], tolerance: Tolerance | None) -> Exact | None:
-    if tolerance is None:
-        return None
-    if share.exact is not None:
-        return share.exact.widened(tolerance.exact)
-    # There is no share: widen accuracy instead. It would have to move less than the share, so this is lenient.
-    used = {name: row[name] for name in ("accuracy", *share.pair)}
-    return _range(used | {"accuracy": row["accuracy"].widened(tolerance.exact)})
-
-
-def _judge_region(
-    share: Share, row: Mapping[str, Exact], true: VesselShares | None, test_part: bool, tolerance: Tolerance | None
-) -> tuple[str, str]:
-    targets = [Exact(Fraction(0), Fraction(1))]
-    if true is not None:
-        targets = [_exact((value, value) if test_part else true.single[key]) for key, value in true.pooled.items()]
-    if share.exact is not None and any(share.exact.meets(target) for target in targets):
-        return CONSISTENT, "rounding"
-    rates = ("accuracy", "sensitivity", "specificity")
-    widest = (0, 1) if true is None else true.widest
-    if set(rates) <= row.keys() and not bounds.rates_can_hold(*(row[name] for name in rates), shares=_exact(widest)):
-        return IMPOSSIBLE, "bound"
-    if tolerance is None:
-        return ONLY_MEAN, "not judged"
-    near = share.wide is not None and any(share.wide.meets(target) for target in targets)
-    return (ONLY_MEAN if near else IMPOSSIBLE), "records"
 
 
 def _region(share: Share, true: VesselShares, test_part: bool) -> str:

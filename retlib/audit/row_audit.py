@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from retlib.audit import bounds
-from retlib.audit.deviations import Background, FindTolerance, Tolerance, derive_score
+from retlib.audit.deviations import Background, FindTolerance, derive_score
 from retlib.audit.intervals import Exact, Number, Reading, read_number, show
-from retlib.audit.matrices import SCORES, SHORT, Matrices, name_scores
+from retlib.audit.matrices import RATES, SCORES, SHORT, Matrices, name_scores
 from retlib.audit.prevalence import Share, check_share, implied_share
 from retlib.audit.verdicts import CONSISTENT, CUT_OFF, DOUBT, IMPOSSIBLE, ONLY_MEAN, Check, judge, soften, worst
 from retlib.data.registry import COLLECTIONS
 
 POOLED = "scores of one set of pixels, pooled"
+_IDENTITIES = (
+    ("dice", ("iou",), bounds.dice_of_iou),
+    ("dice", ("precision", "sensitivity"), bounds.dice_of_precision),
+    ("iou", ("precision", "sensitivity"), bounds.iou_of_precision),
+    ("dice", ("accuracy",), bounds.dice_of_accuracy),
+    ("iou", ("accuracy",), bounds.iou_of_accuracy),
+    ("dice", RATES, None),
+    ("iou", RATES, None),
+    ("precision", RATES, None),
+)
+"""A score, those that determine it, and the bound that is proven for means over images, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -96,78 +107,64 @@ def _judge(
     if test_part and true is not None and share is not None and share.value is not None:
         region = true.nearest(float(share.value))
     tolerance = partial(background.tolerance, dataset=dataset, dice=_dice(readings), region=region)
-    checks: list[Check] = []
+    checks: list[Check | None] = [None]
     if share is not None:
-        share, check = check_share(share, row, true, test_part, tolerance)
-        checks += [check] if check else []
-    identities = list(_identities(row, tolerance))
-    return share, [*checks, *identities, *_together(row, identities)]
+        share, checks[0] = check_share(share, row, true, test_part, tolerance)
+    checks += [
+        _check_identity(target, given, find_bound, row, tolerance)
+        for target, given, find_bound in _IDENTITIES
+        if {target, *given} <= row.keys()
+    ]
+    identities = [check for check in checks[1:] if check is not None]
+    checks.append(_check_together(row, identities))
+    return share, [check for check in checks if check is not None]
 
 
 def _dice(readings: Mapping[str, Reading]) -> float | None:
     """The row's Dice as printed, else derived from its other numbers (three decimals); None if they leave it open."""
     values = {name: float(reading.value) for name, reading in readings.items()}
     if "dice" not in values:
-        for given in (("iou",), ("precision", "sensitivity"), ("accuracy", "sensitivity", "specificity")):
+        for given in (("iou",), ("precision", "sensitivity"), RATES):
             if set(given) <= values.keys():
                 derived = derive_score("dice", {name: values[name] for name in given})
                 return None if derived is None else round(derived, 3)
     return values.get("dice")
 
 
-def _identities(row: Mapping[str, Exact], tolerance: FindTolerance) -> Iterable[Check]:
-    """Check the numbers of the row that the others determine."""
-
-    def check(target: str, given: tuple[str, ...], bound: Exact | None = None) -> Check:
-        return _identity(target, given, row, tolerance(target, given), bound)
-
-    if {"dice", "iou"} <= row.keys():
-        yield check("dice", ("iou",), bounds.dice_of_iou(row["iou"]))
-    if {"precision", "sensitivity"} <= row.keys():
-        for target, bound in (("dice", bounds.dice_of_precision), ("iou", bounds.iou_of_precision)):
-            if target in row:
-                limit = bound(row["precision"], row["sensitivity"])
-                yield check(target, ("precision", "sensitivity"), limit)
-    # Accuracy alone leaves much room: said only where it is broken.
-    for target, bound in (("dice", bounds.dice_of_accuracy), ("iou", bounds.iou_of_accuracy)):
-        if {target, "accuracy"} <= row.keys() and row[target].low > bound(row["accuracy"]).high:
-            yield check(target, ("accuracy",), bound(row["accuracy"]))
-    rates = ("accuracy", "sensitivity", "specificity")
-    if set(rates) <= row.keys() and Matrices({name: row[name] for name in rates}):
-        for target in ("dice", "iou", "precision"):
-            if target in row:
-                yield check(target, rates)
-
-
-def _identity(
+def _check_identity(
     target: str,
     given: tuple[str, ...],
+    find_bound: Callable[..., Exact] | None,
     row: Mapping[str, Exact],
-    tolerance: Tolerance | None,
-    bound: Exact | None,
-) -> Check:
-    pooled = Matrices({name: row[name] for name in given}).range(target)
-    verdict, basis = judge(row[target], pooled, tolerance, bound)
-    said = f"{SHORT[target]} by {name_scores(given)} = {show(pooled) if pooled else 'none'}"
-    said += f"; printed {show(row[target], 5)}"
-    near = pooled is not None and tolerance is not None and pooled.widened(tolerance.exact).meets(row[target])
-    mixed = basis == "bound" and given == ("iou",) and near
-    verdict, basis = (DOUBT, "reading") if mixed else (verdict, basis)
-    if verdict != CONSISTENT:
-        said += "; an F1 computed from the means of P and Se may lie above that of their IoU" if mixed else ""
-        if basis == "bound":
-            said += f"; any mean over images lies in {show(bound)}"
-        elif tolerance is not None:
-            said += f"; {tolerance.describe(SHORT[target])}"
+    find_tolerance: FindTolerance,
+) -> Check | None:
+    """Check a number of the row that others determine; None where these are of no matrix, or leave too much room."""
+    ranges = {name: row[name] for name in given}
+    printed, matrices = row[target], Matrices(ranges)
+    bound = None if find_bound is None else find_bound(*ranges.values())
+    broken = bound is not None and not bound.meets(printed)
+    if (given == RATES and not matrices) or (given == ("accuracy",) and not broken):
+        return None
+    pooled, tolerance = matrices.range(target), find_tolerance(target, given)
+    near = tolerance and pooled is not None and pooled.widened(tolerance.exact).meets(printed)
+    verdict, basis = judge(pooled is not None and pooled.meets(printed), near, broken)
+    said = f"{SHORT[target]} by {name_scores(given)} = {show(pooled) if pooled else 'none'}; printed {show(printed, 5)}"
+    if basis == "bound" and given == ("iou",) and near:
+        verdict, basis = DOUBT, "reading"
+        said += "; an F1 computed from the means of P and Se may lie above that of their IoU"
+    if basis == "bound":
+        said += f"; any mean over images lies in {show(bound)}"
+    elif tolerance is not None and verdict != CONSISTENT:
+        said += f"; {tolerance.describe(SHORT[target])}"
     name = f"{SHORT[target]} against {name_scores(given)}"
     return Check(name, (target, *given), POOLED, said, verdict, basis)
 
 
-def _together(row: Mapping[str, Exact], identities: list[Check]) -> list[Check]:
+def _check_together(row: Mapping[str, Exact], identities: list[Check]) -> Check | None:
     """Check, where no identity has failed, whether one confusion matrix rounds to all numbers of the row."""
     possible = bool(Matrices(row))
     if any(check.verdict != CONSISTENT for check in identities) or (possible and len(identities) < 2):
-        return []
+        return None
     said = f"{'a' if possible else 'no'} confusion matrix rounds to all of {name_scores(row)}"
     verdict, basis = (CONSISTENT, "rounding") if possible else (ONLY_MEAN, "pooled")
-    return [Check("all together", tuple(row), POOLED, said, verdict, basis)]
+    return Check("all together", tuple(row), POOLED, said, verdict, basis)

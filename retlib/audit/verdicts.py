@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from retlib.audit.deviations import Tolerance
-from retlib.audit.intervals import Exact
-
 CONSISTENT = "consistent"
 ONLY_MEAN = "only as a mean over images"
 CUT_OFF = "only if cut off, not rounded"
@@ -61,14 +58,12 @@ def soften(
     """Give a milder verdict to what is impossible as it was read, and is not by another reading of the same numbers.
 
     Args:
-        taken: Outcomes by the reading that was taken.
+        taken: Outcomes by the reading that was taken. All are kept where the other reading, too, leaves something
+            impossible and none of them would stay so.
         other: Outcomes by the other reading, under the same names.
         said: The other reading, in words.
         verdict: What becomes of ``impossible``.
         basis: What it rests on then, a key of `BASES`.
-
-    Returns:
-        The outcomes of ``taken``; some impossible one is left if the other reading leaves one, of whatever name.
     """
     left = {check.name for check in other if check.verdict == IMPOSSIBLE}
     softer = tuple(
@@ -80,25 +75,18 @@ def soften(
     return tuple(taken) if left and worst(check.verdict for check in softer) != IMPOSSIBLE else softer
 
 
-def judge(
-    printed: Exact, pooled: Exact | None, tolerance: Tolerance | None, bound: Exact | None = None
-) -> tuple[str, str]:
-    """Judge a printed number by the range that the other numbers of its row leave for it.
+def judge(fits: bool, near: bool | None, broken: bool = False) -> tuple[str, str]:
+    """Give the verdict on numbers, and its basis, a key of `BASES`.
 
     Args:
-        printed: The number's rounding interval.
-        pooled: Its range over all confusion matrices that agree with the others; None if there is none.
-        tolerance: How far averaging moved this identity in our records; None if there are none.
-        bound: A proven range for means over images, where there is one.
-
-    Returns:
-        The verdict and its basis, a key of `BASES`.
+        fits: Whether some confusion matrix rounds to them.
+        near: Whether averaging over images moved such numbers as far in our records; None without records.
+        broken: Whether they break a proven bound.
     """
-    if pooled is not None and pooled.meets(printed):
+    if fits:
         return CONSISTENT, "rounding"
-    if bound is not None and not bound.meets(printed):
+    if broken:
         return IMPOSSIBLE, "bound"
-    if tolerance is None:
+    if near is None:
         return ONLY_MEAN, "not judged"
-    near = pooled is not None and pooled.widened(tolerance.exact).meets(printed)
     return (ONLY_MEAN if near else IMPOSSIBLE), "records"
