@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from retlib.audit.deviations import Background
     from retlib.audit.row_audit import RowAudit
     from retlib.audit.table_file import TableFile
 
@@ -47,20 +46,25 @@ def audit(
     content = read_table(table)
     background = load_background(find_records() if records is None else records)
     rows = audit_table(content, background, dataset, part)
+    notes = list(content.notes)
+    if not background.shares:
+        notes.append("no measured vessel shares were found, so the region that was scored is not named (see --records)")
+    if not background.deviations:
+        notes.append("no records were found, so only what breaks a proven bound is called impossible (see --records)")
     if as_json:
-        typer.echo(json.dumps(as_plain(content, rows, background), indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(as_plain(content, rows, notes), indent=1, ensure_ascii=False))
     else:
-        _print(content, rows, background)
+        _print(content, rows, notes)
 
 
-def as_plain(table: TableFile, rows: list[RowAudit], background: Background) -> dict[str, Any]:
+def as_plain(table: TableFile, rows: list[RowAudit], notes: list[str]) -> dict[str, Any]:
     """Convert the outcome to plain data: what was read, then a dictionary for each row."""
     keys = ("name", "verdict", "basis", "assumption", "arithmetic")
     return {
         "columns": {
             heading: {"score": score, "percent": heading in table.percent} for heading, score in table.columns.items()
         },
-        "notes": [*table.notes, *_missing_background(background)],
+        "notes": notes,
         "rows": [
             {
                 "label": row.label,
@@ -76,16 +80,7 @@ def as_plain(table: TableFile, rows: list[RowAudit], background: Background) -> 
     }
 
 
-def _missing_background(background: Background) -> list[str]:
-    notes = []
-    if not background.shares:
-        notes.append("no measured vessel shares were found, so the region that was scored is not named (see --records)")
-    if not background.deviations:
-        notes.append("no records were found, so only what breaks a proven bound is called impossible (see --records)")
-    return notes
-
-
-def _print(table: TableFile, rows: list[RowAudit], background: Background) -> None:
+def _print(table: TableFile, rows: list[RowAudit], notes: list[str]) -> None:
     from retlib.audit.verdicts import BASES
 
     read = ", ".join(
@@ -93,7 +88,7 @@ def _print(table: TableFile, rows: list[RowAudit], background: Background) -> No
         for heading, score in table.columns.items()
     )
     typer.echo(f"{len(table.rows)} rows; columns: {read}")
-    for note in (*table.notes, *_missing_background(background)):
+    for note in notes:
         typer.echo(f"note: {note}")
     wide = max(len(_name(row)) for row in rows)
     typer.echo(f"\n{'row':<{wide}}  {'vessel share':<26}  {'region':<38}  verdict")

@@ -16,10 +16,11 @@ NAMES = {
     "dice": ("dice", "dsc", "f1", "f1score", "fscore", "fmeasure", "dicescore", "dicecoefficient", "f1dice"),
     "iou": ("iou", "jaccard", "jac", "ji", "js", "jsc", "jaccardindex", "jaccardscore", "intersectionoverunion"),
 }
-IGNORED = {  # why a score is passed over -> how its names begin
-    "an area over all thresholds says nothing about one operating point": ("auc", "ap"),
-    "it is no ratio of sums of pixel counts": ("mcc", "kappa"),
-    "it averages in the background": ("miou", "mdice", "meaniou", "meandice"),
+_SCORES = {name: score for score, names in NAMES.items() for name in names}
+IGNORED = {  # how the name of another score begins -> why it is passed over
+    r"auc|ap\Z": "an area over all thresholds says nothing about one operating point",
+    "mcc|kappa": "it is no ratio of sums of pixel counts",
+    "(m|mean)(iou|dice)": "it averages in the background",
 }
 AMBIGUOUS = {  # abbreviation -> what else it stands for, and the score beside which it is a score for sure
     "se": ("a standard error", "specificity"),
@@ -43,11 +44,10 @@ _QUALIFIERS = {
 _QUALIFIER = {word: name for name, words in _QUALIFIERS.items() for word in words}
 KNOWN = frozenset(_QUALIFIERS)
 """Splits and regions as `read_heading` writes them."""
-_UNITS = {
-    *("in", "inside", "within", "the", "on", "of", "set", "split", "data", "dataset", "db", "image", "images"),
-    *("percent", "pixels", "region", "only", "score", "scores", "rate", "value", "coef", "coeff", "coefficient"),
-    *("similarity", "index", "measure", "sorensen"),
-}
+_UNITS = frozenset(
+    "in inside within the on of set split data dataset db image images percent pixels region only score scores rate "
+    "value coef coeff coefficient similarity index measure sorensen".split()
+)
 _MEANS = {"mean", "avg", "average"}
 SPREADS = frozenset("sd std stdev stddev standard deviation error err stderr sem ci iqr var variance sigma".split())
 _NO_MEANS = {"median", "min", "max", "minimum", "maximum", "delta", "gain", "improvement", "rank"}
@@ -121,7 +121,7 @@ def read_heading(heading: str) -> Heading:
     scores, words, means = set(), set(), set()
     datasets: list[str] = []  # in their order: trained on one and tested on the other is another experiment
     whole = plain_text(heading)
-    metric = _score(whole) or _score(re.sub(r"[^a-z0-9]", "", text))
+    metric = _SCORES.get(whole) or _SCORES.get(re.sub(r"[^a-z0-9]", "", text))
     parts = [] if metric else re.split(r"\s[-–—]+\s|[^\w\s%-]+|_", text)
     for part in parts:
         rest = []
@@ -135,7 +135,7 @@ def read_heading(heading: str) -> Heading:
                 means.add(token)
             elif token not in ("db1", "db2"):
                 rest.append(token)
-        found = _score("".join(rest)) or _score("".join(token for token in rest if token not in _UNITS))
+        found = _SCORES.get("".join(rest)) or _SCORES.get("".join(token for token in rest if token not in _UNITS))
         rest = [token for token in rest if token not in _UNITS]
         if found:
             scores.add(found)
@@ -144,16 +144,10 @@ def read_heading(heading: str) -> Heading:
     if metric:
         scores = {metric}
     plains = [whole, *(re.sub(r"[^a-z0-9]", "", part) for part in parts)]
-    others = [
-        why
-        for why, starts in IGNORED.items()
-        for start in starts
-        if any(p == start or (start != "ap" and p.startswith(start)) for p in plains)
-    ]
-    reason = others[0] if others else ""
+    reason = next((why for start, why in IGNORED.items() if any(re.match(start, plain) for plain in plains)), "")
     if means & _NO_MEANS or re.match(r"1\s*[-–—]", text):
         reason = "it is no score, and no mean of one"
-    if not reason and len(scores) != 1:
+    elif not reason and len(scores) != 1:
         reason = "it names several scores" if scores else "not a score that is known"
     if len(datasets) > 1:
         words.add(" to ".join(datasets))
@@ -174,7 +168,7 @@ def other_meaning(heading: str, columns: Mapping[str, str], values: Sequence[flo
         values: The numbers under the heading, fractions of one.
     """
     short = next((word for word in re.findall(r"[A-Za-z]+", heading) if word.lower() in AMBIGUOUS), "")
-    spelled = {word for word in re.findall(r"[a-z]+", heading.lower()) if _score(word)} - AMBIGUOUS.keys()
+    spelled = {word for word in re.findall(r"[a-z]+", heading.lower()) if _SCORES.get(word)} - AMBIGUOUS.keys()
     if not short or spelled:
         return ""
     meaning, partner = AMBIGUOUS[short.lower()]
@@ -213,7 +207,3 @@ def dataset_in(label: str) -> str | None:
     words = {word.lower() for word in re.findall(r"(?<![\w-])[A-Za-z]+\w*(?![\w-])", label)}
     found = [key for key in COLLECTIONS if words & {key.replace("_", ""), key.split("_")[0]}]
     return found[0] if len(found) == 1 and not _CROSSED.search(label) else None
-
-
-def _score(plain: str) -> str | None:
-    return next((score for score, names in NAMES.items() if plain in names), None)

@@ -13,7 +13,6 @@ from typing import Any
 from retlib.audit import headings as naming
 from retlib.audit.cross_checks import check_classes, check_one_share, check_twice
 from retlib.audit.deviations import Background
-from retlib.audit.headings import find_dataset
 from retlib.audit.intervals import read_number
 from retlib.audit.matrices import name_scores
 from retlib.audit.row_audit import RowAudit, audit_row
@@ -47,7 +46,7 @@ def audit_table(
     Raises:
         ValueError: ``dataset`` is not known.
     """
-    given = None if dataset is None else find_dataset(dataset)
+    given = None if dataset is None else naming.find_dataset(dataset)
     if dataset is not None and given is None:
         raise ValueError(f"dataset: expected one of {', '.join(COLLECTIONS)}, got {dataset!r}")
     taken = _audit(table, background, given, part or "test")
@@ -92,10 +91,8 @@ def _other_readings(table: TableFile, part: str | None) -> Iterator[tuple[str, d
 
 def _doubt_numbers(table: TableFile, cells: dict[str, str]) -> str:
     """Say where a row's numbers look like averages of the classes: equal where these are equal, or all high."""
-    by: dict[tuple, dict[str, str]] = {}
-    for heading, number in cells.items():
-        by.setdefault(table.headings[heading].group, {})[table.columns[heading]] = number
-    for scores in by.values():
+    for numbers in table.grouped(cells).values():
+        scores = {table.headings[heading].score: number for heading, number in numbers.items()}
         same = [name for name in ("specificity", "accuracy") if scores.get(name) == scores.get("sensitivity", "")]
         if same:
             return f"sensitivity and {same[0]} are one number, as averages over vessels and background are"
@@ -122,12 +119,9 @@ def _audit(
     together: dict[tuple, list[RowAudit]] = {}
     rows = zip(table.labels, table.datasets, table.parts, table.rows, strict=True)
     for index, (label, written, more, cells) in enumerate(rows):
-        groups: dict[tuple, dict[str, str]] = {}
-        for heading, number in cells.items():
-            if heading not in without:
-                groups.setdefault(table.headings[heading].group, {})[heading] = number
+        groups = table.grouped({heading: number for heading, number in cells.items() if heading not in without})
         for (qualifier, words), numbers in (groups or {(None, ()): {}}).items():
-            key = qualifier or (given if written is None else (naming.tell_dataset(written) or written))
+            key = qualifier or (given if written is None else naming.tell_dataset(written) or written)
             said = {*words, *more}
             test = part == "test" or (part == "other" and key in OFFICIAL and "test" in said)
             known = all(table.headings[heading].known for heading in numbers)
@@ -152,19 +146,20 @@ def _audit(
 
 def _audit_numbers(table: TableFile, numbers: dict[str, str], classes: tuple[str, ...], **options: Any) -> RowAudit:
     """Audit the numbers of one row and group of columns; compare columns for one score (F1 and Dice)."""
+    background, dataset = options["background"], options["dataset"]
     first: dict[str, str] = {}
     checks = []
-    for heading in numbers:
-        metric = table.columns[heading]
-        pair = first.setdefault(metric, heading), heading
-        if pair[0] != heading:
-            dice = float(read_number(numbers[pair[0]], metric).value) if metric == "dice" else None
-            tolerance = options["background"].tolerance(metric, ("precision", "sensitivity"), options["dataset"], dice)
-            checks.append(check_twice(numbers[pair[0]], numbers[heading], metric, pair, tolerance))
+    for heading, number in numbers.items():
+        metric = table.headings[heading].score
+        other = first.setdefault(metric, heading)
+        if other != heading:
+            dice = float(read_number(numbers[other], metric).value) if metric == "dice" else None
+            tolerance = background.tolerance(metric, ("precision", "sensitivity"), dataset, dice)
+            checks.append(check_twice(numbers[other], number, metric, (other, heading), tolerance))
     scores = {metric: numbers[heading] for metric, heading in first.items()}
     row = audit_row({metric: number for metric, number in scores.items() if metric not in classes}, **options)
-    known = options["background"].shares
-    near = [known[options["dataset"]]] if options["dataset"] in known else known.values()
+    known = background.shares
+    near = [known[dataset]] if dataset in known else known.values()
     shares = [share for each in near for share in each.pooled.values()]
     checks += [check_classes(scores[metric], metric, row.readings, shares) for metric in classes if metric in scores]
     return replace(row, checks=(*row.checks, *checks))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from retlib.audit import headings as naming
 from retlib.audit.headings import Heading, plain_text, read_heading
-from retlib.audit.table_cells import Lines, read_cells, split_cells
-from retlib.audit.table_columns import is_cell, is_number, read_column
+from retlib.audit.table_cells import Lines, is_cell, is_number, read_cells, read_column, split_cells
 
 _MEAN = re.compile(r"(mean|average|avg|mean\s?±\s?(sd|std))\.?", re.IGNORECASE)
 
@@ -26,7 +25,6 @@ class TableFile:
         datasets: Data set of each row as the table writes it; None where it writes none.
         parts: Split, region and the like of each row, as read from its label and from columns such as *Split*.
         headings: Heading -> what it says.
-        percent: Headings whose numbers are percentages.
         rows: For each row, heading -> number as a text that says whether it is a percentage.
         singles: Whether the rows are images or folds, so that they have no vessel share in common.
         apart: Whether the rows differ in a column that is not understood, so that they may have none in common.
@@ -38,7 +36,6 @@ class TableFile:
     datasets: tuple[str | None, ...]
     parts: tuple[tuple[str, ...], ...]
     headings: dict[str, Heading]
-    percent: tuple[str, ...]
     rows: tuple[dict[str, str], ...]
     singles: bool
     apart: bool
@@ -49,6 +46,18 @@ class TableFile:
     def columns(self) -> dict[str, str]:
         """Heading -> score of retlib."""
         return {heading: read.score for heading, read in self.headings.items()}
+
+    def grouped(self, row: Mapping[str, str]) -> dict[tuple, dict[str, str]]:
+        """The numbers of a row by what their columns have in common, see `Heading.group`."""
+        groups: dict[tuple, dict[str, str]] = {}
+        for heading, number in row.items():
+            groups.setdefault(self.headings[heading].group, {})[heading] = number
+        return groups
+
+    @property
+    def percent(self) -> tuple[str, ...]:
+        """Headings whose numbers are percentages."""
+        return tuple(heading for heading in self.headings if any("%" in row.get(heading, "") for row in self.rows))
 
 
 def read_table(path: str | Path) -> TableFile:
@@ -72,64 +81,65 @@ def parse_table(text: str, name: str = "table") -> TableFile:
 class _Columns(NamedTuple):
     """What the columns of a table hold: places of names, of the data set, of what sets rows apart; and the scores."""
 
-    headings: list[str]
     label: int | None
+    kind: str  # the heading of the names, without unit and punctuation
     dataset: int | None
     special: set[int]
     unknown: list[int]
     scores: dict[int, Heading]
 
-    def kind(self, index: int | None) -> str:
-        """The heading of a column without unit and punctuation; empty for no column."""
-        return "" if index is None else plain_text(self.headings[index])
-
 
 def _interpret(lines: Lines, notes: list[str], name: str) -> TableFile:
-    headings, body, more = _split_headings(lines, name)
-    notes = [*notes, *more]
+    headings, body = _split_headings(lines, notes, name)
     if not body:
         raise ValueError(f"{name}: expected rows under the headings, found none")
-    columns, more = _choose_columns(headings, body, name)
-    notes += more
-    body = _fill_down(body, sorted(columns.special | {columns.label} - {None}), list(columns.scores))
-    kept, datasets, parts, more = _read_rows(columns, body)
-    notes += more
+    columns = _choose_columns(headings, body, notes, name)
+    body = _fill_down(body, columns)
+    kept = list(_read_rows(columns, body, notes))
     if not kept:
         raise ValueError(f"{name}: expected rows under the headings, found none")
-    rows: list[dict[str, str]] = [{} for _ in kept]
-    percent = []
-    for index in columns.scores:
-        heading = headings[index]
-        numbers, is_percent, more = read_column(heading, [(number, cells[index]) for number, cells in kept], name)
-        percent += [heading] if is_percent else []
-        notes += more
-        for row, text in zip(rows, numbers, strict=True):
-            if text is not None:
-                row[heading] = text
-    names = [cells[columns.label] if columns.label is not None else "" for _, cells in kept]
-    singles = columns.kind(columns.label) in naming.SINGLES or any(map(_MEAN.fullmatch, names))
-    singles |= 2 * sum(map(bool, map(naming.SINGLE.fullmatch, names))) > len(names)
-    unread = [i for i in columns.unknown if len({c[i] for _, c in body if any(c[j] for j in columns.scores)}) > 1]
-    read = {headings[i]: heading for i, heading in columns.scores.items()}
+    numbers, rows, labels, datasets, parts = zip(*kept, strict=True)
+    scores = {
+        heading: read_column(heading, numbers, [cells[i] for cells in rows], notes, name)
+        for i, heading in enumerate(headings)
+        if i in columns.scores
+    }
+    singles = columns.kind in naming.SINGLES or any(map(_MEAN.fullmatch, labels))
+    singles |= 2 * sum(map(bool, map(naming.SINGLE.fullmatch, labels))) > len(labels)
+    scored = [cells for _, cells in body if any(cells[i] for i in columns.scores)]
+    unread = [i for i in columns.unknown if len({cells[i] for cells in scored}) > 1]
+    apart = "they are not expected to have one vessel share in common"
+    if singles:
+        notes.append(f"the rows are read as images or folds: {apart}")
+    elif unread:
+        which = ", ".join(repr(headings[i]) for i in unread)
+        notes.append(f"the rows differ in {which}, which is not understood: {apart}")
     title = " ".join(cells[0] for number, cells in lines if number < body[0][0] and not any(cells[1:]))
+    read = {headings[i]: heading for i, heading in columns.scores.items()}
     return TableFile(
-        tuple(text or f"line {number}" for text, (number, _) in zip(names, kept, strict=True)),
-        tuple(datasets),
-        tuple(parts),
-        read,
-        tuple(percent),
-        tuple(rows),
-        singles,
-        bool(unread),
-        tuple(_doubt_row(text, title, cells, columns, datasets) for text, (_, cells) in zip(names, kept, strict=True)),
-        (*dict.fromkeys([*notes, *_describe_rows(singles, [headings[i] for i in unread])]), *_describe_groups(read)),
+        labels=tuple(label or f"line {number}" for label, number in zip(labels, numbers, strict=True)),
+        datasets=datasets,
+        parts=parts,
+        headings=read,
+        rows=tuple(
+            {heading: column[row] for heading, column in scores.items() if column[row] is not None}
+            for row in range(len(kept))
+        ),
+        singles=singles,
+        apart=bool(unread),
+        doubts=tuple(
+            _doubt_row(label, [title, *(f"{headings[i]} {cells[i]}" for i in columns.scores)], len(set(datasets)) > 1)
+            for label, cells in zip(labels, rows, strict=True)
+        ),
+        notes=(*dict.fromkeys(notes), *_describe_groups(read)),
     )
 
 
-def _choose_columns(headings: list[str], body: Lines, name: str) -> tuple[_Columns, list[str]]:
-    """Find the columns of names, data sets and scores; with notes on those that are passed over."""
-    notes = []
+def _choose_columns(headings: list[str], body: Lines, notes: list[str], name: str) -> _Columns:
+    """Find the columns of names, data sets and scores."""
     plains = [plain_text(heading) for heading in headings]
+    reads = [read_heading(heading) for heading in headings]
+    values = list(zip(*(cells for _, cells in body), strict=True))
     label = next((plains.index(plain) for plain in (*naming.LABELS, *naming.SINGLES) if plain in plains), None)
     dataset = next((plains.index(plain) for plain in naming.DATASETS if plain in plains), None)
     special = {i for i, plain in enumerate(plains) if plain in naming.SPECIAL}
@@ -137,33 +147,31 @@ def _choose_columns(headings: list[str], body: Lines, name: str) -> tuple[_Colum
         special -= {i for i, plain in enumerate(plains) if plain in naming.NUMBERS}
     named = [  # columns of words that no list of ours has
         i
-        for i, heading in enumerate(headings)
+        for i, plain in enumerate(plains)
         if i not in special | {label}
-        and not read_heading(heading).score
-        and (_holds_words([c[i] for _, c in body]) or re.search("fov|mask", plains[i]))
+        and not reads[i].score
+        and (_holds_words(values[i]) or re.search("fov|mask", plain))
     ]
     if dataset is None:
         asked = re.compile("|".join(("", ".*(test|target|evaluat).*", "db", "benchmark", *naming.LABELS)))
         full = [i for i in (*named, *{label} - {None}) if asked.fullmatch(plains[i])]
-        full = [i for i in full if all(naming.tell_dataset(c[i]) for _, c in body if c[i])]
+        full = [i for i in full if all(map(naming.tell_dataset, filter(None, values[i])))]
         dataset = full[0] if full and full[0] != label else None
         if dataset is not None:
             notes.append(f"column {headings[dataset]!r} is read as the data set")
             special.add(dataset)
     if label is None:
-        words = {i: [c[i] for _, c in body if c[i]] for i in named if i != dataset}
+        words = {i: list(filter(None, values[i])) for i in named if i != dataset}
         label = next((i for i, cells in words.items() if 2 * len(set(cells)) > len(cells)), None)
     scores: dict[int, Heading] = {}
     counts = Counter(headings)
-    for index, heading in enumerate(headings):
+    once = min((counts[heading] for heading, read in zip(headings, reads, strict=True) if read.score), default=0)
+    for index, (heading, read) in enumerate(zip(headings, reads, strict=True)):
         if index in special | {label}:
             continue
-        read = read_heading(heading)
-        spread = read.spread and not any(re.search(r"\d.*[±(\[+]", cells[index]) for _, cells in body)
+        spread = read.spread and not any(re.search(r"\d.*[±(\[+]", cell) for cell in values[index])
         # Beside scores that stand once, SE that stands twice is their standard error.
-        spread |= plains[index] in naming.AMBIGUOUS and counts[heading] > min(
-            counts[other] for other in headings if read_heading(other).score
-        )
+        spread |= plains[index] in naming.AMBIGUOUS and counts[heading] > once
         if read.score and not spread:
             scores[index] = read
         else:
@@ -174,19 +182,20 @@ def _choose_columns(headings: list[str], body: Lines, name: str) -> tuple[_Colum
         raise ValueError(f"{name}: expected some of the columns {known}; found {', '.join(map(repr, headings))}")
     _tell_apart([(headings[i], heading) for i, heading in scores.items()], name)
     unknown = [i for i in named if (plains[i] or i != label) and i != dataset and plains[i] not in naming.OF_METHODS]
-    return _Columns(headings, label, dataset, special, unknown, scores), notes
+    kind = "" if label is None else plains[label]
+    return _Columns(label, kind, dataset, special, unknown, scores)
 
 
-def _read_rows(columns: _Columns, body: Lines) -> tuple[Lines, list[str | None], list[tuple[str, ...]], list[str]]:
-    """Pick the rows that hold scores; with the data set and the part of each, and notes on the others."""
+def _read_rows(columns: _Columns, body: Lines, notes: list[str]) -> Iterator[tuple]:
+    """Pick the rows that hold scores: line, cells, label, data set and part of each."""
     label, dataset = columns.label, columns.dataset
     texts = [i for i in columns.special if i not in (label, dataset)]
     titles = [cells[label] if label is not None else "" for _, cells in body]
     summary = any(_MEAN.fullmatch(text) or naming.NO_SCORES.fullmatch(text) for text in titles)
     inside = [naming.dataset_in(re.split(r"[(\[,]", text)[0]) for text in titles]
     # One name alone may be an author's, or of what was trained on.
-    many = len(set(inside) - {None}) > 1 and columns.kind(label) in ("", "db", *naming.LABELS)
-    kept, datasets, parts, notes, section = [], [], [], [], ""
+    many = len(set(inside) - {None}) > 1 and columns.kind in ("", "db", *naming.LABELS)
+    section = ""
     for (number, cells), text, word in zip(body, titles, inside, strict=True):
         if [i for i, cell in enumerate(cells) if cell] == [0] and len(cells) > 2:
             section = cells[0]
@@ -197,54 +206,45 @@ def _read_rows(columns: _Columns, body: Lines) -> tuple[Lines, list[str | None],
         if quantile or any(naming.NO_SCORES.fullmatch(part) for part in (text, *(cells[i] for i in texts))):
             notes.append(f"line {number} is passed over: it holds spreads, or no scores and means of them ({text})")
             continue
-        kept.append((number, cells))
         end = " / ".join(ends[1:])
         own, about = read_heading(end), read_heading(" / ".join([section, *(cells[i] for i in texts)]))
         said = read_heading(cells[dataset]) if dataset is not None else about
-        words = {*about.words, *({*own.words, *said.words} & naming.KNOWN)}
-        parts.append(tuple(sorted(words | naming.read_regions(text))))
+        words = {*about.words, *({*own.words, *said.words} & naming.KNOWN), *naming.read_regions(text)}
         # A name that says more (trained on, pre-trained on) tells of no data set that was scored.
         unclear = own.dataset is not None and naming.tell_dataset(end) is None
         found = about.dataset or (end if unclear else own.dataset) or (word if many else None)
-        datasets.append((cells[dataset] or None) if dataset is not None else found)
-    return kept, datasets, parts, notes
+        found = found if dataset is None else cells[dataset] or None
+        yield number, cells, text, found, tuple(sorted(words))
 
 
-def _doubt_row(text: str, title: str, cells: list[str], columns: _Columns, datasets: Sequence[str | None]) -> str:
-    """Say why the numbers of a row may be no means over the images of one data set; empty where nothing tells so."""
-    shown = [f"{columns.headings[i]} {cells[i]}" for i in columns.scores]
-    shown = [title, *(each for each in shown if not naming.OF_MEANS.search(each))]
-    if not _MEAN.fullmatch(text) and any(naming.QUARTILES.search(each) for each in shown):
+def _doubt_row(label: str, shown: list[str], several: bool) -> str:
+    """Say why the numbers of a row, ``shown`` under their headings, may be no means over the images of one data set.
+
+    It is empty where nothing tells so; ``several`` is whether the table has rows of several data sets.
+    """
+    shown = [shown[0], *(each for each in shown[1:] if not naming.OF_MEANS.search(each))]
+    if not _MEAN.fullmatch(label) and any(map(naming.QUARTILES.search, shown)):
         return "the numbers may be medians, by the title or the ranges in brackets: write '95% CI' or 'mean' over them"
-    if naming.BEST.search(text):
+    if naming.BEST.search(label):
         return "the best of several runs may be another run for each score"
-    if naming.OVERALL.fullmatch(text) and len(set(datasets)) > 1:
+    if naming.OVERALL.fullmatch(label) and several:
         return "the row may average over data sets"
     return ""
 
 
-def _describe_rows(singles: bool, unread: Sequence[str]) -> list[str]:
-    """Say why the rows are not compared with one another, where they are not."""
-    apart = "they are not expected to have one vessel share in common"
-    if singles:
-        return [f"the rows are read as images or folds: {apart}"]
-    if not unread:
-        return []
-    return [f"the rows differ in {', '.join(map(repr, unread))}, which is not understood: {apart}"]
-
-
-def _split_headings(lines: Lines, name: str) -> tuple[list[str], Lines, list[str]]:
-    """Join the rows of headings to one; give the rows under them, each as long as the headings, and notes."""
+def _split_headings(lines: Lines, notes: list[str], name: str) -> tuple[list[str], Lines]:
+    """Join the rows of headings to one; give it and the rows under it, each as long as the headings."""
     counts = [sum(bool(read_heading(cell).score) for cell in cells) for _, cells in lines]
     first = next((i for i, count in enumerate(counts) if count), 0)
     last = next((i for i, (_, cells) in enumerate(lines) if i > first and any(map(is_number, cells[1:]))), len(lines))
-    start = counts.index(max(counts[first:last], default=0)) if counts else 0
-    above = [cells for _, cells in lines[:start] if any(cells[1:])]
-    notes = [f"the title {cells[0]!r} is passed over" for _, cells in lines[:start] if not any(cells[1:])]
+    start = counts.index(max(counts[first:last]))
+    notes += [f"the title {cells[0]!r} is passed over" for _, cells in lines[:start] if not any(cells[1:])]
     end = start + 1
     while end < len(lines) and any(lines[end][1][1:]) and not any(map(is_cell, lines[end][1])):
         end += 1
-    width = max(map(len, (*above, *(cells for _, cells in lines[start:end]))))
+    above = [cells for _, cells in lines[:start] if any(cells[1:])]
+    stack = [*above, *(cells for _, cells in lines[start:end])]
+    width = max(map(len, stack))
     for number, cells in lines[start:]:
         if any(cells[width:]):
             raise ValueError(
@@ -256,29 +256,25 @@ def _split_headings(lines: Lines, name: str) -> tuple[list[str], Lines, list[str
         for number, cells in lines[end:]
         if 1 < len(cells) < width
     ]
-    lines = [(number, (cells + [""] * width)[:width]) for number, cells in lines[start:]]
-    under = [cells for _, cells in lines[1 : end - start]]
-    stack = [(cells + [""] * width)[:width] for cells in above]
-    below = [[any(row[i] for row in (lines[0][1], *under)) for i in range(width)]] * len(above)
-    stack, below = [*stack, lines[0][1], *under], [*below, [any(row[i] for row in under) for i in range(width)]]
+    stack = [(cells + [""] * width)[:width] for cells in stack]
+    body = [(number, (cells + [""] * width)[:width]) for number, cells in lines[end:]]
     headings = [""] * width
-    for row, wanted in zip(stack, [*below, *[[False] * width] * len(under)], strict=True):
+    for depth, row in enumerate(stack):
+        # A cell over several columns fills the blanks beside it, as far as there are headings under them.
+        under = stack[max(depth + 1, len(above)) :] if depth <= len(above) else []
         last = ""
         for i, cell in enumerate(row):
-            last = cell or last
-            if cell and plain_text(cell) in naming.SPECIAL:
-                last = ""
-            text = cell or (last if wanted[i] else "")
+            last = "" if plain_text(cell) in naming.SPECIAL else cell or last
+            text = cell or (last if any(other[i] for other in under) else "")
             if text and headings[i]:
                 first, second = (text, headings[i]) if read_heading(text).score else (headings[i], text)
                 headings[i] = f"{first} ({second})"
             else:
                 headings[i] = headings[i] or text
-    body = lines[end - start :]
     filled = [i for i in range(width) if headings[i] or any(cells[i] for _, cells in body)]
     if len(filled) < width:
         notes.append(f"{width - len(filled)} empty columns are passed over")
-    return [headings[i] for i in filled], [(number, [cells[i] for i in filled]) for number, cells in body], notes
+    return [headings[i] for i in filled], [(number, [cells[i] for i in filled]) for number, cells in body]
 
 
 def _holds_words(cells: Sequence[str]) -> bool:
@@ -288,12 +284,13 @@ def _holds_words(cells: Sequence[str]) -> bool:
     return not all(map(number.fullmatch, words)) and not set(words) <= set("✓✔✗✘×xX√●○")
 
 
-def _fill_down(body: Lines, names: Sequence[int], scores: Sequence[int]) -> Lines:
+def _fill_down(body: Lines, columns: _Columns) -> Lines:
     """Fill blank names under a merged cell with the name above; rows without a number are left as they are."""
+    names = columns.special | {columns.label} - {None}
     last: dict[int, str] = {}
     filled = []
     for number, cells in body:
-        if any(cells[i] for i in scores):
+        if any(cells[i] for i in columns.scores):
             last |= {i: cells[i] for i in names if cells[i]}
             cells = [cell or last.get(i, "") if i in names else cell for i, cell in enumerate(cells)]
         filled.append((number, cells))
