@@ -12,8 +12,7 @@ from retlib.lazy import lazy_names
 _MODULES = {
     "prevalence": ("implied_prevalence", "Share", "SHARE_PAIRS"),
     "row_audit": ("audit_row", "RowAudit"),
-    "cross_checks": ("check_one_share", "check_text"),
-    "table_audit": ("audit_table",),
+    "table_audit": ("audit_table", "check_one_share", "check_text"),
     "table_file": ("read_table", "TableFile"),
     "published": ("audit_published", "list_published", "Published"),
     "deviations": ("load_background", "find_records", "Background", "Deviation", "Tolerance"),

@@ -94,7 +94,7 @@ class Background:
 
     shares: Mapping[str, VesselShares] = field(default_factory=dict)
     deviations: tuple[Deviation, ...] = ()
-    # (target, given) -> the departure of each deviation: every row of a table asks for the same ones
+    # (target, given) -> deviations, with the size of their departures: every row of a table asks for the same ones
     _departures: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def tolerance(
@@ -118,18 +118,17 @@ class Background:
         """
         key = target, tuple(given)
         if key not in self._departures:
-            self._departures[key] = [row.of(target, given) for row in self.deviations]
+            departures = [(row, row.of(target, given)) for row in self.deviations]
+            self._departures[key] = [(row, abs(value)) for row, value in departures if value is not None]
         comparable = [
-            (row, abs(departure))
-            for row, departure in zip(self.deviations, self._departures[key], strict=True)
-            if departure is not None
-            and region in (None, row.region)
-            and (dice is None or 2 * row.means["dice"] >= dice + row.unskilled)
+            (row, value)
+            for row, value in self._departures[key]
+            if region in (None, row.region) and (dice is None or 2 * row.means["dice"] >= dice + row.unskilled)
         ]
-        same_data = [value for row, value in comparable if row.test.split(":")[0] == dataset]
-        for where, values in ((dataset, same_data), (ALL, [value for _, value in comparable])):
-            if values:
-                return Tolerance(max(values), len(values), where)
+        same_data = [(row, value) for row, value in comparable if row.test.startswith(f"{dataset}:")]
+        for where, found in ((dataset, same_data), (ALL, comparable)):
+            if found:
+                return Tolerance(max(value for _, value in found), len(found), where)
         return None
 
 
@@ -154,10 +153,8 @@ def load_background(records: Path | str | None) -> Background:
 def find_records() -> Path | None:
     """Find ``book/records`` of the checkout around the current folder, else of the one retlib was installed from."""
     here = Path.cwd()
-    for folder in (here, *here.parents, Path(__file__).parents[2]):
-        if (folder / "book" / "records").is_dir():
-            return folder / "book" / "records"
-    return None
+    around = (folder / "book" / "records" for folder in (here, *here.parents, Path(__file__).parents[2]))
+    return next(filter(Path.is_dir, around), None)
 
 
 def _deviations(content: Mapping[str, Any]) -> Iterator[Deviation]:

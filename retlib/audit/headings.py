@@ -60,10 +60,7 @@ SINGLES = (  # rows of different pixels
 )
 NUMBERS = ("id", "no")  # beside a column of methods, numbers of the rows
 DATASETS = ("dataset", "datasets", "data", "database", "databases", "testset", "testdataset")
-PARTS = (
-    *("split", "subset", "set", "part", "partition", "phase", "region", "area", "mask"),
-    *("statistic", "stat", "measure"),
-)
+PARTS = "split subset set part partition phase region area mask statistic stat measure".split()
 SPECIAL = frozenset((*LABELS, *SINGLES, *DATASETS, *PARTS))
 OF_METHODS = frozenset(  # what tells of a method, and not of the pixels that were scored
     "ref refs type year yearvenue venue journal conference publication publishedin author authors backbone encoder "
@@ -118,31 +115,29 @@ def read_heading(heading: str) -> Heading:
     name another score (``boundary IoU``), and the column is passed over.
     """
     text = re.sub(r"field of view", "fov", heading.translate(_GREEK).lower())
-    scores, words, means = set(), set(), set()
-    datasets: list[str] = []  # in their order: trained on one and tested on the other is another experiment
+    datasets: dict[str, None] = {}  # in their order: trained on one and tested on the other is another experiment
     whole = plain_text(heading)
     metric = _SCORES.get(whole) or _SCORES.get(re.sub(r"[^a-z0-9]", "", text))
+    scores, words, means = {metric} - {None}, set(), set()
     parts = [] if metric else re.split(r"\s[-–—]+\s|[^\w\s%-]+|_", text)
     for part in parts:
         rest = []
         for token in re.findall(r"[a-z]+\d*|\d+", part):
             dataset = find_dataset(token)
             if dataset:
-                datasets += [dataset] if dataset not in datasets else []
+                datasets[dataset] = None
             elif token in _QUALIFIER:
                 words.add(_QUALIFIER[token])
             elif token in _MEANS | SPREADS | _NO_MEANS:
                 means.add(token)
             elif token not in ("db1", "db2"):
                 rest.append(token)
-        found = _SCORES.get("".join(rest)) or _SCORES.get("".join(token for token in rest if token not in _UNITS))
-        rest = [token for token in rest if token not in _UNITS]
+        plain = [token for token in rest if token not in _UNITS]
+        found = _SCORES.get("".join(rest)) or _SCORES.get("".join(plain))
         if found:
             scores.add(found)
-        elif rest and not ("ci" in text and rest == ["95"]):
-            words.add(" ".join(rest))
-    if metric:
-        scores = {metric}
+        elif plain and not ("ci" in text and plain == ["95"]):
+            words.add(" ".join(plain))
     plains = [whole, *(re.sub(r"[^a-z0-9]", "", part) for part in parts)]
     reason = next((why for start, why in IGNORED.items() if any(re.match(start, plain) for plain in plains)), "")
     if means & _NO_MEANS or re.match(r"1\s*[-–—]", text):
@@ -151,12 +146,15 @@ def read_heading(heading: str) -> Heading:
         reason = "it names several scores" if scores else "not a score that is known"
     if len(datasets) > 1:
         words.add(" to ".join(datasets))
-    known = words <= KNOWN
-    spread = bool(means & SPREADS) and not means & _MEANS
-    dataset = datasets.pop() if len(datasets) == 1 else None
-    score = None if reason else scores.pop()
-    plain = not means and len(datasets) < 2
-    return Heading(score, dataset, tuple(sorted(words)), known, spread, plain, reason)
+    return Heading(
+        score=None if reason else scores.pop(),
+        dataset=next(iter(datasets)) if len(datasets) == 1 else None,
+        words=tuple(sorted(words)),
+        known=words <= KNOWN,
+        spread=bool(means & SPREADS) and not means & _MEANS,
+        plain=not means and len(datasets) < 2,
+        reason=reason,
+    )
 
 
 def other_meaning(heading: str, columns: Mapping[str, str], values: Sequence[float]) -> str:
@@ -194,12 +192,12 @@ def tell_dataset(written: str) -> str | None:
 
 def read_regions(label: str) -> set[str]:
     """Find what a row's name says of the pixels that were scored: ``inside FOV``, ``whole image``, ``without mask``."""
-    found = re.findall(
+    regions = re.findall(
         r"(?<![\w-])(fov|field of view|(?:full|whole|entire) (?:image|frame|picture)s?|(?:with|without|no) mask"
         r"|\A(?:background|vessels?)\Z)(?![\w-])(?! attention)",
         label.lower(),
     )
-    return set(found)
+    return set(regions)
 
 
 def dataset_in(label: str) -> str | None:

@@ -53,15 +53,13 @@ class Matrices:
         corners: dict[Four, frozenset[int]] = {
             tuple(int(i == k) for i in range(4)): frozenset(i for i in range(4) if i != k) for k in range(4)
         }
-        number = 4
+        planes: list[Four] = []
         for score, (low, high) in row.items():
-            top, bottom = SCORES[score]
-            for plane in (
-                tuple(n * low.denominator - d * low.numerator for n, d in zip(top, bottom, strict=True)),
-                tuple(d * high.numerator - n * high.denominator for n, d in zip(top, bottom, strict=True)),
-            ):
-                corners = _cut(corners, plane, number)
-                number += 1
+            cells = list(zip(*SCORES[score], strict=True))
+            planes.append(tuple(n * low.denominator - d * low.numerator for n, d in cells))
+            planes.append(tuple(d * high.numerator - n * high.denominator for n, d in cells))
+        for number, plane in enumerate(planes, 4):
+            corners = _cut(corners, plane, number)
         # A matrix for which a printed score is undefined does not count. Where every score is defined at some corner,
         # all are at the corners' mean.
         defined = all(any(_dot(SCORES[score][1], corner) for corner in corners) for score in row)

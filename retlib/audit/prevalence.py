@@ -185,23 +185,24 @@ def _value(readings: Mapping[str, Reading]) -> Fraction | None:
 
 def _region(share: Share, true: VesselShares, test_part: bool) -> str:
     """Name the regions that the share fits, best match first: the customary part's, then any photographs'."""
-    part = f"{true.part} part" if true.part != "all" else "all images"
+    pooled = {key: (value, value) for key, value in true.pooled.items()}
+    guesses = [(share.exact, pooled, "all images" if true.part == "all" else f"{true.part} part")]
     # Without a customary part, all images are one guess among many: it has to fit without allowance.
-    for span in (share.exact, share.wide) if true.part != "all" else (share.exact,):
-        fitting = [key for key, value in true.pooled.items() if span and span.meets(_exact((value, value)))]
+    if true.part != "all":
+        guesses.append((share.wide, pooled, f"{true.part} part" if test_part else f"near the {true.part} part"))
+    if not test_part:
+        guesses.append((share.exact, true.single, "some photographs"))
+    for span, targets, images in guesses:
+        fitting = [REGIONS[key] for key, target in targets.items() if span and span.meets(_exact(target))]
         if fitting:
-            near = "near the " if span is share.wide and not test_part else ""
-            return f"{' or '.join(REGIONS[key] for key in fitting)} ({near}{part})"
-    fitting = [key for key, single in true.single.items() if share.exact and share.exact.meets(_exact(single))]
-    if fitting and not test_part:
-        return f"{' or '.join(REGIONS[key] for key in fitting)} (some photographs)"
+            return f"{' or '.join(fitting)} ({images})"
     return "neither region"
 
 
-def _exact(span: tuple[float, float]) -> Exact:
-    return Exact(Fraction(span[0]), Fraction(span[1]))
+def _exact(ends: tuple[float, float]) -> Exact:
+    return Exact(*map(Fraction, ends))
 
 
-def _show_shares(span: tuple[float, float]) -> str:
-    low, high = span
+def _show_shares(ends: tuple[float, float]) -> str:
+    low, high = ends
     return f"{low:.4f}" if low == high else f"{low:.4f} to {high:.4f}"

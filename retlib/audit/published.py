@@ -38,15 +38,11 @@ class Published(Settings):
         )
 
 
-class _File(Settings):
-    rows: tuple[Published, ...] = Field(min_length=1)
-
-
 @functools.cache
 def list_published() -> tuple[Published, ...]:
     """Read the rows of ``published.yaml``, in its order."""
     text = files("retlib.audit").joinpath("published.yaml").read_text(encoding="utf-8")
-    return _File.parse(yaml.safe_load(text), where="published.yaml").rows
+    return tuple(Published.parse(row, where="published.yaml") for row in yaml.safe_load(text)["rows"])
 
 
 def audit_published(background: Background) -> list[RowAudit]:

@@ -107,16 +107,16 @@ def _judge(
     if test_part and true is not None and share is not None and share.value is not None:
         region = true.nearest(float(share.value))
     tolerance = partial(background.tolerance, dataset=dataset, dice=_dice(readings), region=region)
-    checks: list[Check | None] = [None]
+    of_share = None
     if share is not None:
-        share, checks[0] = check_share(share, row, true, test_part, tolerance)
-    checks += [
-        _check_identity(target, given, find_bound, row, tolerance)
+        share, of_share = check_share(share, row, true, test_part, tolerance)
+    identities = [
+        check
         for target, given, find_bound in _IDENTITIES
         if {target, *given} <= row.keys()
+        and (check := _check_identity(target, given, find_bound, row, tolerance)) is not None
     ]
-    identities = [check for check in checks[1:] if check is not None]
-    checks.append(_check_together(row, identities))
+    checks = (of_share, *identities, _check_together(row, identities))
     return share, [check for check in checks if check is not None]
 
 

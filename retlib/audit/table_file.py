@@ -48,7 +48,7 @@ class TableFile:
         return {heading: read.score for heading, read in self.headings.items()}
 
     def grouped(self, row: Mapping[str, str]) -> dict[tuple, dict[str, str]]:
-        """The numbers of a row by what their columns have in common, see `Heading.group`."""
+        """Group the numbers of a row by the data set, split and region of their columns, see `Heading.group`."""
         groups: dict[tuple, dict[str, str]] = {}
         for heading, number in row.items():
             groups.setdefault(self.headings[heading].group, {})[heading] = number
@@ -218,9 +218,12 @@ def _read_rows(columns: _Columns, body: Lines, notes: list[str]) -> Iterator[tup
 
 
 def _doubt_row(label: str, shown: list[str], several: bool) -> str:
-    """Say why the numbers of a row, ``shown`` under their headings, may be no means over the images of one data set.
+    """Say why the numbers of a row may be no means over the images of one data set; empty where nothing tells so.
 
-    It is empty where nothing tells so; ``several`` is whether the table has rows of several data sets.
+    Args:
+        label: Name of the row.
+        shown: The title of the table, then the row's cells, each behind its heading.
+        several: Whether the table has rows of several data sets.
     """
     shown = [shown[0], *(each for each in shown[1:] if not naming.OF_MEANS.search(each))]
     if not _MEAN.fullmatch(label) and any(map(naming.QUARTILES.search, shown)):

@@ -58,12 +58,14 @@ def soften(
     """Give a milder verdict to what is impossible as it was read, and is not by another reading of the same numbers.
 
     Args:
-        taken: Outcomes by the reading that was taken. All are kept where the other reading, too, leaves something
-            impossible and none of them would stay so.
+        taken: Outcomes by the reading that was taken.
         other: Outcomes by the other reading, under the same names.
         said: The other reading, in words.
         verdict: What becomes of ``impossible``.
         basis: What it rests on then, a key of `BASES`.
+
+    Returns:
+        The outcomes of ``taken``; some impossible one is left if the other reading leaves one, of whatever name.
     """
     left = {check.name for check in other if check.verdict == IMPOSSIBLE}
     softer = tuple(
