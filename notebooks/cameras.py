@@ -67,9 +67,12 @@ CHANGES = {
     "local": "working size 512, green, local normalisation",
     "averaged": "working size 512, green, local normalisation, averaged weights",
     "local640": "working size 640, green, local normalisation",
+    "scales": "working size 512, green, local normalisation, highest probability of two scales",
+    "synthetic": "working size 512, green, local normalisation, synthetic images first",
 }
 
-BUILT_ON = {"local": "smaller", "averaged": "local", "local640": "local"}  # the change that it was tried on top of
+# The change that each was tried on top of.
+BUILT_ON = {"local": "smaller", "averaged": "local", "local640": "local", "scales": "local", "synthetic": "local"}
 
 # %% tags=["hide-input"]
 study = open_study("cameras", parameters)
@@ -84,6 +87,8 @@ summary = display(Markdown("Filled in at the end of the page, when its numbers a
 # The working size is the width in pixels to which the field of view is scaled. Gray, light, blur and scale are augmentations.
 # Local normalisation takes the mean of the surroundings away from each pixel and divides by their standard deviation
 # ({py:func}`retlib.preprocessing.local_normalisation`); averaged weights are a moving average over the last hundred steps.
+# With two scales a photograph is segmented at 0.875 and 1.125 times the working size, with two of the four flips, and each
+# pixel keeps its highest probability. *Synthetic images first* is half as many steps again, before the others.
 
 # %%
 scores = results.best_profile(study.scores().query("region == 'fov' and average == 'image'"), each="role")

@@ -32,7 +32,9 @@ def test_a_run_never_sees_the_data_set_left_out_nor_a_test_image(profile: str) -
         assert not seen & scored and not (seen | scored) & tests
 
 
-BUILT_ON = {"local": "-smaller", "averaged": "-local", "local640": "-local"}  # of the others, the recipe
+# What a change was tried on top of; of the others, the recipe.
+BUILT_ON = {"local": "-smaller"} | dict.fromkeys(("averaged", "local640", "scales", "synthetic"), "-local")
+GROUPS = {"scales": "inference.", "synthetic": "pretraining"}  # changes of several settings of one group
 
 
 def test_every_change_is_tried_on_every_data_set_and_changes_one_thing() -> None:
@@ -43,10 +45,14 @@ def test_every_change_is_tried_on_every_data_set_and_changes_one_thing() -> None
         differing = set()
         for out in SETS:
             before, after = runs[f"without-{out}{BUILT_ON.get(change, '')}"], runs[f"without-{out}-{change}"]
-            differing.add(tuple(key for key in after if after[key] != before[key]))
+            differing.add(tuple(key for key in after if key not in before or after[key] != before[key]))
         (keys,) = differing
-        # Of one channel, the augmentation cannot change the hue.
-        assert len(keys) == 1 or (change == "local" and keys == ("inputs.preprocessing", "training.augmentation"))
+        if change in GROUPS:
+            assert keys and all(key.startswith(GROUPS[change]) for key in keys)
+        elif change == "local":  # of one channel, the augmentation cannot change the hue
+            assert keys == ("inputs.preprocessing", "training.augmentation")
+        else:
+            assert len(keys) == 1
 
 
 def test_the_page_keeps_what_raises_the_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
