@@ -67,12 +67,14 @@ CHANGES = {
     "local": "working size 512, green, local normalisation",
     "averaged": "working size 512, green, local normalisation, averaged weights",
     "local640": "working size 640, green, local normalisation",
-    "scales": "working size 512, green, local normalisation, highest probability of two scales",
+    "scales": "working size 512, green, local normalisation, two scales",
     "synthetic": "working size 512, green, local normalisation, synthetic images first",
+    "combined": "working size 512, green, local normalisation, two scales, synthetic images first",
 }
 
 # The change that each was tried on top of.
-BUILT_ON = {"local": "smaller", "averaged": "local", "local640": "local", "scales": "local", "synthetic": "local"}
+BUILT_ON = {"local": "smaller"} | dict.fromkeys(("averaged", "local640", "scales", "synthetic"), "local")
+BUILT_ON["combined"] = "synthetic"
 
 # %% tags=["hide-input"]
 study = open_study("cameras", parameters)

@@ -46,6 +46,7 @@ from retlib.data.registry import COLLECTIONS
 from retlib.models import MODEL_TITLES
 from retlib.predict.weights import read_weights, shipped_weights
 from retlib.study import Record, figures, in_short, open_study, results
+from retlib.study.config import flatten
 from retlib.study.tables import configuration, number_text, record_link, style
 
 figures.set_style()
@@ -106,6 +107,7 @@ facts = {
     "size of the file": f"{shipped_weights().stat().st_size / 1e6:.2f} MB",
     "input": f"{', '.join(map(str, card.inputs.preprocessing))}, scaled so that the field of view is {card.inputs.fov_side} pixels wide",
     "passes": f"{len(card.inference.seen)}, over mirrored views; their probabilities are averaged",
+    "scales": f"{' and '.join(f'{scale:g}' for scale in card.inference.scales)} times this size; the highest probability counts",
     "small components": f"removed below {card.inference.least_piece} pixels",
     "precision": "bfloat16 where the processor has it, else float32" if card.inference.amp_cpu else "float32",
     "threshold": f"{card.threshold:.4f}, {card.threshold_from}",
@@ -135,8 +137,18 @@ for label, names in card.trained_on.items():
     lines.append(line | {"source": collection.homepage})
 style(pd.DataFrame(lines), "Every photograph that the weights were fitted to.")
 
-# %% tags=["hide-input"]
+# %%
 (trained,) = study.source.plan("lite")
+same = study.source.config(trained, "lite")
+first = same.pretraining.train
+display(
+    Markdown(
+        f"Before these it was trained on {len(first.names())} synthetic images ({first.label}), which "
+        "`retlib.data.phantoms` draws."
+    )
+)
+
+# %% tags=["hide-input"]
 style(
     configuration(study.source, trained, profiles=["lite"]).reset_index(),
     f"The training: run {trained}, every setting that is not a default.",
@@ -154,13 +166,17 @@ style(
 
 # %%
 cameras = open_study("cameras", parameters)
-same = study.source.config(trained, "lite")
+
+
+def settings(config):
+    """List how a network was trained and is applied, but for how long, and in which arithmetic it is applied."""
+    groups = ("model", "model_options", "inputs", "pretraining", "training", "inference")
+    fields = flatten({name: value for name, value in config.explicit_fields().items() if name in groups})
+    return {name: value for name, value in fields.items() if not name.endswith(("epochs", "inference.amp_cpu"))}
+
+
 like = [
-    name
-    for name, config in cameras.source.runs("lite").items()
-    if config.also
-    and (config.model, config.model_options, config.inputs) == (same.model, same.model_options, same.inputs)
-    and config.training.model_copy(update={"epochs": same.training.epochs}) == same.training
+    name for name, config in cameras.source.runs("lite").items() if config.also and settings(config) == settings(same)
 ]
 unseen = by_set(cameras.scores().query("run in @like and region == 'fov' and average == 'image'"))
 rescored = []
@@ -307,8 +323,12 @@ display(Markdown(f"> {card.licence}"))
 # ```
 
 # %% tags=["hide-input"]
+timing = record.content["timing"] if record else {}
 took = (
-    f"Its training took {record.content['timing']['training_cpu_s'] / 60:.0f} minutes of one core. " if record else ""
+    f"Its training took {timing['training_cpu_s'] / 60:.0f} minutes of one core, after {timing['pretraining_s'] / 60:.0f} minutes on "
+    "synthetic images. "
+    if record
+    else ""
 )
 display(
     Markdown(

@@ -52,6 +52,16 @@ def test_it_was_trained_as_the_siblings_that_chose_it(page: tuple) -> None:
         config = plan[name]
         assert (config.model, config.model_options, config.inputs) == (same.model, same.model_options, same.inputs)
         assert config.training.model_copy(update={"epochs": same.training.epochs}) == same.training
+        assert (config.pretraining is None) == (same.pretraining is None)
+        assert config.inference.model_copy(update={"amp_cpu": same.inference.amp_cpu}) == same.inference
+
+
+def test_what_ships_is_what_the_study_takes(page: tuple) -> None:
+    """The change with the highest mean, and the threshold with the highest mean of those that need no labels."""
+    chosen, _ = run_script("cameras", RECORDS)
+    changes = {chosen["CHANGES"].get(name.split("-")[-1], chosen["BASE"]) for name in page[0]["like"]}
+    assert changes == {chosen["taken"]}
+    assert (chosen["threshold"] == "of the training images") == ("training images" in CARD["threshold_from"])
 
 
 def test_its_scores_are_those_of_its_record(page: tuple) -> None:

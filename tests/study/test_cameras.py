@@ -34,7 +34,12 @@ def test_a_run_never_sees_the_data_set_left_out_nor_a_test_image(profile: str) -
 
 # What a change was tried on top of; of the others, the recipe.
 BUILT_ON = {"local": "-smaller"} | dict.fromkeys(("averaged", "local640", "scales", "synthetic"), "-local")
-GROUPS = {"scales": "inference.", "synthetic": "pretraining"}  # changes of several settings of one group
+BUILT_ON["combined"] = "-synthetic"
+GROUPS = {
+    "scales": "inference.",
+    "combined": "inference.",
+    "synthetic": "pretraining",
+}  # changes of several settings of one group
 
 
 def test_every_change_is_tried_on_every_data_set_and_changes_one_thing() -> None:
