@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Literal
 
 import cv2
@@ -106,7 +107,7 @@ def predict_logits(
         return cv2.resize(logits[0, 0].cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
 
     native = np.full(sample.fov.shape, UNSEEN_LOGIT, dtype=np.float32)
-    native[window] = np.maximum.reduce([predict_at(scale) for scale in settings.scales])
+    native[window] = functools.reduce(np.maximum, map(predict_at, settings.scales))
     return native if settings.least_piece is None else area_opening(native, settings.least_piece)
 
 
