@@ -13,7 +13,7 @@ import retlib
 
 PACKAGE = Path(retlib.__file__).parent
 MODULES = {path: path.relative_to(PACKAGE.parent).with_suffix("").parts for path in sorted(PACKAGE.rglob("*.py"))}
-MAX_LINES, MAX_STUDY_LINES, MAX_FILE_LINES = 16_505, 5_000, 350
+MAX_LINES, MAX_STUDY_LINES, MAX_FILE_LINES = 16_506, 5_000, 350
 
 
 def lines(path: Path) -> int:
