@@ -177,9 +177,8 @@ def check_share(
 
 def _value(readings: Mapping[str, Reading]) -> Fraction | None:
     """The share that the numbers as they stand give; None where they give none or no single one."""
-    point = Matrices({name: Exact(reading.value, reading.value) for name, reading in readings.items()}).range(
-        "prevalence"
-    )
+    values = {name: Exact(reading.value, reading.value) for name, reading in readings.items()}
+    point = Matrices(values).range("prevalence")
     return point.low if point is not None and point.low == point.high else None
 
 

@@ -17,7 +17,6 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from retlib.data.collections import Collection
 from retlib.data.errors import DataError
@@ -123,6 +122,8 @@ def verify_files(collection: Collection, root: Path) -> list[Difference]:
         The files that are missing, unreadable, or hold other pixels than the authentic ones; empty when all is well. A
         file that holds what belongs to another sample is reported as swapped.
     """
+    from tqdm import tqdm
+
     committed = committed_fingerprints(collection.key)
     owners = {digest: (name, role) for name, roles in committed.items() for role, digest in roles.items()}
     differences = []

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from retlib.data import pack as packing
 from retlib.data.checksums import Difference, inspect_files, verify_files
 from retlib.data.collections import Collection
 from retlib.data.download import fetch_dataset
@@ -105,6 +104,8 @@ def pack(
 
     DRIVE may not be passed on: keep the parts to yourself.
     """
+    from retlib.data import pack as packing
+
     for part in packing.pack(_named_root(root, "the data is"), out, limit_mib, _public(names or list(COLLECTIONS))):
         typer.echo(f"{part}: {part.stat().st_size / 2**20:.1f} MiB")
 
@@ -115,6 +116,8 @@ def unpack(
     root: Root = None,
 ) -> None:
     """Restore packed data sets under the data root and verify them; exit code 1 when a file is not authentic."""
+    from retlib.data import pack as packing
+
     folder = _named_root(root, "to put the data")
     absent, written = packing.unpack(parts, folder)
     typer.echo(f"{written} files in {folder}")

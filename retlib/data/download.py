@@ -16,8 +16,6 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 from urllib.parse import urljoin
 
-from tqdm import tqdm
-
 from retlib.data.checksums import Difference, inspect_files, verify_files
 from retlib.data.collections import Collection
 from retlib.data.errors import DataError
@@ -116,6 +114,7 @@ def resume_download(url: str, output_file: str, pooch: object, part: Path) -> No
 def _receive(response: requests.Response, part: Path, have: int, tag: Path) -> None:
     """Append the rest, or start over where the server sends the whole file."""
     import requests
+    from tqdm import tqdm
 
     resumed = response.status_code == requests.codes.partial_content
     if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):

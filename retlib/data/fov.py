@@ -9,7 +9,6 @@ then moves that outline to the middle of the fall on the full grid.
 from __future__ import annotations
 
 import numpy as np
-import scipy  # which loads its parts when they are first used: ndimage is not needed for `retlib --help`
 from PIL import Image, ImageDraw
 
 from retlib.data.sample import require_photograph
@@ -41,9 +40,11 @@ def estimate_fov(image: np.ndarray) -> np.ndarray:
         ValueError: The array is no uint8 (H, W, 3).
     """
     require_photograph(image)
+    from scipy import ndimage
+
     red = np.ascontiguousarray(image[..., 0])  # the retina reflects red most; the outside is black or grey
     step = max(1, round(max(red.shape) / _COARSE_PIXELS))
-    coarse = scipy.ndimage.gaussian_filter(np.asarray(Image.fromarray(red).reduce(step), dtype=np.float32), 1)
+    coarse = ndimage.gaussian_filter(np.asarray(Image.fromarray(red).reduce(step), dtype=np.float32), 1)
     if min(coarse.shape) < _LEAST_SIDE:
         return np.ones(red.shape, dtype=bool)
     hulls = [hull for level in _LEVELS if (hull := _outline(coarse > level)) is not None]
@@ -56,23 +57,27 @@ def estimate_fov(image: np.ndarray) -> np.ndarray:
 
 def _outline(lit: np.ndarray) -> np.ndarray | None:
     """Compute the convex hull of the largest lit region after opening, or None where it is too small to be a FOV."""
+    from scipy import ndimage
+
     radius = max(2, round(_OPENING * min(lit.shape)))
-    region = scipy.ndimage.binary_fill_holes(_largest(lit))
+    region = ndimage.binary_fill_holes(_largest(lit))
     padded = np.pad(region, radius + 1, mode="edge")  # so that the opening takes nothing off at the frame
-    core = scipy.ndimage.distance_transform_edt(padded) > radius
+    core = ndimage.distance_transform_edt(padded) > radius
     if not core.any():
         return None
-    opened = scipy.ndimage.distance_transform_edt(~core) <= radius
+    opened = ndimage.distance_transform_edt(~core) <= radius
     region = _largest(opened[radius + 1 : -radius - 1, radius + 1 : -radius - 1])
     if region.mean() < _LEAST_AREA:
         return None
-    edge = region & ~scipy.ndimage.binary_erosion(region)
+    edge = region & ~ndimage.binary_erosion(region)
     return _fill_hull(np.argwhere(edge), region.shape)
 
 
 def _largest(mask: np.ndarray) -> np.ndarray:
     """Keep the largest connected region."""
-    labels, count = scipy.ndimage.label(mask)
+    from scipy import ndimage
+
+    labels, count = ndimage.label(mask)
     if count < 2:
         return mask
     sizes = np.bincount(labels.ravel())
@@ -97,17 +102,19 @@ def _fall(level: np.ndarray, hull: np.ndarray) -> tuple[float, float]:
         The mean over the whole outline, with no fall where it runs along the edge of the frame, to compare outlines;
         and the mean over the part inside the frame, to recognise a dark outside.
     """
-    depth = scipy.ndimage.distance_transform_edt(np.pad(hull, 1))[1:-1, 1:-1]  # the frame ends the FOV too
-    distance = depth - scipy.ndimage.distance_transform_edt(~hull)
+    from scipy import ndimage
+
+    depth = ndimage.distance_transform_edt(np.pad(hull, 1))[1:-1, 1:-1]  # the frame ends the FOV too
+    distance = depth - ndimage.distance_transform_edt(~hull)
     points = np.stack(np.nonzero(hull & (depth < 1.5)))
     to_frame = np.minimum(points, np.array(hull.shape)[:, None] - 1 - points).min(axis=0)
     free = to_frame > _REACH
     if not free.any():
         return 0.0, 0.0
-    slope = np.stack([gradient[tuple(points)] for gradient in np.gradient(scipy.ndimage.gaussian_filter(distance, 1))])
+    slope = np.stack([gradient[tuple(points)] for gradient in np.gradient(ndimage.gaussian_filter(distance, 1))])
     inwards = slope / np.maximum(np.linalg.norm(slope, axis=0), 1e-6)
-    inside = scipy.ndimage.map_coordinates(level, points + _REACH * inwards, order=1, mode="nearest")
-    outside = scipy.ndimage.map_coordinates(level, points - _REACH * inwards, order=1, mode="nearest")
+    inside = ndimage.map_coordinates(level, points + _REACH * inwards, order=1, mode="nearest")
+    outside = ndimage.map_coordinates(level, points - _REACH * inwards, order=1, mode="nearest")
     falls = np.log((inside + _FLOOR) / (outside + _FLOOR))
     falls = np.where(free, np.clip(falls, 0, _FALL_CAP), 0)
     return float(falls.mean()), float(falls[free].mean())
@@ -115,11 +122,13 @@ def _fall(level: np.ndarray, hull: np.ndarray) -> tuple[float, float]:
 
 def _refine(red: np.ndarray, hull: np.ndarray, step: int) -> np.ndarray:
     """Move an outline found on the reduced grid to where, on the full grid, the light has fallen by half."""
-    centre = np.array(scipy.ndimage.center_of_mass(hull))
+    from scipy import ndimage
+
+    centre = np.array(ndimage.center_of_mass(hull))
     angles = np.linspace(0, 2 * np.pi, _RAYS, endpoint=False)
     directions = np.stack([np.sin(angles), np.cos(angles)])
     along = centre[:, None, None] + directions[:, None] * np.arange(max(hull.shape))[:, None]
-    inside_hull = scipy.ndimage.map_coordinates(hull.astype(np.float32), along, order=1)
+    inside_hull = ndimage.map_coordinates(hull.astype(np.float32), along, order=1)
     coarse_radius = (inside_hull >= 0.5).sum(axis=0) - 0.5
     centre, radius = (centre + 0.5) * step - 0.5, coarse_radius * step
 
@@ -127,13 +136,13 @@ def _refine(red: np.ndarray, hull: np.ndarray, step: int) -> np.ndarray:
     offsets = np.arange(-reach, reach + 1)
     radii = radius + offsets[:, None]
     along = centre[:, None, None] + directions[:, None] * radii
-    smooth = scipy.ndimage.uniform_filter(red, 3).astype(np.float32)
-    profile = scipy.ndimage.map_coordinates(smooth, along, order=1, mode="nearest")
+    smooth = ndimage.uniform_filter(red, 3).astype(np.float32)
+    profile = ndimage.map_coordinates(smooth, along, order=1, mode="nearest")
     inner, outer = profile[:reach].mean(axis=0), profile[-3:].mean(axis=0)
     beyond = (profile > (inner + outer) / 2).cumprod(axis=0).sum(axis=0)
     sharp = (inner + _FLOOR) / (outer + _FLOOR) > np.exp(_LEAST_FALL)
     radius = np.where(sharp, radii[0] + beyond - 0.5, radius)
-    radius = scipy.ndimage.median_filter(radius, _SMOOTHING, mode="wrap")
+    radius = ndimage.median_filter(radius, _SMOOTHING, mode="wrap")
     # Drawing adds half a pixel, on the safe side: observers label vessels up to the border.
     outline = np.clip((centre[:, None] + directions * radius).T, 0, np.array(red.shape) - 1)
     return _fill_hull(outline, red.shape)

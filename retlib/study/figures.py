@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 NO_RECORD = "No record yet: run this notebook with the parameter train='missing'."
 ERROR_NAMES = {TRUE_VESSEL: "vessel, found", MISSED: "vessel, missed", FALSE_POSITIVE: "false positive"}
-
 EXPLORED = {"sensitivity": "sensitivity", "specificity": "specificity", "dice": "Dice"}
 
 

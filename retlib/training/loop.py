@@ -15,12 +15,11 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from retlib.device import autocast
+from retlib.device import autocast, keep_freed_memory
 from retlib.losses import build_loss
 from retlib.preprocessing import InputSettings, Prepared
 from retlib.training.batches import Batch, TrainingDataset, choose_workers, load_batches, stack_samples, to_batch
 from retlib.training.checkpoints import Clock, Progress, State, load, save
-from retlib.training.memory import keep_freed_memory
 from retlib.training.sampling import derive_seed, validation_patches
 from retlib.training.settings import TrainingSettings
 

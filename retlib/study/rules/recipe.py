@@ -19,7 +19,6 @@ BASE = "base"
 TARGETS = ("dice", "auc", "cldice", "betti0_error")  # the metrics that judge
 LOWER_IS_BETTER = frozenset({"betti0_error"})
 LEVEL = 0.95  # of the noise band
-
 COMBINATION = "combination"  # of several factors; it is none of them
 
 Outcome = Literal["better", "worse", "not the same sign on every image", "within the noise band", "noise unknown"]

@@ -6,7 +6,7 @@ import resource
 
 import torch
 
-from retlib.training.memory import _glibc, keep_freed_memory
+from retlib.device import _glibc, keep_freed_memory
 
 
 def faults_of_a_step() -> float:
