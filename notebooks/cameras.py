@@ -64,12 +64,12 @@ CHANGES = {
     "scale": "scale changed by 0.5 to 1.6",
     "larger": "working size 800",
     "smaller": "working size 512",
-    "local": "working size 512, green, local normalisation",
-    "averaged": "working size 512, green, local normalisation, averaged weights",
-    "local640": "working size 640, green, local normalisation",
-    "scales": "working size 512, green, local normalisation, two scales",
-    "synthetic": "working size 512, green, local normalisation, synthetic images first",
-    "combined": "working size 512, green, local normalisation, two scales, synthetic images first",
+    "local": "local normalisation",
+    "averaged": "local normalisation, averaged weights",
+    "local640": "local normalisation, working size 640",
+    "scales": "local normalisation, two scales",
+    "synthetic": "local normalisation, synthetic images first",
+    "combined": "local normalisation, two scales, synthetic images first",
 }
 
 # The change that each was tried on top of.
@@ -89,6 +89,7 @@ summary = display(Markdown("Filled in at the end of the page, when its numbers a
 # The working size is the width in pixels to which the field of view is scaled. Gray, light, blur and scale are augmentations.
 # Local normalisation takes the mean of the surroundings away from each pixel and divides by their standard deviation
 # ({py:func}`retlib.preprocessing.local_normalisation`); averaged weights are a moving average over the last hundred steps.
+# Networks with local normalisation see the green channel alone, at a working size of 512 where no other is named.
 # With two scales a photograph is segmented at 0.875 and 1.125 times the working size, with two of the four flips, and each
 # pixel keeps its highest probability. *Synthetic images first* is half as many steps again, before the others.
 

@@ -137,7 +137,7 @@ for label, names in card.trained_on.items():
     lines.append(line | {"source": collection.homepage})
 style(pd.DataFrame(lines), "Every photograph that the weights were fitted to.")
 
-# %%
+# %% tags=["hide-input"]
 (trained,) = study.source.plan("lite")
 same = study.source.config(trained, "lite")
 first = same.pretraining.train
